@@ -1,0 +1,141 @@
+"""DataFrame rows as PyTorch datasets: map-style for texts and images, iterable for files too large to hold (chapter 02).
+
+A map-style dataset answers "how many?" and "give me number i"; the loader asks. A stream just keeps handing out rows.
+Each sample is a dictionary that carries its `index`, so that a prediction can always be traced to its row.
+"""
+
+import csv
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from helpers.errors import InputError
+
+MAX_TOKENS = 128  # 99.9% of the course's comments are shorter; longer texts are cut at their end
+
+
+class TextDataset(Dataset):
+    """Texts as token ids, tokenised once when the dataset is built.
+
+    Samples: {"input_ids": list of int (without padding: collating pads), "label": int (absent without labels), "index": int}.
+
+    Args:
+        frame: rows with `text`, and `label` where `classes` is given.
+        tokenizer: a Hugging Face tokenizer.
+        classes: the class names in the order of the model's outputs; None for texts without labels.
+        max_length: longest sequence in tokens, the special ones included.
+
+    Raises:
+        InputError: a label is none of `classes`.
+    """
+
+    def __init__(self, frame: pd.DataFrame, tokenizer, classes: tuple[str, ...] | None = None, max_length: int = MAX_TOKENS):
+        texts = frame["text"].tolist()
+        self.input_ids = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
+        self.labels = None if classes is None else encode_labels(frame, classes)
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def __getitem__(self, index: int) -> dict:
+        sample = {"input_ids": self.input_ids[index], "index": index}
+        return sample if self.labels is None else sample | {"label": int(self.labels[index])}
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of tokens of every text (N,), for samplers that group similar lengths."""
+        return np.array([len(ids) for ids in self.input_ids])
+
+
+class ImageDataset(Dataset):
+    """Images, decoded when they are asked for and then transformed.
+
+    Samples: {"image": what `transform` returns, usually float32 (3, H, W), "label": int (absent without labels), "index": int}.
+
+    The random part of a transform depends on (seed, epoch, index) alone: an image gets the same crop in epoch 3 whether it is
+    loaded by the main process or by worker 7, before or after a resume.
+
+    Args:
+        frame: rows with `path` (a file) or `image` (uint8 array (H, W) or (H, W, 3)), and `label` where `classes` is given.
+        transform: called with a PIL image in RGB.
+        classes: as in `TextDataset`.
+        seed: of the random part of `transform`.
+
+    Raises:
+        InputError: a label is none of `classes`.
+    """
+
+    def __init__(self, frame: pd.DataFrame, transform: Callable, classes: tuple[str, ...] | None = None, *, seed: int = 0):
+        self.sources = frame["path" if "path" in frame else "image"].tolist()
+        self.labels = None if classes is None else encode_labels(frame, classes)
+        self.transform = transform
+        self.seed = seed
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # shared: persistent workers must see it change
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> dict:
+        image = open_image(self.sources[index])
+        with torch.random.fork_rng(devices=[]):  # the model's dropout must not notice how many images were augmented
+            torch.manual_seed(zlib.crc32(f"{self.seed}/{self.epoch.item()}/{index}".encode()))
+            sample = {"image": self.transform(image), "index": index}
+        return sample if self.labels is None else sample | {"label": int(self.labels[index])}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose random crops and flips are drawn next; the training loop calls this."""
+        self.epoch.fill_(epoch)
+
+
+class CommentStream(IterableDataset):
+    """Rows of a CSV file, read as they are needed: for files that do not fit in memory.
+
+    An iterable dataset has no index, so every worker would read every row and each comment would arrive once per worker.
+    Worker w of W therefore keeps only the rows w, w + W, w + 2W, ...
+
+    Samples: the row as a dictionary of strings.
+
+    Args:
+        file: a CSV file with a header, UTF-8.
+        shard: False shows the duplicate-data trap on purpose (chapter 02).
+    """
+
+    def __init__(self, file: str | Path, *, shard: bool = True):
+        self.file, self.shard = Path(file), shard
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        worker = get_worker_info() if self.shard else None
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        with self.file.open(encoding="utf-8-sig", newline="") as lines:
+            for position, row in enumerate(csv.DictReader(lines)):
+                if position % workers == number:
+                    yield row
+
+
+def open_image(source: str | Path | np.ndarray) -> Image.Image:
+    """A file or a uint8 array as a PIL image in RGB, upright; the file is closed again."""
+    from PIL import ImageOps
+
+    if isinstance(source, np.ndarray):
+        return Image.fromarray(source).convert("RGB")
+    with Image.open(source) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """Label words (N,) as class indices (N,) int64.
+
+    Raises:
+        InputError: a label is none of `classes`; the message names the first rows and counts them all.
+    """
+    indices = pd.Categorical(frame["label"], categories=list(classes)).codes.astype(np.int64)
+    if (unknown := np.flatnonzero(indices < 0)).size:
+        rows = ", ".join(f"{frame['label'].iloc[i]!r} (id {frame['id'].iloc[i]})" for i in unknown[:5])
+        raise InputError(f"labels must be among {', '.join(classes)}, found {rows}; {unknown.size} rows in all: mend or remove them")
+    return indices

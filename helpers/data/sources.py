@@ -1,0 +1,223 @@
+"""Where rows come from: the embedded comments and animals, your own CSV, image folder or labels file (chapters 02, 05).
+
+Every function returns a pandas DataFrame with at least `id` (str, unique), `group` (str: rows that must stay on one side of
+a split) and `label` (str, a word), and either `text` (str), `image` (uint8 array (H, W)) or `path` (str).
+"""
+
+import ast
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import assets
+from helpers.errors import DataError, InputError, Problem
+
+PLATFORMS = {"tweets": "tweets", "amazon": "amazonReviewSnippets", "movies": "movieReviewSnippets", "nyt": "nytEditorialSnippets"}
+SENTIMENTS = ("negative", "neutral", "positive")
+ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+def comments() -> pd.DataFrame:
+    """23,703 comments from 4 platforms, each rated from -4 to +4 by 15 to 99 people.
+
+    Returns:
+        Columns `id` ("amazon:12_3"), `platform`, `group` ("amazon:12": one review, one article, one tweet), `text` (raw),
+        `rating` (float, published mean), `ratings` (list of int), `label` (see `sentiment`).
+
+    Source: Hutto and Gilbert, "VADER", ICWSM 2014 (MIT licence). Chapter 07.
+    """
+    frame = pd.concat([_platform(name, stem) for name, stem in PLATFORMS.items()], ignore_index=True)
+    frame["label"] = sentiment(frame["rating"])
+    return frame
+
+
+def sentiment(ratings) -> np.ndarray:
+    """Mean ratings (N,) on -4..4 as words: at most -0.5 is negative, at least +0.5 positive, between them neutral."""
+    ratings = np.asarray(ratings, dtype=float)
+    return np.select([ratings <= -0.5, ratings >= 0.5], ["negative", "positive"], "neutral")
+
+
+def _platform(name: str, stem: str) -> pd.DataFrame:
+    texts = _tab_separated(f"comments/{stem}_GroundTruth.txt", ["id", "rating", "text"])
+    raters = _tab_separated(f"comments/{stem}_anonDataRatings.txt", ["id", "mean", "std", "ratings"])
+    # The two files of one platform do not share an order (Amazon), so they are joined by id, and no row may be lost.
+    frame = texts.merge(raters[["id", "ratings"]], on="id", how="left", validate="one_to_one")
+    frame["rating"] = frame["rating"].astype(float)
+    frame["ratings"] = frame["ratings"].map(ast.literal_eval)
+    frame["group"] = name + ":" + frame["id"].str.split("_").str[0]
+    frame["id"] = name + ":" + frame["id"]
+    frame["platform"] = name
+    return frame[["id", "platform", "group", "text", "rating", "ratings"]]
+
+
+def _tab_separated(target: str, columns: list[str]) -> pd.DataFrame:
+    # Not read_csv: comments hold quotation marks that are text. One file starts with a byte-order mark: utf-8-sig drops it.
+    lines = assets.path(target).read_bytes().decode("utf-8-sig").split("\r\n")
+    return pd.DataFrame([line.split("\t") for line in lines if line], columns=columns)
+
+
+def animals() -> pd.DataFrame:
+    """10,000 animal silhouettes, 10 classes of 1,000.
+
+    Returns:
+        Columns `id`, `group` (each image its own), `image` (uint8 array (28, 28), 0 = background), `label`.
+
+    Source: the package animal-mnist 0.4 (MIT licence). Chapter 06.
+    """
+    with np.load(assets.path(assets.ANIMALS_NPZ), allow_pickle=False) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    ids = [f"animals:{number}" for number in range(len(images))]
+    return pd.DataFrame({"id": ids, "group": ids, "image": list(images), "label": [ANIMALS[label] for label in labels]})
+
+
+def from_csv(
+    file: str | Path, *, text_column: str = "text", label_column: str | None = "label", group_column: str | None = None,
+    on_bad: str = "stop",
+) -> tuple[pd.DataFrame, list[Problem]]:  # fmt: skip
+    """Your own texts: a CSV file with a header, separated by comma, semicolon or tab, in UTF-8.
+
+    Args:
+        file: the CSV file.
+        text_column, label_column: names of the columns; `label_column=None` reads texts without labels.
+        group_column: rows with the same value stay on one side of a split (one author, one article).
+        on_bad: "stop" raises when any row is bad, "skip" leaves bad rows out and returns what was wrong with them.
+
+    Returns:
+        The good rows (`id` is the row number as a spreadsheet shows it: the header is row 1), and the problems of the others.
+
+    Raises:
+        DataError: some rows are bad and `on_bad` is "stop".
+        InputError: the file is missing, empty, lacks a column, or holds no good row.
+    """
+    file = Path(file)
+    columns = {"text": text_column, "label": label_column, "group": group_column}
+    rows, problems = _read_rows(file, {role: name for role, name in columns.items() if name is not None})
+    frame = pd.DataFrame(_good_rows(rows, file, problems))
+    _judge(problems, len(frame), file, on_bad)
+    if group_column is None:
+        frame["group"] = frame["id"]
+    return frame, problems
+
+
+def from_folder(folder: str | Path, *, on_bad: str = "stop") -> tuple[pd.DataFrame, list[Problem]]:
+    """Your own images: one sub-folder per class, its name is the label. Every image is decoded once to see that it can be.
+
+    Args:
+        folder: holds the class folders; hidden files are ignored, every other file that is no readable image is bad.
+        on_bad: "stop" or "skip", as in `from_csv`.
+
+    Returns:
+        The good images (`id` and `group` are the path below `folder`, `path` is the file) and the problems of the others.
+
+    Raises:
+        DataError, InputError: as in `from_csv`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"the image folder {folder} does not exist; give a folder with one sub-folder per class")
+    rows, problems = [], []
+    # Sorted: the order of a folder's listing differs between machines, and with it every split.
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)):
+        name = path.relative_to(folder).as_posix()
+        if "/" not in name:
+            problems.append(Problem(name, f"lies outside a class folder; move it into {folder.name}/CLASS/"))
+        elif what := _image_problem(path):
+            problems.append(Problem(name, what))
+        else:
+            rows.append({"id": name, "group": name, "path": str(path), "label": name.split("/")[0]})
+    _judge(problems, len(rows), folder, on_bad)
+    return pd.DataFrame(rows), problems
+
+
+def from_labels_file(
+    file: str | Path, *, file_column: str = "file", label_column: str = "label", on_bad: str = "stop"
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Your own images named by a CSV file: a column with paths relative to that file, and one with labels.
+
+    Args, Returns, Raises: as in `from_folder`; `group` is the path.
+    """
+    file = Path(file)
+    rows, problems = _read_rows(file, {"text": file_column, "label": label_column})
+    good = []
+    for row in _good_rows(rows, file, problems):
+        name = row.pop("text")
+        path = file.parent / name
+        if what := _image_problem(path):
+            problems.append(Problem(f"row {row['id']} of {file.name}: {name}", what))
+        else:
+            good.append({"id": row["id"], "group": name, "path": str(path), "label": row["label"]})
+    _judge(problems, len(good), file, on_bad)
+    return pd.DataFrame(good), problems
+
+
+def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[tuple[int, dict]], list[Problem]]:
+    """The records of a CSV file as (row number, {role: field}), and the problems of those with a wrong shape."""
+    if not file.is_file():
+        raise InputError(f"the file {file} does not exist; give the path of a CSV file")
+    content = file.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{file.name} is UTF-16, expected UTF-8; save it as 'CSV UTF-8' and try again")
+    # surrogateescape keeps undecodable bytes visible, so that only the rows that hold them are refused.
+    text = content.decode("utf-8-sig", errors="surrogateescape")
+    if not text.strip():
+        raise InputError(f"{file.name} is empty, expected a header line and rows below it")
+    first_line = text.lstrip().splitlines()[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first_line.count))
+    header = [name.strip() for name in next(reader)]
+    missing = [name for name in columns.values() if name not in header]
+    if missing:
+        raise InputError(
+            f"{file.name} has no column {missing[0]!r}, found {', '.join(map(repr, header))}; name yours with "
+            "--text-column and --label-column"
+        )
+    places = {role: header.index(name) for role, name in columns.items()}
+    rows, problems = [], []
+    for number, fields in enumerate(reader, start=2):
+        if not any(field.strip() for field in fields):
+            continue  # a blank line is no row
+        if len(fields) != len(header):
+            problems.append(Problem(f"row {number} of {file.name}", f"expected {len(header)} fields, found {len(fields)}; quote fields that hold the separator"))
+        else:
+            rows.append((number, {role: fields[place].strip() for role, place in places.items()}))
+    return rows, problems
+
+
+def _good_rows(rows: list[tuple[int, dict]], file: Path, problems: list[Problem]) -> list[dict]:
+    good = []
+    for number, fields in rows:
+        empty = [role for role in ("text", "label") if role in fields and not fields[role]]
+        if any("\udc80" <= character <= "\udcff" for field in fields.values() for character in field):
+            problems.append(Problem(f"row {number} of {file.name}", "is not valid UTF-8; save the file as UTF-8"))
+        elif empty:
+            problems.append(Problem(f"row {number} of {file.name}", f"the {empty[0]} is empty"))
+        else:
+            good.append({"id": str(number), **fields})
+    return good
+
+
+def _image_problem(path: Path) -> str | None:
+    from PIL import Image
+
+    if not path.is_file():
+        return "the file does not exist"
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return f"is no image by its name, expected one of {' '.join(sorted(IMAGE_SUFFIXES))}"
+    try:
+        with Image.open(path) as image:
+            image.load()  # open() reads the header alone: a truncated file shows only when it is decoded
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"cannot be read as an image ({type(error).__name__})"
+    return None
+
+
+def _judge(problems: list[Problem], good: int, source: Path, on_bad: str) -> None:
+    if on_bad not in ("stop", "skip"):
+        raise InputError(f"on_bad must be stop or skip, found {on_bad!r}")
+    if problems and on_bad == "stop":
+        raise DataError(problems, f"mend them in {source}, or pass --on-bad skip to go on without them")
+    if not good:
+        raise InputError(f"{source} holds no usable {'image' if source.is_dir() else 'row'}; {len(problems)} were bad")
