@@ -1,0 +1,99 @@
+"""How good predictions are, how sure we are of that, and how good people are (chapter 07)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score
+
+from helpers.data.sources import SENTIMENTS, sentiment
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Of one set of rows: share of right predictions, mean F1 over the classes, mean cross-entropy (nats), number of rows."""
+
+    accuracy: float
+    macro_f1: float
+    loss: float
+    n: int
+
+
+def classification_metrics(logits: np.ndarray, targets: np.ndarray) -> Metrics:
+    """Metrics of logits (N, C) against class indices (N,).
+
+    The loss is the mean over rows. A mean of batch means would count a row in a small batch more than one in a large batch.
+    """
+    num_classes = logits.shape[1]
+    predictions = logits.argmax(1)
+    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)  # (N, C)
+    return Metrics(
+        accuracy=float(accuracy_score(targets, predictions)),
+        macro_f1=macro_f1(targets, predictions, num_classes),
+        loss=float(-log_p[np.arange(len(targets)), targets].mean()),
+        n=len(targets),
+    )
+
+
+def macro_f1(targets, predictions, num_classes: int) -> float:
+    """Mean over the classes of F1, the harmonic mean of precision and recall; every class counts the same."""
+    return float(f1_score(targets, predictions, labels=list(range(num_classes)), average="macro", zero_division=0))
+
+
+def macro_f1_interval(
+    targets, predictions, num_classes: int, *, groups=None, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95% bootstrap interval of macro-F1: how far the figure would move with other rows from the same source.
+
+    Rows are drawn with replacement, whole groups at a time: sentences of one review succeed or fail together, so a review
+    is one observation, and counting its sentences as independent would make the interval too narrow.
+
+    Args:
+        targets, predictions: class indices (N,).
+        num_classes: C.
+        groups: (N,), by default each row is its own.
+        resamples: number of bootstrap samples.
+        seed: of the draws.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), percentile method. Chapter 07.
+    """
+    targets, predictions = np.asarray(targets), np.asarray(predictions)
+    codes = np.arange(len(targets)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    num_groups = codes.max() + 1
+    confusion = np.zeros((num_groups, num_classes, num_classes))  # (G, C, C): of each group alone
+    np.add.at(confusion, (codes, targets, predictions), 1)
+    rng = np.random.default_rng(seed)
+    scores = []
+    for _ in range(resamples):
+        times_drawn = np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups)  # (G,)
+        total = np.tensordot(times_drawn, confusion, axes=1)  # (C, C): rows are targets, columns predictions
+        denominators = total.sum(0) + total.sum(1)
+        f1 = np.divide(2 * np.diag(total), denominators, out=np.zeros(num_classes), where=denominators > 0)
+        scores.append(f1.mean())
+    low, high = np.percentile(scores, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def human_ceiling(ratings) -> dict[str, float]:
+    """How well ONE person predicts what the other people think: the score a model can reasonably aim at.
+
+    Each rater in turn plays the model; the target is the sentiment of the mean of all other raters of that comment. Every
+    comment counts the same, whatever its number of raters.
+
+    Args:
+        ratings: one list of integer ratings (-4..4) per comment, at least two each.
+
+    Returns:
+        {"accuracy", "macro_f1", "n" (comments)}.
+    """
+    guesses, targets, weights = [], [], []
+    for row in ratings:
+        row = np.asarray(row, dtype=float)
+        guesses.append(sentiment(row))
+        targets.append(sentiment((row.sum() - row) / (len(row) - 1)))  # mean of the others, for each rater
+        weights.append(np.full(len(row), 1 / len(row)))
+    guesses, targets, weights = map(np.concatenate, (guesses, targets, weights))
+    return {
+        "accuracy": float(accuracy_score(targets, guesses, sample_weight=weights)),
+        "macro_f1": float(f1_score(targets, guesses, labels=list(SENTIMENTS), average="macro", sample_weight=weights)),
+        "n": len(ratings),
+    }
