@@ -7,7 +7,9 @@ import random
 import shutil
 import socket
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -75,6 +77,15 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be made in an existing folder: tried, since permission bits do not tell (read-only disks, root)."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def versions() -> dict[str, str]:

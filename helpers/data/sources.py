@@ -221,3 +221,39 @@ def _judge(problems: list[Problem], good: int, source: Path, on_bad: str) -> Non
         raise DataError(problems, f"mend them in {source}, or pass --on-bad skip to go on without them")
     if not good:
         raise InputError(f"{source} holds no usable {'image' if source.is_dir() else 'row'}; {len(problems)} were bad")
+
+
+def check_texts(texts: list[str], on_bad: str = "stop", where: str = "input {}") -> tuple[list[str], list[Problem]]:
+    """The texts that hold something, and the problems of the others; `where` names a text by its number."""
+    good, problems = [], []
+    for number, text in enumerate(texts, start=1):
+        if "\ufffd" in text or any("\udc80" <= character <= "\udcff" for character in text):
+            problems.append(Problem(where.format(number), "is not valid UTF-8; save the file as UTF-8"))
+        elif not text.strip():
+            problems.append(Problem(where.format(number), "the text is empty"))
+        else:
+            good.append(text)
+    _judge(problems, len(good), Path("the input"), on_bad)
+    return good, problems
+
+
+def texts_from_lines(file: Path, *, on_bad: str = "stop") -> tuple[list[str], list[Problem]]:
+    """A text file with one text per line, in UTF-8, as `check_texts` returns it."""
+    if not file.is_file():
+        raise InputError(f"the file {file} does not exist; give a .txt file with one text per line")
+    lines = file.read_bytes().decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n").rstrip("\n").split("\n")
+    return check_texts(lines, on_bad, f"line {{}} of {file.name}")
+
+
+def image_files(source: Path | list[str], *, on_bad: str = "stop") -> tuple[list[str], list[Problem]]:
+    """The readable images of a folder (sorted by name, sub-folders included) or of a list of paths, and the problems of the others."""
+    if isinstance(source, Path):
+        if not source.is_dir():
+            raise InputError(f"{source} is no folder of images; give a folder, or image files on the command line")
+        files = sorted(str(p) for p in source.rglob("*") if p.is_file() and not p.name.startswith("."))
+    else:
+        files = source
+    problems = {file: Problem(file, what) for file in files if (what := _image_problem(Path(file)))}
+    good = [file for file in files if file not in problems]
+    _judge(list(problems.values()), len(good), source if isinstance(source, Path) else Path("the input"), on_bad)
+    return good, list(problems.values())

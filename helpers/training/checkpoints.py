@@ -79,6 +79,11 @@ def load_checkpoint(file: Path, model: nn.Module, optimizer, scheduler, scaler=N
     return Progress(**rest["progress"])
 
 
+def read_progress(file: Path) -> Progress:
+    """How far the run of a checkpoint has come, without loading its tensors into a model."""
+    return Progress(**_read(file)[1]["progress"])
+
+
 def save_weights(file: Path, model: nn.Module) -> None:
     """Write the weights alone, atomically."""
     write_atomically(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}))
