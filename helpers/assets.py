@@ -78,6 +78,15 @@ ANIMALS_NPZ = "animals/animals.npz"
 ANIMALS_SHA256 = "f793f0fd41773692ad4aca4389ea7bbf84ffd25a13ed4530d9786fb0979a6adf"
 
 
+# All that a pickled array may ask for; NumPy 2 moved the first one.
+_ARRAY_NAMES = {
+    ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+
 def fetch(folder: Path = FOLDER) -> list[str]:
     """Download and verify what is missing or damaged; a second call needs no network and changes nothing.
 
@@ -168,17 +177,10 @@ def load_pickled_array(content: bytes) -> np.ndarray:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    _ADMITTED = {
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
     def find_class(self, module, name):
-        if (module, name) not in self._ADMITTED:
+        if (module, name) not in _ARRAY_NAMES:
             raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which no array needs; it is not loaded")
-        return self._ADMITTED[module, name]
+        return _ARRAY_NAMES[module, name]
 
 
 def _fault(file: Path, sha256: str) -> str | None:

@@ -56,7 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     train_parser.add_argument("--batch-size", type=int, metavar="N", help="rows per batch, all processes together (default: 32)")
     train_parser.add_argument("--learning-rate", type=float, metavar="X", help="of the head (default: of the recipe)")
     train_parser.add_argument("--seed", type=int, metavar="N", help="of the head, the order, dropout and augmentation (default: 0)")
-    train_parser.add_argument("--limit", type=int, metavar="N", help="at most N training rows, 0 = all (default: 2000 at quick scale, else 0)")
+    train_parser.add_argument(
+        "--limit", type=int, metavar="N", help="at most N training rows, 0 = all (default: 2000 at quick scale, else 0)"
+    )
     train_parser.add_argument("--resume", action="store_true", help="go on with the run in RUN, exactly as if it had not stopped")
     train_parser.add_argument("--json", action="store_true", help="print metrics.json instead of a summary")
     add_data_options(train_parser)
@@ -69,7 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     predict_parser = command("predict", predict, "label texts or images with a trained run")
     predict_parser.add_argument("folder", type=Path, metavar="RUN")
     predict_parser.add_argument("inputs", nargs="*", metavar="TEXT|IMAGE")
-    predict_parser.add_argument("--input", type=Path, metavar="FILE", help="a CSV file, a .txt file with one text per line, or a folder of images")
+    predict_parser.add_argument(
+        "--input", type=Path, metavar="FILE", help="a CSV file, a .txt file with one text per line, or a folder of images"
+    )
     predict_parser.add_argument("--text-column", default="text", metavar="C", help="column of the CSV file (default: text)")
     predict_parser.add_argument("--output", type=Path, metavar="OUT.csv", help="write input, label and probabilities there")
     predict_parser.add_argument("--json", action="store_true", help="print one JSON object per input")
@@ -105,7 +109,9 @@ def doctor(options) -> int:
         print(json.dumps(environment.report(checks), indent=2))
     else:
         for check in checks:
-            print(f"{'ok  ' if check.ready else 'FAIL'} {check.name:<9} {check.found}" + ("" if check.ready else f"\n     -> {check.remedy}"))
+            print(
+                f"{'ok  ' if check.ready else 'FAIL'} {check.name:<9} {check.found}" + ("" if check.ready else f"\n     -> {check.remedy}")
+            )
     return 0 if all(check.ready for check in checks) else 1
 
 
@@ -238,7 +244,9 @@ def summary(metrics: dict, folder: Path) -> str:
         f"always answering {metrics['majority_baseline']['class']!r} would score accuracy {metrics['majority_baseline']['accuracy']:.3f}",
     ]
     if ceiling := metrics.get("human_ceiling"):
-        lines.append(f"one person against the mean of the others, same rows: accuracy {ceiling['accuracy']:.3f}, macro-F1 {ceiling['macro_f1']:.3f}")
+        lines.append(
+            f"one person against the mean of the others, same rows: accuracy {ceiling['accuracy']:.3f}, macro-F1 {ceiling['macro_f1']:.3f}"
+        )
     if metrics["skipped"]:
         lines.append(f"{metrics['skipped']} bad rows or files were left out, listed in {folder / 'skipped.csv'}")
     steps = f"{metrics['optimizer_steps']:,} optimizer steps on {metrics['rows']['train']:,} rows in {metrics['seconds']:.0f} s"

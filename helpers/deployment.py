@@ -25,7 +25,9 @@ def load_run(folder: str | Path) -> Classifier:
         InputError: `folder` is no finished run.
     """
     if not (Path(folder) / "model" / "labels.json").is_file():
-        raise InputError(f"{folder} is no finished run (model/labels.json is missing); give a folder written by `python -m helpers train ... --output RUN`")
+        raise InputError(
+            f"{folder} is no finished run (model/labels.json is missing); give a folder written by `python -m helpers train ... --output RUN`"
+        )
     return load_classifier(Path(folder) / "model")
 
 

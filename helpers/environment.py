@@ -1,11 +1,14 @@
 """What this machine can do: scale of the course, device, numeric precision, seeds, and the doctor of chapter 00."""
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import random
+import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -21,8 +24,34 @@ PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "peft", "timm"
 NEEDED_DISK_GB = 2.0
 
 
+def set_up() -> None:
+    """The first cell of every notebook: fetch what is missing, seed, and say what this machine will do; safe to repeat.
+
+    On Colab it installs the course's packages that are missing there, and never touches torch or numpy, which the running
+    kernel has already loaded.
+
+    Raises:
+        InputError: data or weights are missing and cannot be downloaded.
+    """
+    if importlib.util.find_spec("google.colab") is not None:
+        _install_missing()
+    assets.fetch()
+    seed_everything(0)
+    import torch
+
+    print(f"Ready: {scale()} scale on {device()}, torch {torch.__version__}, Python {platform.python_version()}")
+
+
+def _install_missing() -> None:
+    lines = (assets.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    names = {line: re.split("[<>=]", line)[0] for line in lines if line and not line.startswith("#")}
+    missing = [line for line, name in names.items() if name not in ("torch", "torchvision", "numpy") and _version(name) is None]
+    if missing:
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
+
+
 def scale() -> str:
-    """"quick" (embedded data, small enough for 2 CPU cores) or "full" (a GPU): `COURSE_SCALE`, else by the hardware.
+    """ "quick" (embedded data, small enough for 2 CPU cores) or "full" (a GPU): `COURSE_SCALE`, else by the hardware.
 
     Raises:
         InputError: `COURSE_SCALE` holds another word.
@@ -75,7 +104,7 @@ def seed_everything(seed: int) -> None:
     import torch
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (other libraries draw from it)
     torch.manual_seed(seed)
 
 

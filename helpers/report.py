@@ -35,7 +35,9 @@ def write_report(folder: Path, test: pd.DataFrame) -> Path:
     parts = [
         f"<h1>Run {html.escape(folder.name)}: {html.escape(config['task'])} with {html.escape(config['model'])}</h1>",
         summary_table(metrics),
-        picture(curves(folder), "Training loss falls with the optimizer steps; the orange-red dots are the validation loss after each epoch."),
+        picture(
+            curves(folder), "Training loss falls with the optimizer steps; the orange-red dots are the validation loss after each epoch."
+        ),
         picture(confusion(predictions), "Confusion matrix of the test rows: rows are true classes, columns are predicted classes."),
         platform_table(metrics),
         data_section(folder, metrics),
@@ -51,12 +53,34 @@ def summary_table(metrics: dict) -> str:
     """Validation and test metrics beside the majority class and the human ceiling."""
     low, high = metrics["test"]["macro_f1_interval"]
     rows = [
-        ("model, test rows", metrics["test"]["accuracy"], f"{metrics['test']['macro_f1']:.3f} ({low:.3f} to {high:.3f})", metrics["test"]["n"]),
-        ("model, validation rows", metrics["validation"]["accuracy"], f"{metrics['validation']['macro_f1']:.3f}", metrics["validation"]["n"]),
-        (f"always {metrics['majority_baseline']['class']!r}, test rows", metrics["majority_baseline"]["accuracy"], "", metrics["test"]["n"]),
+        (
+            "model, test rows",
+            metrics["test"]["accuracy"],
+            f"{metrics['test']['macro_f1']:.3f} ({low:.3f} to {high:.3f})",
+            metrics["test"]["n"],
+        ),
+        (
+            "model, validation rows",
+            metrics["validation"]["accuracy"],
+            f"{metrics['validation']['macro_f1']:.3f}",
+            metrics["validation"]["n"],
+        ),
+        (
+            f"always {metrics['majority_baseline']['class']!r}, test rows",
+            metrics["majority_baseline"]["accuracy"],
+            "",
+            metrics["test"]["n"],
+        ),
     ]
     if ceiling := metrics.get("human_ceiling"):
-        rows.append(("human ceiling: one person against the mean of the others, the same test rows", ceiling["accuracy"], f"{ceiling['macro_f1']:.3f}", ceiling["n"]))
+        rows.append(
+            (
+                "human ceiling: one person against the mean of the others, the same test rows",
+                ceiling["accuracy"],
+                f"{ceiling['macro_f1']:.3f}",
+                ceiling["n"],
+            )
+        )
     body = [(name, f"{accuracy:.3f}", f1, f"{n:,}") for name, accuracy, f1, n in rows]
     work = (
         f"<p>{metrics['optimizer_steps']:,} optimizer steps, {metrics['trainable_parameters']:,} trainable parameters, {metrics['seconds']:.0f} s on "
@@ -91,7 +115,9 @@ def worst_errors(predictions: pd.DataFrame, test: pd.DataFrame) -> str:
     body = [(row.id, row.target, row.prediction, f"{row.p_target:.3f}", show_input(test.loc[row.Index])) for row in errors.itertuples()]
     count = (predictions["target"] != predictions["prediction"]).sum()
     title = f"The {len(body)} worst of {count:,} test errors"
-    return table(title, ("id", "true class", "predicted", "p(true class)", "input"), body, raw_last=True) if body else "<p>No test errors.</p>"
+    return (
+        table(title, ("id", "true class", "predicted", "p(true class)", "input"), body, raw_last=True) if body else "<p>No test errors.</p>"
+    )
 
 
 def show_input(row: pd.Series) -> str:

@@ -27,8 +27,9 @@ class PadCollate:
 
 
 def collate_images(samples: list[dict]) -> dict[str, torch.Tensor]:
-    """Samples of an `ImageDataset` as `images` float32 (B, 3, H, W), `labels` and `indices` int64 (B,)."""
-    return {"images": torch.stack([sample["image"] for sample in samples]), **_labels_and_indices(samples)}
+    """Samples of an `ImageDataset` as `images` float32 (B, 3, H, W) with channels innermost in memory, `labels` and `indices` int64 (B,)."""
+    images = torch.stack([sample["image"] for sample in samples]).contiguous(memory_format=torch.channels_last)
+    return {"images": images, **_labels_and_indices(samples)}
 
 
 def _labels_and_indices(samples: list[dict]) -> dict[str, torch.Tensor]:

@@ -26,9 +26,7 @@ def make_loader(
         num_processes, process_index: for distributed training, see `BucketBatchSampler`.
     """
     lengths = getattr(dataset, "lengths", np.ones(len(dataset)))
-    sampler = BucketBatchSampler(
-        lengths, batch_size, shuffle=shuffle, seed=seed, num_processes=num_processes, process_index=process_index
-    )
+    sampler = BucketBatchSampler(lengths, batch_size, shuffle=shuffle, seed=seed, num_processes=num_processes, process_index=process_index)
     return DataLoader(
         dataset,
         batch_sampler=sampler,
@@ -51,5 +49,5 @@ def set_epoch(loader: DataLoader, epoch: int, start: int = 0) -> None:
 def seed_worker(worker_id: int) -> None:
     """Seed NumPy and `random` in a worker: PyTorch seeds only its own generator there."""
     seed = torch.initial_seed() % 2**32
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  (the transforms of other libraries draw from it)
     random.seed(seed)

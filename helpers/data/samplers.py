@@ -33,9 +33,7 @@ class BucketBatchSampler(Sampler[list[int]]):
         InputError: there is no row, or a batch could leave a process without one.
     """
 
-    def __init__(
-        self, lengths, batch_size: int, *, shuffle: bool = True, seed: int = 0, num_processes: int = 1, process_index: int = 0
-    ):
+    def __init__(self, lengths, batch_size: int, *, shuffle: bool = True, seed: int = 0, num_processes: int = 1, process_index: int = 0):
         self.lengths = np.asarray(lengths)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, found {batch_size}")

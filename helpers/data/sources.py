@@ -121,7 +121,9 @@ def from_folder(folder: str | Path, *, on_bad: str = "stop") -> tuple[pd.DataFra
         raise InputError(f"the image folder {folder} does not exist; give a folder with one sub-folder per class")
     rows, problems = [], []
     # Sorted: the order of a folder's listing differs between machines, and with it every split.
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)):
+    for path in sorted(
+        p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    ):
         name = path.relative_to(folder).as_posix()
         if "/" not in name:
             problems.append(Problem(name, f"lies outside a class folder; move it into {folder.name}/CLASS/"))
@@ -180,7 +182,12 @@ def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[tuple[int, dic
         if not any(field.strip() for field in fields):
             continue  # a blank line is no row
         if len(fields) != len(header):
-            problems.append(Problem(f"row {number} of {file.name}", f"expected {len(header)} fields, found {len(fields)}; quote fields that hold the separator"))
+            problems.append(
+                Problem(
+                    f"row {number} of {file.name}",
+                    f"expected {len(header)} fields, found {len(fields)}; quote fields that hold the separator",
+                )
+            )
         else:
             rows.append((number, {role: fields[place].strip() for role, place in places.items()}))
     return rows, problems

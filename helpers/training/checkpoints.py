@@ -99,7 +99,7 @@ def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
         raise InputError(f"there is no checkpoint {file} to go on from; start the run without --resume")
     try:
         with safe_open(file, framework="pt") as archive:
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}
+            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (no dictionary)
             return tensors, json.loads((archive.metadata() or {}).get("rest", "{}"))
     except SafetensorError as error:
         raise InputError(f"{file} is no whole safetensors file ({error}); delete the run folder and start again") from error

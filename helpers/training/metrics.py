@@ -39,9 +39,7 @@ def macro_f1(targets, predictions, num_classes: int) -> float:
     return float(f1_score(targets, predictions, labels=list(range(num_classes)), average="macro", zero_division=0))
 
 
-def macro_f1_interval(
-    targets, predictions, num_classes: int, *, groups=None, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
+def macro_f1_interval(targets, predictions, num_classes: int, *, groups=None, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
     """95% bootstrap interval of macro-F1: how far the figure would move with other rows from the same source.
 
     Rows are drawn with replacement, whole groups at a time: sentences of one review succeed or fail together, so a review

@@ -25,11 +25,11 @@ EVALUATION_BATCH = 128  # no gradients are kept, so more rows fit than in traini
 
 # Chosen on the validation rows of the embedded data; `benchmarks/` will hold the comparisons.
 DEFAULTS = {
-    ("sentiment", "full"): TrainingConfig(epochs=3, learning_rate=2e-4, layer_decay=0.9),
+    ("sentiment", "full"): TrainingConfig(epochs=3, batch_size=16, learning_rate=1e-4, layer_decay=0.9),
     ("sentiment", "head"): TrainingConfig(epochs=5, learning_rate=2e-3),
     ("sentiment", "gradual"): TrainingConfig(epochs=4, learning_rate=2e-4, layer_decay=0.9),
     ("images", "full"): TrainingConfig(epochs=4, learning_rate=2e-3, layer_decay=0.9),
-    ("images", "head"): TrainingConfig(epochs=5, learning_rate=1e-2),
+    ("images", "head"): TrainingConfig(epochs=4, learning_rate=1e-2),
     ("images", "gradual"): TrainingConfig(epochs=5, learning_rate=2e-3, layer_decay=0.9),
 }
 

@@ -25,7 +25,9 @@ from helpers.training.recipes import Prepared, RunConfig
 from helpers.tuning.freezing import num_trainable
 
 
-def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Callable[[Step, int], None] | None = None) -> tuple[dict, Prepared]:
+def train(
+    config: RunConfig, folder: Path, *, resume: bool = False, on_step: Callable[[Step, int], None] | None = None
+) -> tuple[dict, Prepared]:
     """Train as `config` says and fill the run folder; in a run of several processes all of them call this.
 
     Args:
@@ -122,7 +124,9 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
     folder = Path(folder)
     config = replace(load_config(folder), **{name: value for name, value in columns.items() if value is not None})
     classifier = load_classifier(folder / "model")
-    frame, skipped = (recipes.prepare(config).splits["test"], []) if data is None else recipes.load_labelled(config, data, classifier.classes)
+    frame, skipped = (
+        (recipes.prepare(config).splits["test"], []) if data is None else recipes.load_labelled(config, data, classifier.classes)
+    )
     accelerator = make_accelerator(classifier.model, config.training.precision)
     sharding = {"num_processes": accelerator.num_processes, "process_index": accelerator.process_index}
     logits = predict_logits(classifier.model, recipes.evaluation_loader(classifier, frame, **sharding), accelerator)
@@ -162,7 +166,9 @@ def load_config(folder: Path) -> RunConfig:
     """
     file = Path(folder) / "config.json"
     if not file.is_file():
-        raise InputError(f"{folder} is no run folder (config.json is missing); give one written by `python -m helpers train ... --output RUN`")
+        raise InputError(
+            f"{folder} is no run folder (config.json is missing); give one written by `python -m helpers train ... --output RUN`"
+        )
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         return RunConfig(**values | {"training": TrainingConfig(**values["training"])})

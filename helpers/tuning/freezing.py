@@ -19,7 +19,11 @@ def layer_groups(model: nn.Module) -> list[tuple[str, list[nn.Module]]]:
         encoder = model.base_model
         head = [encoder.pooler] if getattr(encoder, "pooler", None) is not None else []
         head += [module for name, module in model.named_children() if module is not encoder]
-        return [("embeddings", [encoder.embeddings]), *((f"layer {i}", [layer]) for i, layer in enumerate(encoder.encoder.layer)), ("head", head)]
+        return [
+            ("embeddings", [encoder.embeddings]),
+            *((f"layer {i}", [layer]) for i, layer in enumerate(encoder.encoder.layer)),
+            ("head", head),
+        ]
     if hasattr(model, "conv_stem"):
         blocks = [(f"blocks {i}", [block]) for i, block in enumerate(model.blocks)]
         return [("stem", [model.conv_stem, model.bn1]), *blocks, ("features", [model.conv_head, model.bn2]), ("head", [model.classifier])]

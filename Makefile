@@ -1,0 +1,36 @@
+# Two commands matter: `make lab` opens the course, `make test` checks all of it. `make setup` is what both need.
+PYTHON ?= python3
+PORT ?= 8888
+BROWSER ?= default
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: lab test setup check-python lock
+
+lab: setup
+	"$(RUN)" -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) $(if $(filter root,$(shell id -un)),--allow-root) \
+		$(if $(filter none,$(BROWSER)),--no-browser) notebooks/00_start_here.ipynb
+
+test: setup
+	"$(RUN)" -m ruff check .
+	"$(RUN)" -m ruff format --check .
+	"$(RUN)" -m pytest tests
+	"$(RUN)" -m pytest --nbval-lax --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+
+# The stamp is newer than everything it was made from, so a second call does no work.
+setup: $(VENV)/ready
+
+$(VENV)/ready: requirements.lock pyproject.toml data/assets.txt helpers/assets.py | check-python
+	"$(PYTHON)" -m venv $(VENV) || { echo "error: $(PYTHON) could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	"$(RUN)" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	"$(RUN)" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	"$(RUN)" -m helpers fetch
+	touch $@
+
+check-python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: the course needs Python 3.11 or newer, found $$("$(PYTHON)" --version 2>&1); install it, or name one: make setup PYTHON=python3.12" >&2; exit 2; }
+
+# After a change of pyproject.toml or requirements.txt; needs uv.
+lock:
+	uv pip compile pyproject.toml --extra lab --universal --generate-hashes --python-version 3.11 --no-header --upgrade --output-file requirements.lock
