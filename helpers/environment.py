@@ -33,7 +33,7 @@ def set_up() -> None:
     Raises:
         InputError: data or weights are missing and cannot be downloaded.
     """
-    if importlib.util.find_spec("google.colab") is not None:
+    if importlib.util.find_spec("google") and importlib.util.find_spec("google.colab"):  # the parent first, or find_spec raises
         _install_missing()
     assets.fetch()
     seed_everything(0)
