@@ -31,7 +31,6 @@ def load_run(folder: str | Path) -> Classifier:
     return load_classifier(Path(folder) / "model")
 
 
-@torch.inference_mode()
 def predict(classifier: Classifier, inputs: list) -> np.ndarray:
     """Class probabilities (N, C) float32 in the order of the inputs, in float32 arithmetic on the CPU.
 
@@ -46,7 +45,9 @@ def predict(classifier: Classifier, inputs: list) -> np.ndarray:
     probabilities = np.zeros((len(inputs), len(classifier.classes)), dtype=np.float32)
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
-        probabilities[rows] = forward(classifier, [inputs[row] for row in rows]).softmax(-1).numpy()
+        with torch.inference_mode():
+            logits = forward(classifier, [inputs[row] for row in rows])  # (B, C)
+        probabilities[rows] = logits.softmax(-1).numpy()
     return probabilities
 
 

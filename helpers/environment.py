@@ -195,7 +195,7 @@ def _check_disk() -> Check:
 def _check_fonts() -> Check:
     from matplotlib import font_manager
 
-    found = font_manager.findfont("DejaVu Sans", fallback_to_default=True)
+    found = str(font_manager.findfont("DejaVu Sans", fallback_to_default=True))
     return Check("fonts", os.path.exists(found), found, "reinstall matplotlib, which brings the font DejaVu Sans")
 
 

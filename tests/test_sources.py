@@ -50,7 +50,12 @@ def test_bad_rows_stop_with_a_line_each(tmp_path):
         sources.from_csv(file)
     text = str(caught.value)
     assert "4 bad entries" in text
-    for line in ("row 3 of own.csv: the text is empty", "row 4 of own.csv: the label is empty", "row 5 of own.csv: expected 2 fields, found 3", "row 6 of own.csv: is not valid UTF-8"):
+    for line in (
+        "row 3 of own.csv: the text is empty",
+        "row 4 of own.csv: the label is empty",
+        "row 5 of own.csv: expected 2 fields, found 3",
+        "row 6 of own.csv: is not valid UTF-8",
+    ):
         assert line in text
     assert "--on-bad skip" in text
 
@@ -113,7 +118,11 @@ def test_bad_images_are_named(image_folder):
     (image_folder / "loose.png").write_bytes(whole)
     with pytest.raises(DataError) as caught:
         sources.from_folder(image_folder)
-    for line in ("cat/cut.png: cannot be read as an image", "dog/notes.txt: is no image by its name", "loose.png: lies outside a class folder"):
+    for line in (
+        "cat/cut.png: cannot be read as an image",
+        "dog/notes.txt: is no image by its name",
+        "loose.png: lies outside a class folder",
+    ):
         assert line in str(caught.value)
     frame, problems = sources.from_folder(image_folder, on_bad="skip")
     assert len(frame) == 6

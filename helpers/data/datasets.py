@@ -134,7 +134,7 @@ def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     Raises:
         InputError: a label is none of `classes`; the message names the first rows and counts them all.
     """
-    indices = pd.Categorical(frame["label"], categories=list(classes)).codes.astype(np.int64)
+    indices = frame["label"].map({name: i for i, name in enumerate(classes)}).fillna(-1).to_numpy(dtype=np.int64)
     if (unknown := np.flatnonzero(indices < 0)).size:
         rows = ", ".join(f"{frame['label'].iloc[i]!r} (id {frame['id'].iloc[i]})" for i in unknown[:5])
         raise InputError(f"labels must be among {', '.join(classes)}, found {rows}; {unknown.size} rows in all: mend or remove them")

@@ -47,7 +47,7 @@ def set_epoch(loader: DataLoader, epoch: int, start: int = 0) -> None:
 
 
 def seed_worker(worker_id: int) -> None:
-    """Seed NumPy and `random` in a worker: PyTorch seeds only its own generator there."""
+    """Seed NumPy and `random` in a worker from PyTorch's seed, on versions of PyTorch that do not (newer ones do)."""
     seed = torch.initial_seed() % 2**32
     np.random.seed(seed)  # noqa: NPY002  (the transforms of other libraries draw from it)
     random.seed(seed)

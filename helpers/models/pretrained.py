@@ -99,8 +99,9 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     """Write weights (safetensors), classes and tokenizer or image preprocessing into `folder`; see `load_classifier`."""
     folder.mkdir(parents=True, exist_ok=True)
     if classifier.task == "text":
-        classifier.model.save_pretrained(folder)
-        classifier.preprocessor.save_pretrained(folder)
+        with _quiet_transformers():
+            classifier.model.save_pretrained(folder)
+            classifier.preprocessor.save_pretrained(folder)
     else:
         save_file({name: tensor.contiguous() for name, tensor in classifier.model.state_dict().items()}, folder / "model.safetensors")
     description = {"task": classifier.task, "name": classifier.name, "classes": list(classifier.classes)}
@@ -192,7 +193,7 @@ def _not_found(name: str, task: str, error: Exception) -> str:
 
 
 class _quiet_transformers:
-    """Hide the load report and progress bar of transformers: a missing head is what we ask for, not a surprise."""
+    """Hide the load report and progress bars of transformers: a missing head is what we ask for, not a surprise."""
 
     def __enter__(self):
         from transformers.utils import logging as transformers_logging

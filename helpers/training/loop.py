@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -54,6 +55,9 @@ def make_accelerator(model: nn.Module, precision: str = "auto") -> Accelerator:
     """Device, mixed precision and processes, chosen for this machine and this model; see `environment.precision`."""
     if precision == "auto":
         precision = environment.precision(convolutional=any(isinstance(m, nn.Conv2d) for m in model.modules()))
+    # accelerate keeps one state per Python process and refuses a second precision; a notebook trains texts in bf16 and then
+    # images in float32, so that state is made anew. The group of processes, which cannot be, stays.
+    AcceleratorState._reset_state(reset_partial_state=False)
     return Accelerator(mixed_precision=precision, cpu=environment.device() == "cpu")
 
 
@@ -138,7 +142,6 @@ def evaluate(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> 
     return classification_metrics(predict_logits(model, loader, accelerator), np.asarray(loader.dataset.labels))
 
 
-@torch.inference_mode()
 def predict_logits(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> np.ndarray:
     """Logits (N, C) float32 in the order of the dataset's rows, whatever the order of the loader's batches.
 
@@ -147,11 +150,11 @@ def predict_logits(model: nn.Module, loader: DataLoader, accelerator: Accelerato
         RuntimeError: a row came twice or not at all.
     """
     check_loader(loader, accelerator)
-    model.to(accelerator.device).eval()
+    model.to(accelerator.device).eval()  # outside inference mode: weights moved inside it could never be trained again
     seen, rows = [], []
     for batch in loader:
         batch = to_device(batch, accelerator)
-        with accelerator.autocast():
+        with torch.inference_mode(), accelerator.autocast():
             logits = forward(model, batch).float()  # (B, C)
         # Shares of a batch differ by one row at most: -1 marks the filling that makes them equal for the exchange.
         seen.append(accelerator.gather(accelerator.pad_across_processes(batch["indices"], pad_index=-1)).cpu())

@@ -92,6 +92,6 @@ def human_ceiling(ratings) -> dict[str, float]:
     guesses, targets, weights = map(np.concatenate, (guesses, targets, weights))
     return {
         "accuracy": float(accuracy_score(targets, guesses, sample_weight=weights)),
-        "macro_f1": float(f1_score(targets, guesses, labels=list(SENTIMENTS), average="macro", sample_weight=weights)),
+        "macro_f1": float(f1_score(targets, guesses, labels=list(SENTIMENTS), average="macro", sample_weight=weights, zero_division=0)),
         "n": len(ratings),
     }

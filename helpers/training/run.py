@@ -83,6 +83,7 @@ def train(
         write_skipped(folder, prepared.skipped)
         write_json(folder / "metrics.json", metrics)
     accelerator.wait_for_everyone()
+    accelerator.end_training()  # leaves the group of processes in order, so that none aborts at exit
     return metrics, prepared
 
 

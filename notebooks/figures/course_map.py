@@ -63,7 +63,7 @@ def svg() -> str:
     width, height = LEFT * 2 + 4 * WIDTH + 3 * GAP_X, TOP + 3 * HEIGHT + 2 * GAP_Y + 56
     ready = ", ".join(f"{number} {title}" for number, title, *_ in CHAPTERS if number in READY)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" style="width:100%;max-width:{width}px;height:auto" role="img" '
         'aria-labelledby="map-title map-text" font-family="Helvetica, Arial, sans-serif">',
         f'<title id="map-title">{TITLE}</title>',
         f'<desc id="map-text">Eleven chapters and the order to read them in. Ready: {html.escape(ready)}.</desc>',

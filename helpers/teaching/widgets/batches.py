@@ -90,7 +90,9 @@ def picture(report: BatchReport) -> Figure:
     ax = figure.subplots()
     ax.imshow(report.mask, cmap=ListedColormap(["#d9d9d9", plots.BLUE]), aspect="auto", interpolation="nearest", vmin=0, vmax=1,
               extent=(0, report.mask.shape[1], report.mask.shape[0], 0))  # fmt: skip
-    ax.set(xlim=(0, 128), xlabel="position (tokens)", ylabel="row of the batch", title=f"{1 - report.mask.mean():.0%} of this batch is padding")
+    ax.set(
+        xlim=(0, 128), xlabel="position (tokens)", ylabel="row of the batch", title=f"{1 - report.mask.mean():.0%} of this batch is padding"
+    )
     return figure
 
 

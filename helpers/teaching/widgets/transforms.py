@@ -49,7 +49,10 @@ def picture(image: Image.Image, seed: int, *, draws: int = 4, **choices) -> Figu
 
 def sentence(seed: int, *, flip: float, smallest_crop: float, rotation: int, colour: float) -> str:
     """The choices in words, for the text under the picture."""
-    parts = [f"flipped with probability {flip:.0%}", f"cropped to {smallest_crop:.0%} of the area or more" if smallest_crop < 1 else "not cropped"]
+    parts = [
+        f"flipped with probability {flip:.0%}",
+        f"cropped to {smallest_crop:.0%} of the area or more" if smallest_crop < 1 else "not cropped",
+    ]
     parts += [f"turned by up to {rotation} degrees" if rotation else "not turned"]
     parts += [f"brightness and contrast changed by up to {colour:.0%}" if colour else "colours kept"]
     return f"The picture, then four random versions from seed {seed} on: {', '.join(parts)}."

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers.data import sources
+from helpers.data.caching import CachedDataset
+from helpers.data.collate import PadCollate, collate_images
+from helpers.data.datasets import CommentStream, ImageDataset, TextDataset, open_image
+from helpers.data.loaders import make_loader, set_epoch
+from helpers.data.transforms import ImagePreprocessing, evaluation_preset, training_preset
+from helpers.errors import InputError
+
+PREPROCESSING = ImagePreprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_text_samples_and_padded_batch(parts, text_classifier):
+    frame = parts["train"].head(50)
+    dataset = TextDataset(frame, text_classifier.preprocessor, sources.SENTIMENTS)
+    assert len(dataset) == 50
+    assert dataset[3]["index"] == 3
+    assert sources.SENTIMENTS[dataset[3]["label"]] == frame["label"].iloc[3]
+    batch = PadCollate(0)([dataset[i] for i in range(8)])
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (8, dataset.lengths[:8].max())
+    assert (batch["attention_mask"].sum(1).numpy() == dataset.lengths[:8]).all()
+    assert (batch["input_ids"][batch["attention_mask"] == 0] == 0).all()
+    reference = text_classifier.preprocessor.pad({"input_ids": dataset.input_ids[:8]}, return_tensors="pt")
+    assert torch.equal(batch["input_ids"], reference["input_ids"])
+
+
+def test_unknown_label_is_named(parts, text_classifier):
+    with pytest.raises(InputError, match=r"labels must be among good, found '(negative|neutral|positive)'.*5 rows in all"):
+        TextDataset(parts["train"].head(5), text_classifier.preprocessor, ("good",))
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_alone(animals):
+    dataset = ImageDataset(animals.head(4), training_preset(PREPROCESSING), sources.ANIMALS, seed=1)
+    first = dataset[2]["image"]
+    state = torch.get_rng_state()
+    assert torch.equal(dataset[2]["image"], first)
+    assert torch.equal(torch.get_rng_state(), state), "the dataset moved the global random state"
+    dataset.set_epoch(1)
+    assert not torch.equal(dataset[2]["image"], first)
+    dataset.set_epoch(0)
+    assert torch.equal(dataset[2]["image"], first)
+
+
+def test_workers_give_the_same_batches_as_the_main_process(animals):
+    def batches(num_workers):
+        dataset = ImageDataset(animals.head(24), training_preset(PREPROCESSING), sources.ANIMALS)
+        loader = make_loader(dataset, 8, collate_images, shuffle=True, num_workers=num_workers)
+        result = []
+        for epoch in range(2):
+            set_epoch(loader, epoch)
+            result += [batch["images"] for batch in loader]
+        return result
+
+    alone, shared = batches(0), batches(2)
+    assert len(alone) == 6
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared))
+    assert not torch.equal(torch.cat(alone[:3]).sort(0).values, torch.cat(alone[3:]).sort(0).values), "epoch 2 repeats epoch 1"
+
+
+def test_evaluation_preset_scales_then_standardises(animals):
+    white = np.full((28, 28), 255, np.uint8)
+    tensor = evaluation_preset(PREPROCESSING)(open_image(white))
+    assert tensor.shape == (3, 32, 32)
+    assert tensor.dtype == torch.float32
+    assert torch.allclose(tensor, torch.ones(()))
+
+
+def test_open_image_makes_rgb_upright_and_closes_the_file(tmp_path):
+    picture = Image.new("RGBA", (20, 10), (255, 0, 0, 128))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held sideways
+    picture.convert("RGB").save(tmp_path / "turned.jpg", exif=exif)
+    picture.save(tmp_path / "alpha.png")
+    assert open_image(tmp_path / "turned.jpg").size == (10, 20)
+    assert open_image(tmp_path / "alpha.png").mode == "RGB"
+
+
+@pytest.mark.parametrize(("shard", "copies"), [(True, 1), (False, 2)])
+def test_stream_with_two_workers(tmp_path, shard, copies):
+    file = tmp_path / "rows.csv"
+    file.write_text("text\n" + "\n".join(f"row {i}" for i in range(20)) + "\n")
+    loader = torch.utils.data.DataLoader(CommentStream(file, shard=shard), batch_size=None, num_workers=2)
+    seen = [row["text"] for row in loader]
+    assert sorted(seen) == sorted(f"row {i}" for i in range(20) for _ in range(copies))
+
+
+def test_cache_remembers(animals):
+    calls = []
+    dataset = ImageDataset(animals.head(3), lambda image: calls.append(1) or torch.zeros(1))
+    cached = CachedDataset(dataset)
+    assert [cached[1], cached[1]][0] is cached[1]
+    assert len(calls) == 1
+    assert len(cached) == 3
