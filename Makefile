@@ -8,14 +8,14 @@ RUN := $(VENV)/bin/python
 .PHONY: lab test setup check-python lock
 
 lab: setup
-	"$(RUN)" -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) $(if $(filter root,$(shell id -un)),--allow-root) \
+	"$(RUN)" -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) $(if $(filter 0,$(shell id -u)),--allow-root) \
 		$(if $(filter none,$(BROWSER)),--no-browser) notebooks/00_start_here.ipynb
 
 test: setup
 	"$(RUN)" -m ruff check .
 	"$(RUN)" -m ruff format --check .
 	"$(RUN)" -m pytest tests
-	"$(RUN)" -m pytest --nbval-lax --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+	"$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
 
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready

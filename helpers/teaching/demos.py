@@ -22,13 +22,11 @@ class Observed(Dataset):
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
-        self.asked = 0  # how often this copy of the object was asked
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict:
-        self.asked += 1
         begin = time.time()
         self.dataset[index]
         worker = get_worker_info()
@@ -40,18 +38,18 @@ class Noise(Dataset):
 
     Args:
         size: number of samples.
-        seed: of the generator.
+        seed: of the generator; None draws from NumPy's global one instead.
     """
 
-    def __init__(self, size: int, seed: int = 0):
+    def __init__(self, size: int, seed: int | None = 0):
         self.size = size
-        self.rng = np.random.default_rng(seed)
+        self.rng = None if seed is None else np.random.default_rng(seed)
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, index: int) -> float:
-        return self.rng.random()
+        return np.random.random() if self.rng is None else self.rng.random()  # noqa: NPY002  (the global one is the point)
 
 
 def reseed_noise(worker_id: int) -> None:

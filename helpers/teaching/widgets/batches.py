@@ -103,13 +103,14 @@ def batch_explorer(lengths) -> widgets.Widget:
         lengths: tokens of every row (N,).
     """
     wide = {"style": {"description_width": "130px"}, "layout": widgets.Layout(width="440px")}
+    slider = wide | {"continuous_update": False}  # draw when the handle is released, not at every pixel
     controls = {
         "batch_size": widgets.Dropdown(options=[4, 8, 16, 32, 64, 128], value=32, description="batch_size", **wide),
         "order": widgets.Dropdown(options=ORDERS, value=SHUFFLED, description="order of the rows", **wide),
         "drop_last": widgets.Checkbox(value=False, description="drop_last", **wide),
-        "num_workers": widgets.IntSlider(value=0, min=0, max=4, description="num_workers", **wide),
-        "number": widgets.IntSlider(value=1, min=1, max=explore(lengths).batches, description="batch number", **wide),
-        "seed": widgets.IntSlider(value=0, min=0, max=9, description="seed", **wide),
+        "num_workers": widgets.IntSlider(value=0, min=0, max=4, description="num_workers", **slider),
+        "number": widgets.IntSlider(value=1, min=1, max=explore(lengths).batches, description="batch number", **slider),
+        "seed": widgets.IntSlider(value=0, min=0, max=9, description="seed", **slider),
     }
     output = widgets.HTML()
 
