@@ -1,6 +1,5 @@
 """Datasets as loaders that give the same batches on every run with the same seed (chapter 02)."""
 
-import random
 from collections.abc import Callable
 
 import numpy as np
@@ -34,8 +33,7 @@ def make_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=seed_worker,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(seed),  # workers derive their seeds from it: PyTorch's, NumPy's and `random`'s
     )
 
 
@@ -44,10 +42,3 @@ def set_epoch(loader: DataLoader, epoch: int, start: int = 0) -> None:
     loader.batch_sampler.set_epoch(epoch, start)
     if hasattr(loader.dataset, "set_epoch"):
         loader.dataset.set_epoch(epoch)
-
-
-def seed_worker(worker_id: int) -> None:
-    """Seed NumPy and `random` in a worker from PyTorch's seed, on versions of PyTorch that do not (newer ones do)."""
-    seed = torch.initial_seed() % 2**32
-    np.random.seed(seed)  # noqa: NPY002  (the transforms of other libraries draw from it)
-    random.seed(seed)
