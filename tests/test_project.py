@@ -1,0 +1,80 @@
+"""The files around the code keep their promises: lock, ranges, README."""
+
+import importlib.util
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+
+from helpers.assets import ROOT
+from helpers.cli import build_parser
+
+COLAB = {
+    "torch": "2.11.0", "torchvision": "0.26.0", "transformers": "5.15.0", "accelerate": "1.14.0", "peft": "0.20.0", "timm": "1.0.28",
+    "numpy": "2.1.3", "pandas": "2.2.3", "matplotlib": "3.10.0", "scikit-learn": "1.6.1", "pillow": "11.3.0", "ipywidgets": "7.7.1",
+}  # fmt: skip
+
+
+def direct_requirements():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def pins():
+    """{name: [version, ...]} of the lock; some packages have one version per Python."""
+    found = {}
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), flags=re.M):
+        found.setdefault(name.lower(), []).append(version)
+    return found
+
+
+def test_lock_pins_every_direct_dependency_inside_its_range():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extra = [Requirement(line) for line in project["project"]["optional-dependencies"]["lab"]]
+    for requirement in direct_requirements() + extra:
+        versions = pins()[requirement.name.lower()]
+        assert all(requirement.specifier.contains(version) for version in versions), requirement
+
+
+def test_every_pin_has_a_hash_and_no_host_is_named():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.split(r"^(?=[A-Za-z0-9._-]+==)", lock, flags=re.M)[1:]
+    assert len(entries) > 100
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in lock
+
+
+def test_ranges_admit_colab_and_the_newest():
+    for requirement in direct_requirements():
+        if requirement.name in COLAB:
+            assert requirement.specifier.contains(COLAB[requirement.name]), requirement
+        assert all(specifier.operator == ">=" for specifier in requirement.specifier), requirement
+
+
+def test_the_readmes_commands_exist():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`(?:torchrun --nproc_per_node 2 -m|python -m) helpers ([^`]+)`", readme)
+    assert len(commands) >= 10
+    for command in commands:
+        if "..." not in command:
+            build_parser().parse_args(shlex.split(command)) if "--help" not in command else None
+
+
+def test_the_readmes_results_are_the_measured_ones():
+    spec = importlib.util.spec_from_file_location("case_studies", ROOT / "benchmarks" / "case_studies.py")
+    case_studies = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(case_studies)
+    results = json.loads(case_studies.RESULTS.read_text(encoding="utf-8"))
+    assert set(results) == set(case_studies.RUNS)
+    readme = case_studies.README.read_text(encoding="utf-8")
+    assert readme == case_studies.with_table(readme, results)
+
+
+@pytest.mark.skipif(shutil.which("make") is None or not (ROOT / ".venv" / "ready").exists(), reason="the set-up was not made by make here")
+def test_a_second_set_up_does_nothing():
+    assert subprocess.run(["make", "--question", "setup"], cwd=ROOT).returncode == 0
