@@ -5,7 +5,7 @@ BROWSER ?= default
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: lab test setup check-python lock
+.PHONY: lab test setup lock
 
 lab: setup
 	"$(RUN)" -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) $(if $(filter 0,$(shell id -u)),--allow-root) \
@@ -20,16 +20,15 @@ test: setup
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready
 
-$(VENV)/ready: requirements.lock pyproject.toml data/assets.txt helpers/assets.py | check-python
+$(VENV)/ready: requirements.lock pyproject.toml data/assets.txt helpers/assets.py
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: the course needs Python 3.11 or newer, found $$("$(PYTHON)" --version 2>&1); install it, or name one: make setup PYTHON=python3.12" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV) || { echo "error: $(PYTHON) could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	@echo "Installing the packages of requirements.lock: a few minutes, 1 to 7 GB depending on the system."
 	"$(RUN)" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	"$(RUN)" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	"$(RUN)" -m helpers fetch
 	touch $@
-
-check-python:
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "error: the course needs Python 3.11 or newer, found $$("$(PYTHON)" --version 2>&1); install it, or name one: make setup PYTHON=python3.12" >&2; exit 2; }
 
 # After a change of pyproject.toml or requirements.txt; needs uv.
 lock:
