@@ -59,6 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
     train_parser.add_argument(
         "--limit", type=int, metavar="N", help="at most N training rows, 0 = all (default: 2000 at quick scale, else 0)"
     )
+    train_parser.add_argument(
+        "--hard-labels", action="store_true", help="comments: learn only the label of the mean rating, not the raters' votes as well"
+    )
     train_parser.add_argument("--resume", action="store_true", help="go on with the run in RUN, exactly as if it had not stopped")
     train_parser.add_argument("--json", action="store_true", help="print metrics.json instead of a summary")
     add_data_options(train_parser)
@@ -144,7 +147,7 @@ def run_config(options):
     )  # fmt: skip
     limit = options.limit if options.limit is not None else (recipes.QUICK_LIMIT if environment.scale() == "quick" else 0)
     return recipes.RunConfig(
-        task=options.task, model=options.model or recipes.DEFAULT_MODELS[options.task], limit=limit, training=training, **data_options(options)
+        task=options.task, model=options.model or recipes.DEFAULT_MODELS[options.task], limit=limit, soft_labels=not options.hard_labels, training=training, **data_options(options)
     )  # fmt: skip
 
 

@@ -11,11 +11,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from helpers.assets import ROOT
-from helpers.cli import main
+from helpers.cli import build_parser, main, run_config
+from helpers.data import sources
+from helpers.training import recipes
+from helpers.training.loop import cross_entropy
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
@@ -186,6 +190,18 @@ def test_bad_rows_can_be_left_out_and_are_listed(own_csv, tmp_path, capsys):
     assert "2 bad rows or files were left out" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "run" / "skipped.csv")["where"].tolist() == ["row 302 of bad.csv", "row 303 of bad.csv"]
     assert "row 302 of bad.csv" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_hard_labels_can_be_asked_for():
+    options = build_parser().parse_args(["train", "sentiment", "--output", "x", "--hard-labels"])
+    hard = run_config(options)
+    soft = run_config(build_parser().parse_args(["train", "sentiment", "--output", "x"]))
+    rows = sources.comments().head(4)
+    batch = {"indices": torch.arange(4), "labels": torch.tensor([2, 2, 2, 2])}
+    logits = torch.randn(4, 3)
+    assert recipes.loss_function(hard, rows)(logits, batch) == cross_entropy()(logits, batch)
+    assert recipes.loss_function(soft, rows)(logits, batch) != cross_entropy()(logits, batch)
+    assert recipes.loss_function(soft, rows.drop(columns="ratings"))(logits, batch) == cross_entropy()(logits, batch)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from helpers.errors import InputError
 from helpers.training import recipes
 from helpers.training.checkpoints import read_progress
 from helpers.training.config import TrainingConfig
-from helpers.training.loop import backward, cross_entropy, evaluate, fit, make_accelerator, predict_logits
+from helpers.training.loop import backward, cross_entropy, evaluate, fit, make_accelerator, predict_logits, soft_cross_entropy
 from helpers.training.metrics import classification_metrics
 
 
@@ -152,6 +152,16 @@ def test_label_smoothing_is_torchs_own():
     logits, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
     expected = F.cross_entropy(logits, labels, label_smoothing=0.1) * 5
     assert cross_entropy(0.1)(logits, {"labels": labels}).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_soft_targets_find_their_rows():
+    shares = torch.tensor([[1.0, 0, 0], [0, 0.25, 0.75], [0.5, 0.5, 0]])
+    logits = torch.randn(2, 3)
+    batch = {"indices": torch.tensor([2, 1]), "labels": torch.tensor([0, 2])}
+    expected = -(shares[[2, 1]] * logits.log_softmax(-1)).sum()
+    assert soft_cross_entropy(shares)(logits, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    certain = {"indices": torch.tensor([0]), "labels": torch.tensor([0])}
+    assert soft_cross_entropy(shares)(logits[:1], certain).item() == pytest.approx(cross_entropy()(logits[:1], certain).item(), rel=1e-5)
 
 
 WORKER = """

@@ -22,6 +22,10 @@ def test_sentiment_thresholds_are_inclusive():
     assert sources.sentiment([-0.5, -0.49, 0.49, 0.5]).tolist() == ["negative", "neutral", "neutral", "positive"]
 
 
+def test_rater_shares_are_votes():
+    assert sources.rater_shares([[4, 0, 0, -1], [1, 2]]).tolist() == [[0.25, 0.5, 0.25], [0, 0, 1]]
+
+
 def test_animals(animals):
     assert len(animals) == 10_000
     assert (animals["label"].value_counts() == 1000).all()
@@ -50,6 +54,7 @@ def test_bad_rows_stop_with_a_line_each(tmp_path):
         sources.from_csv(file)
     text = str(caught.value)
     assert "4 bad entries" in text
+    assert [problem.where for problem in caught.value.problems] == [f"row {number} of own.csv" for number in (3, 4, 5, 6)]
     for line in (
         "row 3 of own.csv: the text is empty",
         "row 4 of own.csv: the label is empty",

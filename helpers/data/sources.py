@@ -41,6 +41,12 @@ def sentiment(ratings) -> np.ndarray:
     return np.select([ratings <= -0.5, ratings >= 0.5], ["negative", "positive"], "neutral")
 
 
+def rater_shares(ratings) -> np.ndarray:
+    """What share of a comment's raters chose each of `SENTIMENTS`, float32 (N, 3), from one list of ratings per comment."""
+    words = [sentiment(row) for row in ratings]
+    return np.array([[(row == name).mean() for name in SENTIMENTS] for row in words], dtype=np.float32)
+
+
 def _platform(name: str, stem: str) -> pd.DataFrame:
     texts = _tab_separated(f"comments/{stem}_GroundTruth.txt", ["id", "rating", "text"])
     raters = _tab_separated(f"comments/{stem}_anonDataRatings.txt", ["id", "mean", "std", "ratings"])
@@ -96,11 +102,11 @@ def from_csv(
     file = Path(file)
     columns = {"text": text_column, "label": label_column, "group": group_column}
     rows, problems = _read_rows(file, {role: name for role, name in columns.items() if name is not None})
-    frame = pd.DataFrame(_good_rows(rows, file, problems))
-    _judge(problems, len(frame), file, on_bad)
+    _judge(list(problems.values()), len(rows), file, on_bad)
+    frame = pd.DataFrame(rows)
     if group_column is None:
         frame["group"] = frame["id"]
-    return frame, problems
+    return frame, list(problems.values())
 
 
 def from_folder(folder: str | Path, *, on_bad: str = "stop") -> tuple[pd.DataFrame, list[Problem]]:
@@ -143,21 +149,21 @@ def from_labels_file(
     Args, Returns, Raises: as in `from_folder`; `group` is the path.
     """
     file = Path(file)
-    rows, problems = _read_rows(file, {"text": file_column, "label": label_column})
+    rows, problems = _read_rows(file, {"file": file_column, "label": label_column})
     good = []
-    for row in _good_rows(rows, file, problems):
-        name = row.pop("text")
-        path = file.parent / name
+    for row in rows:
+        path = file.parent / row["file"]
         if what := _image_problem(path):
-            problems.append(Problem(f"row {row['id']} of {file.name}: {name}", what))
+            problems[int(row["id"])] = Problem(f"row {row['id']} of {file.name}: {row['file']}", what)
         else:
-            good.append({"id": row["id"], "group": name, "path": str(path), "label": row["label"]})
-    _judge(problems, len(good), file, on_bad)
-    return pd.DataFrame(good), problems
+            good.append({"id": row["id"], "group": row["file"], "path": str(path), "label": row["label"]})
+    in_order = [problems[number] for number in sorted(problems)]
+    _judge(in_order, len(good), file, on_bad)
+    return pd.DataFrame(good), in_order
 
 
-def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[tuple[int, dict]], list[Problem]]:
-    """The records of a CSV file as (row number, {role: field}), and the problems of those with a wrong shape."""
+def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[dict], dict[int, Problem]]:
+    """The good records of a CSV file as {"id": row number, role: field, ...}, and the problems of the others by row number."""
     if not file.is_file():
         raise InputError(f"the file {file} does not exist; give the path of a CSV file")
     content = file.read_bytes()
@@ -177,33 +183,26 @@ def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[tuple[int, dic
             "--text-column and --label-column"
         )
     places = {role: header.index(name) for role, name in columns.items()}
-    rows, problems = [], []
-    for number, fields in enumerate(reader, start=2):
-        if not any(field.strip() for field in fields):
+    rows, problems = [], {}
+    for number, record in enumerate(reader, start=2):
+        if not any(field.strip() for field in record):
             continue  # a blank line is no row
-        if len(fields) != len(header):
-            problems.append(
-                Problem(
-                    f"row {number} of {file.name}",
-                    f"expected {len(header)} fields, found {len(fields)}; quote fields that hold the separator",
-                )
-            )
+        if what := _row_problem(record, header, places):
+            problems[number] = Problem(f"row {number} of {file.name}", what)
         else:
-            rows.append((number, {role: fields[place].strip() for role, place in places.items()}))
+            rows.append({"id": str(number)} | {role: record[place].strip() for role, place in places.items()})
     return rows, problems
 
 
-def _good_rows(rows: list[tuple[int, dict]], file: Path, problems: list[Problem]) -> list[dict]:
-    good = []
-    for number, fields in rows:
-        empty = [role for role in ("text", "label") if role in fields and not fields[role]]
-        if any("\udc80" <= character <= "\udcff" for field in fields.values() for character in field):
-            problems.append(Problem(f"row {number} of {file.name}", "is not valid UTF-8; save the file as UTF-8"))
-        elif empty:
-            problems.append(Problem(f"row {number} of {file.name}", f"the {empty[0]} is empty"))
-        else:
-            good.append({"id": str(number), **fields})
-    return good
+def _row_problem(record: list[str], header: list[str], places: dict[str, int]) -> str | None:
+    if len(record) != len(header):
+        return f"expected {len(header)} fields, found {len(record)}; quote fields that hold the separator"
+    for role, place in places.items():
+        if any("\udc80" <= character <= "\udcff" for character in record[place]):
+            return "is not valid UTF-8; save the file as UTF-8"
+        if role != "group" and not record[place].strip():
+            return f"the {role} is empty"
+    return None
 
 
 def _image_problem(path: Path) -> str | None:

@@ -179,6 +179,11 @@ def cross_entropy(label_smoothing: float = 0.0) -> Callable:
     return lambda logits, batch: F.cross_entropy(logits, batch["labels"], reduction="sum", label_smoothing=label_smoothing)
 
 
+def soft_cross_entropy(distributions: torch.Tensor) -> Callable:
+    """A loss function for `fit` whose targets are class distributions (N, C) of the dataset's rows, found by `batch["indices"]`."""
+    return lambda logits, batch: F.cross_entropy(logits, distributions.to(logits.device)[batch["indices"]], reduction="sum")
+
+
 def end_epoch(step: Step, progress: Progress, validation: Metrics) -> Step:
     """Note the end of an epoch in `progress`; returns the step with its validation metrics."""
     is_best = validation.macro_f1 > progress.best_score

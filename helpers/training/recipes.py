@@ -3,20 +3,24 @@
 A recipe says which data, which model and which numbers by default; your own data takes the same road.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader
 
 from helpers.data import cleaning, sources, splits
 from helpers.data.collate import PadCollate, collate_images
-from helpers.data.datasets import ImageDataset, TextDataset
+from helpers.data.datasets import ImageDataset, TextDataset, encode_labels
 from helpers.data.loaders import make_loader
 from helpers.data.transforms import evaluation_preset, training_preset
 from helpers.errors import DataError, InputError, Problem
 from helpers.models.pretrained import Classifier, image_classifier, text_classifier
 from helpers.training.config import TrainingConfig
+from helpers.training.loop import cross_entropy, soft_cross_entropy
 
 TASKS = ("sentiment", "images")
 DEFAULT_MODELS = {"sentiment": "minilm", "images": "efficientnet_lite0"}
@@ -25,7 +29,7 @@ EVALUATION_BATCH = 128  # no gradients are kept, so more rows fit than in traini
 
 # Chosen on the validation rows of the embedded data; `benchmarks/` will hold the comparisons.
 DEFAULTS = {
-    ("sentiment", "full"): TrainingConfig(epochs=3, batch_size=16, learning_rate=1e-4, layer_decay=0.9),
+    ("sentiment", "full"): TrainingConfig(epochs=3, batch_size=16, learning_rate=1.5e-4, layer_decay=0.9),
     ("sentiment", "head"): TrainingConfig(epochs=5, learning_rate=2e-3),
     ("sentiment", "gradual"): TrainingConfig(epochs=4, learning_rate=2e-4, layer_decay=0.9),
     ("images", "full"): TrainingConfig(epochs=4, learning_rate=2e-3, layer_decay=0.9),
@@ -44,6 +48,7 @@ class RunConfig:
         text_column, label_column, group_column, file_column: of your CSV file, see `sources`.
         on_bad: "stop" or "skip" bad rows or files.
         model: a name or folder, see `models.pretrained`.
+        soft_labels: where rows have `ratings`, learn the shares of the raters' votes beside the one label of their mean.
         limit: at most so many training rows, and half as many validation rows; 0 = all. Test rows are never limited.
         training: see `TrainingConfig`.
     """
@@ -56,6 +61,7 @@ class RunConfig:
     file_column: str = "file"
     on_bad: str = "stop"
     model: str = "minilm"
+    soft_labels: bool = True
     limit: int = QUICK_LIMIT
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -132,6 +138,17 @@ def build_classifier(config: RunConfig, classes: tuple[str, ...]) -> Classifier:
     """The run's pretrained model with a fresh head; seed before calling."""
     build = text_classifier if config.task == "sentiment" else image_classifier
     return build(config.model, classes)
+
+
+def loss_function(config: RunConfig, train: pd.DataFrame) -> Callable:
+    """The loss of a run: where rows have `ratings`, half of each target is the label and half the shares of the raters' votes.
+
+    A vote of 11 to 9 is no certainty, and a model that must call it one learns noise by heart.
+    """
+    if config.soft_labels and "ratings" in train:
+        labels = np.eye(len(sources.SENTIMENTS), dtype=np.float32)[encode_labels(train, sources.SENTIMENTS)]  # (N, 3)
+        return soft_cross_entropy(torch.from_numpy((labels + sources.rater_shares(train["ratings"])) / 2))
+    return cross_entropy(config.training.label_smoothing)
 
 
 def training_loader(classifier: Classifier, frame: pd.DataFrame, config: TrainingConfig, **sharding) -> DataLoader:

@@ -59,6 +59,7 @@ def train(
     checkpoint = folder / "checkpoints" / CHECKPOINT
     steps = fit(
         classifier.model, train_loader, validation_loader, config.training, accelerator=accelerator,
+        loss_function=recipes.loss_function(config, prepared.splits["train"]),
         folder=folder / "checkpoints", resume=resume and checkpoint.is_file(),
     )  # fmt: skip
     for step in steps:

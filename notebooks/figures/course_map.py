@@ -90,7 +90,11 @@ def _corner(column: int, row: int) -> tuple[int, int]:
 
 
 def _node(number: str, title: str, x: int, y: int) -> str:
-    box = 'fill="#cfe6f5" stroke="#0072b2" stroke-width="3"' if number in READY else 'fill="#fff" stroke="#777" stroke-dasharray="5 4"'
+    box = (
+        'fill="#cfe6f5" stroke="#0072b2" stroke-width="3"'
+        if number in READY
+        else 'fill="#fff" stroke="#777" stroke-dasharray="5 4"'
+    )
     lines = [*textwrap.wrap(f"{number} {title}", 21), status(number)]
     first = y + HEIGHT / 2 + 5 - 10 * (len(lines) - 1)
     small = ' font-size="13" font-style="italic"'
@@ -99,7 +103,9 @@ def _node(number: str, title: str, x: int, y: int) -> str:
         for i, line in enumerate(lines)
     )
     rect = f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="10" {box}/>'
-    return f'<g class="node" id="c{number}">{rect}<text text-anchor="middle" font-size="16">{texts}</text></g>'
+    return (
+        f'<g class="node" id="c{number}">{rect}<text text-anchor="middle" font-size="16">{texts}</text></g>'
+    )
 
 
 def _edge(start: str, end: str, kind: str) -> str:
@@ -118,7 +124,11 @@ def _edge(start: str, end: str, kind: str) -> str:
         path = f"M{x0 + WIDTH},{y0 + middle + 14:g} h{GAP_X / 2:g} V{y1 + middle:g} H{x1 - 4}"
     else:  # up into the next column
         path = f"M{x0 + WIDTH},{y0 + middle:g} H{x1 + WIDTH / 2:g} V{y1 + HEIGHT + 4}"
-    line = 'stroke="#d55e00" stroke-width="3" stroke-dasharray="7 5"' if kind == "today" else 'stroke="#333" stroke-width="2"'
+    line = (
+        'stroke="#d55e00" stroke-width="3" stroke-dasharray="7 5"'
+        if kind == "today"
+        else 'stroke="#333" stroke-width="2"'
+    )
     return f'<path class="edge" data-from="c{start}" data-to="c{end}" d="{path}" fill="none" {line} marker-end="url(#tip)"/>'
 
 

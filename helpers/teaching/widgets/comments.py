@@ -21,7 +21,6 @@ BATCH = 64  # masked copies of a comment that go through the model together
 FULL_COLOUR = 0.05  # an effect below 5 points never gets the strongest colour, however small the others are
 
 
-@torch.inference_mode()
 def token_attributions(classifier: Classifier, text: str) -> list[tuple[str, float]]:
     """How much each token holds up the predicted class: leave one token out and ask again.
 
@@ -51,7 +50,8 @@ def token_attributions(classifier: Classifier, text: str) -> list[tuple[str, flo
     places = (torch.tensor(encoding["special_tokens_mask"]) == 0).nonzero()[:, 0]  # (T,): positions of the text's own tokens
     variants = ids.repeat(len(places) + 1, 1)  # (T + 1, L): row 0 is the text itself, row t + 1 lacks token t
     variants[torch.arange(1, len(variants)), places] = tokenizer.mask_token_id
-    logits = torch.cat([model(input_ids=rows, attention_mask=torch.ones_like(rows)).logits for rows in variants.split(BATCH)])
+    with torch.inference_mode():
+        logits = torch.cat([model(input_ids=rows, attention_mask=torch.ones_like(rows)).logits for rows in variants.split(BATCH)])
     p = logits.float().softmax(-1)  # (T + 1, C)
     predicted = p[0].argmax()
     effects = (p[0, predicted] - p[1:, predicted]).tolist()
