@@ -4,6 +4,7 @@ Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 the 
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -15,6 +16,9 @@ from helpers.errors import InputError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console without Unicode shows an emoji as \\U0001f600 and goes on
+            stream.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options) or 0
@@ -187,7 +191,7 @@ def predict(options) -> None:
     if options.json:
         for text, label, row in zip(inputs, labels, probabilities):
             named = {name: round(float(p), 6) for name, p in zip(classifier.classes, row)}
-            print(json.dumps({"input": text, "label": label, "probabilities": named}, ensure_ascii=False))
+            print(json.dumps({"input": text, "label": label, "probabilities": named}))
     elif options.output:
         print(f"{len(inputs):,} predictions written to {options.output}")
     else:
@@ -222,7 +226,6 @@ def check_output_file(file: Path) -> None:
 def write_predictions(file: Path, inputs: list[str], labels: list[str], probabilities, classes: tuple[str, ...]) -> None:
     """One CSV row per input, in order: input, label, p_<class>..."""
     import csv
-    import io
 
     from helpers.assets import write_atomically
 

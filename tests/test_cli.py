@@ -156,6 +156,15 @@ def test_predict_texts_json_and_files(own_run, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_a_console_without_unicode_is_no_reason_to_crash(own_run):
+    command = [sys.executable, "-m", "helpers", "predict", str(own_run), "great 😀 中文"]
+    for more in ([], ["--json"]):
+        done = subprocess.run([*command, *more], env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        if more:
+            assert json.loads(done.stdout)["input"] == "great 😀 中文"
+
+
 def test_predict_images(image_run, own_images, tmp_path, capsys):
     assert main(["predict", str(image_run), str(own_images / "cat" / "00.png")]) == 0
     assert capsys.readouterr().out.startswith(("cat", "zebra"))

@@ -28,7 +28,9 @@ def direct_requirements():
 def pins():
     """{name: [version, ...]} of the lock; some packages have one version per Python."""
     found = {}
-    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), flags=re.M):
+    for name, version in re.findall(
+        r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), flags=re.M
+    ):
         found.setdefault(name.lower(), []).append(version)
     return found
 
