@@ -41,7 +41,7 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     strategy: str = "full"
     patience: int = 3
-    checkpoint_every: int = 50
+    checkpoint_every: int = 100
     precision: str = "auto"
     seed: int = 0
 
