@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import time
 
 from helpers.assets import ROOT
 
@@ -54,14 +53,12 @@ def test_only_the_training_row_imports_accelerate():
 
 
 def test_import_is_light():
-    start = time.perf_counter()
     loaded = subprocess.run(
         [sys.executable, "-c", "import time; t = time.perf_counter(); import helpers, sys; print(time.perf_counter() - t, 'torch' in sys.modules)"],
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     assert float(loaded[0]) < 0.2
     assert loaded[1] == "False"
-    assert time.perf_counter() - start < 60
 
 
 def test_modules_stay_readable():
