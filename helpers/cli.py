@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     train_parser.add_argument("task", choices=("sentiment", "images"), help="texts or images")
     train_parser.add_argument("--output", required=True, type=Path, metavar="RUN", help="the run folder to write")
     train_parser.add_argument("--model", metavar="NAME|DIR", help="minilm, a folder or a hub name; efficientnet_lite0 or resnet50")
-    train_parser.add_argument("--strategy", choices=("full", "head", "gradual"), help="which weights move (default: full)")
+    train_parser.add_argument("--strategy", choices=("full", "head", "gradual", "lora"), help="which weights move (default: full)")
     train_parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training rows (default: of the recipe)")
     train_parser.add_argument("--batch-size", type=int, metavar="N", help="rows per batch, all processes together (default: 32)")
     train_parser.add_argument("--learning-rate", type=float, metavar="X", help="of the head (default: of the recipe)")

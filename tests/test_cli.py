@@ -118,6 +118,18 @@ def test_report_stands_alone(kind, request):
     assert "Configuration and versions" in page.text
 
 
+def test_lora_run_is_saved_as_a_plain_model(own_csv, tmp_path, capsys):
+    run = tmp_path / "lora"
+    columns = ["--data", str(own_csv), "--text-column", "comment", "--label-column", "stars"]
+    assert main(["train", "sentiment", "--output", str(run), *columns, "--epochs", "1", "--limit", "32", "--strategy", "lora"]) == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["trainable_parameters"] < 500_000
+    assert not [name for name in load_file(run / "model" / "model.safetensors") if "lora" in name]
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json"]) == 0  # the saved weights hold the corrections: the same figures again
+    assert json.loads(capsys.readouterr().out)["macro_f1"] == pytest.approx(metrics["test"]["macro_f1"])
+
+
 def test_evaluate_repeats_the_test_metrics(own_run, capsys):
     assert main(["evaluate", str(own_run), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)

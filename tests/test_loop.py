@@ -21,6 +21,7 @@ from helpers.training.checkpoints import read_progress
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import backward, cross_entropy, evaluate, fit, make_accelerator, predict_logits, soft_cross_entropy
 from helpers.training.metrics import classification_metrics
+from helpers.tuning.lora import add_lora
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +103,18 @@ def test_early_stopping(text_classifier, small_run, accelerator):
     assert steps[-1].epoch == 3  # the first epoch is the best; two more bring nothing
 
 
-@pytest.mark.parametrize(("task", "stop_at"), [("sentiment", 4), ("images", 3), ("images", 4), ("images", 6)])
-def test_resumed_run_equals_unbroken_run_bit_for_bit(task, stop_at, tmp_path, small_run, animals, accelerator):
-    config = replace(recipes.default_training(task, "gradual", epochs=3), checkpoint_every=1, batch_size=16)
+@pytest.mark.parametrize(
+    ("task", "stop_at", "changes"),
+    [
+        ("sentiment", 4, {}),
+        ("sentiment", 4, {"strategy": "lora", "optimizer": "sgd", "schedule": "one-cycle"}),
+        ("images", 3, {"optimizer": "adadelta"}),
+        ("images", 4, {"schedule": "step"}),
+        ("images", 6, {}),
+    ],
+)
+def test_resumed_run_equals_unbroken_run_bit_for_bit(task, stop_at, changes, tmp_path, small_run, animals, accelerator):
+    config = replace(recipes.default_training(task, "gradual", epochs=3), checkpoint_every=1, batch_size=16, **changes)
     run_config = recipes.RunConfig(task=task, model=recipes.DEFAULT_MODELS[task])
     if task == "sentiment":
         frame, classes = small_run[1].splits["train"].head(48), sources.SENTIMENTS
@@ -114,6 +124,8 @@ def test_resumed_run_equals_unbroken_run_bit_for_bit(task, stop_at, tmp_path, sm
     def start():
         torch.manual_seed(0)
         classifier = recipes.build_classifier(run_config, classes)
+        if config.strategy == "lora":
+            add_lora(classifier.model)
         return classifier.model, recipes.training_loader(classifier, frame, config), recipes.evaluation_loader(classifier, frame)
 
     model, *rest = start()
@@ -152,6 +164,13 @@ def test_label_smoothing_is_torchs_own():
     logits, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
     expected = F.cross_entropy(logits, labels, label_smoothing=0.1) * 5
     assert cross_entropy(0.1)(logits, {"labels": labels}).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_blended_targets_take_the_labels_place():
+    logits, labels = torch.randn(2, 3), torch.tensor([0, 2])
+    batch = {"labels": labels, "targets": torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 1.0]])}
+    expected = -(batch["targets"] * logits.log_softmax(-1)).sum()
+    assert cross_entropy()(logits, batch).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_soft_targets_find_their_rows():

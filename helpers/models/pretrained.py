@@ -46,7 +46,7 @@ class Classifier:
 
 
 def text_classifier(
-    name: str = "minilm", classes: tuple[str, ...] = ("negative", "neutral", "positive"), *, dropout: float = 0.1
+    name: str = "minilm", classes: tuple[str, ...] = ("negative", "neutral", "positive"), *, dropout: float = 0.1, pretrained: bool = True
 ) -> Classifier:
     """A pretrained encoder with a fresh classification head; seed before calling, the head's weights are random.
 
@@ -54,11 +54,12 @@ def text_classifier(
         name: "minilm" (embedded, 22.7 million parameters), a folder saved by transformers, or a name on the hub.
         classes: names of the classes.
         dropout: share of the head's inputs that is zeroed in training.
+        pretrained: False keeps the architecture and draws all weights at random, to measure what pretraining is worth.
 
     Raises:
         InputError: the model is neither embedded, nor a folder, nor reachable on the hub.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     source = assets.path("minilm") if name == "minilm" else name
     options = {} if Path(source).is_dir() else {"revision": HUB_REVISIONS.get(name, "main")}
@@ -66,15 +67,21 @@ def text_classifier(
     try:
         with _quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                source, num_labels=len(classes), classifier_dropout=dropout, ignore_mismatched_sizes=True, use_safetensors=True, **labels, **options
-            )  # fmt: skip
+            config = AutoConfig.from_pretrained(source, classifier_dropout=dropout, **labels, **options)
+            if pretrained:
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    source, config=config, ignore_mismatched_sizes=True, use_safetensors=True, **options
+                )
+            else:
+                model = AutoModelForSequenceClassification.from_config(config)
     except (OSError, ValueError) as error:
         raise InputError(_not_found(name, "text", error)) from error
     return Classifier("text", name, model, tuple(classes), tokenizer)
 
 
-def image_classifier(name: str = "efficientnet_lite0", classes: tuple[str, ...] = (), *, image_size: int | None = None) -> Classifier:
+def image_classifier(
+    name: str = "efficientnet_lite0", classes: tuple[str, ...] = (), *, image_size: int | None = None, pretrained: bool = True
+) -> Classifier:
     """A network pretrained on ImageNet with a fresh classification head; seed before calling.
 
     Args:
@@ -82,13 +89,14 @@ def image_classifier(name: str = "efficientnet_lite0", classes: tuple[str, ...] 
             the network; where they cannot be had, a warning says so and efficientnet_lite0 takes its place).
         classes: names of the classes.
         image_size: pixels; by default 96 for efficientnet_lite0 (fast enough for a CPU) and 224 for resnet50.
+        pretrained: as in `text_classifier`.
 
     Raises:
         InputError: another name.
     """
     if name not in IMAGE_MODELS:
         raise InputError(f"the image model must be one of {', '.join(IMAGE_MODELS)}, found {name!r}")
-    model = _resnet50() if name == "resnet50" else None
+    model = _bare_image_model(name) if not pretrained else _resnet50() if name == "resnet50" else None
     if model is None:
         name, model = "efficientnet_lite0", _efficientnet_lite0()
     _replace_head(name, model, len(classes))

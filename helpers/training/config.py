@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from helpers.errors import InputError
 from helpers.tuning.freezing import STRATEGIES
-from helpers.tuning.schedules import SCHEDULES
+from helpers.tuning.schedules import OPTIMIZERS, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,11 @@ class TrainingConfig:
         layer_decay: factor of the learning rate from one layer group to the one below it; 1 = the same rate everywhere.
         weight_decay: decoupled, on weight matrices only.
         label_smoothing: share of each target's probability spread over all classes.
-        schedule: "linear", "cosine" or "constant" after the warm-up.
+        optimizer: "adamw", "adam", "sgd" or "adadelta", see `tuning.schedules.make_optimizer`.
+        schedule: "linear", "cosine", "constant", ... after the warm-up, see `tuning.schedules`.
         warmup_share: share of all optimizer steps spent warming up.
         max_grad_norm: gradients longer than this are shortened to it.
-        strategy: "full", "head" or "gradual": which weights move.
+        strategy: "full", "head", "gradual" or "lora": which weights move, see `tuning.freezing`.
         patience: epochs without a better validation macro-F1 after which training stops.
         checkpoint_every: optimizer steps between two checkpoints; each epoch ends with one, too.
         precision: "auto" (chosen for the hardware), "bf16", "fp16" or "no" (float32).
@@ -36,6 +37,7 @@ class TrainingConfig:
     layer_decay: float = 1.0
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
+    optimizer: str = "adamw"
     schedule: str = "linear"
     warmup_share: float = 0.1
     max_grad_norm: float = 1.0
@@ -49,7 +51,8 @@ class TrainingConfig:
         for name in ("epochs", "batch_size", "accumulation_steps", "patience", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name, choices in (("strategy", STRATEGIES), ("schedule", SCHEDULES), ("precision", ("auto", "bf16", "fp16", "no"))):
+        precisions = ("auto", "bf16", "fp16", "no")
+        for name, choices in (("strategy", STRATEGIES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", precisions)):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, found {getattr(self, name)!r}")
         if self.learning_rate <= 0:

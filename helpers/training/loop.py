@@ -26,7 +26,7 @@ from helpers.training.checkpoints import Progress, load_checkpoint, load_weights
 from helpers.training.config import TrainingConfig
 from helpers.training.metrics import Metrics, classification_metrics
 from helpers.tuning.freezing import apply_strategy, train_mode
-from helpers.tuning.schedules import make_schedule, parameter_groups
+from helpers.tuning.schedules import make_optimizer, make_schedule, parameter_groups
 
 CHECKPOINT, BEST = "last.safetensors", "best.safetensors"
 
@@ -87,7 +87,7 @@ def fit(
     loss_function = loss_function or cross_entropy(config.label_smoothing)
     model.to(accelerator.device)
     groups = parameter_groups(model, config.learning_rate, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
-    optimizer = accelerator.prepare_optimizer(torch.optim.AdamW(groups, fused=True))
+    optimizer = accelerator.prepare_optimizer(make_optimizer(config.optimizer, groups))
     num_steps = config.epochs * -(-len(train_loader) // config.accumulation_steps)
     scheduler = make_schedule(config.schedule, optimizer.optimizer, num_steps, warmup_share=config.warmup_share)
     keeper = Keeper(model, optimizer.optimizer, scheduler, accelerator, folder)
@@ -175,8 +175,13 @@ def forward(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Callable:
-    """A loss function for `fit`: summed cross-entropy (nats) of logits (B, C) with `batch["labels"]` (B,)."""
-    return lambda logits, batch: F.cross_entropy(logits, batch["labels"], reduction="sum", label_smoothing=label_smoothing)
+    """A loss function for `fit`: summed cross-entropy (nats) of logits (B, C).
+
+    The targets are `batch["targets"]` (B, C), shares of the classes, where a batch has them (mixup), else `batch["labels"]` (B,).
+    """
+    return lambda logits, batch: F.cross_entropy(
+        logits, batch.get("targets", batch["labels"]), reduction="sum", label_smoothing=label_smoothing
+    )
 
 
 def soft_cross_entropy(distributions: torch.Tensor) -> Callable:

@@ -32,9 +32,11 @@ DEFAULTS = {
     ("sentiment", "full"): TrainingConfig(epochs=3, batch_size=16, learning_rate=1.5e-4, layer_decay=0.9),
     ("sentiment", "head"): TrainingConfig(epochs=5, learning_rate=2e-3),
     ("sentiment", "gradual"): TrainingConfig(epochs=4, learning_rate=2e-4, layer_decay=0.9),
+    ("sentiment", "lora"): TrainingConfig(epochs=4, batch_size=16, learning_rate=1e-3),
     ("images", "full"): TrainingConfig(epochs=4, learning_rate=2e-3, layer_decay=0.9),
     ("images", "head"): TrainingConfig(epochs=4, learning_rate=2e-2),
     ("images", "gradual"): TrainingConfig(epochs=5, learning_rate=2e-3, layer_decay=0.9),
+    ("images", "lora"): TrainingConfig(epochs=4, learning_rate=5e-3),
 }
 
 

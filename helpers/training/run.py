@@ -23,6 +23,7 @@ from helpers.training.loop import CHECKPOINT, Step, fit, make_accelerator, predi
 from helpers.training.metrics import classification_metrics, human_ceiling, macro_f1_interval
 from helpers.training.recipes import Prepared, RunConfig
 from helpers.tuning.freezing import num_trainable
+from helpers.tuning.lora import add_lora, merge_lora
 
 
 def train(
@@ -47,6 +48,8 @@ def train(
     prepared = recipes.prepare(config)
     environment.seed_everything(config.training.seed)  # the head's first weights
     classifier = recipes.build_classifier(config, prepared.classes)
+    if config.training.strategy == "lora":
+        add_lora(classifier.model)
     config = replace(config, model=classifier.name)  # a stand-in is recorded under its own name
     accelerator = make_accelerator(classifier.model, config.training.precision)
     accelerator.wait_for_everyone()  # no process may see the folder of another one as "another run"
@@ -65,13 +68,16 @@ def train(
     for step in steps:
         if on_step:
             on_step(step, planned)
+    trainable = num_trainable(classifier.model)
+    if config.training.strategy == "lora":
+        merge_lora(classifier.model)  # what is measured and saved is the plain model that will be used
     test_loader = recipes.evaluation_loader(classifier, prepared.splits["test"], **sharding)
     validation_logits = predict_logits(classifier.model, validation_loader, accelerator)
     test_logits = predict_logits(classifier.model, test_loader, accelerator)
     metrics = describe(classifier, prepared, validation_logits, test_logits) | {
         "seconds": round((progress := read_progress(checkpoint)).seconds, 1),
         "optimizer_steps": progress.step,
-        "trainable_parameters": num_trainable(classifier.model),
+        "trainable_parameters": trainable,
         "processes": accelerator.num_processes,
         "device": str(accelerator.device.type),
         "precision": accelerator.mixed_precision,

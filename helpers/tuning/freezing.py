@@ -1,10 +1,10 @@
-"""Which weights move: all, the head alone, or layer after layer from the head down (chapter 04)."""
+"""Which weights move: all, the head alone, layer after layer from the head down, or LoRA's adapters (chapter 04)."""
 
 from torch import nn
 
 from helpers.errors import InputError
 
-STRATEGIES = ("full", "head", "gradual")
+STRATEGIES = ("full", "head", "gradual", "lora")
 
 
 def layer_groups(model: nn.Module) -> list[tuple[str, list[nn.Module]]]:
@@ -37,27 +37,35 @@ def apply_strategy(model: nn.Module, strategy: str, epoch: int, epochs: int) -> 
     """Set which weights may move in this epoch; returns whether that changed anything.
 
     Args:
-        model: for "head" and "gradual" one that `layer_groups` knows.
-        strategy: "full" moves all weights, "head" those of the head. "gradual" begins with the head and opens the groups
-            below it in equal steps, so that the last epoch trains the whole model (Howard and Ruder, 2018).
+        model: for all but "full" one that `layer_groups` knows; for "lora" one that `lora.add_lora` has prepared.
+        strategy: "full" moves all weights, "head" those of the head, "lora" those of the head and the adapters. "gradual"
+            begins with the head and opens the groups below it in equal steps, so that the last epoch trains the whole model
+            (Howard and Ruder, 2018).
         epoch: counted from 0.
         epochs: of the whole training.
 
     Raises:
-        InputError: another strategy, or an architecture that `layer_groups` does not know.
+        InputError: another strategy, a model without adapters, or an architecture that `layer_groups` does not know.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"the strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}")
-    groups = [("all", [model])] if strategy == "full" else layer_groups(model)
-    num_open = len(groups) if strategy == "full" else 1
-    if strategy == "gradual" and epochs > 1:
-        num_open += round((len(groups) - 1) * epoch / (epochs - 1))
+    if strategy == "full":
+        chosen = set(model.parameters())
+    else:
+        groups = layer_groups(model)
+        num_open = 1
+        if strategy == "gradual" and epochs > 1:
+            num_open += round((len(groups) - 1) * epoch / (epochs - 1))
+        chosen = {p for _, modules in groups[len(groups) - num_open :] for module in modules for p in module.parameters()}
+    if strategy == "lora":
+        adapters = {p for name, p in model.named_parameters() if "lora_" in name}
+        if not adapters:
+            raise InputError("strategy lora needs a model with adapters, found none; call tuning.lora.add_lora(model) first")
+        chosen |= adapters
     changed = False
-    for position, (_, modules) in enumerate(groups):
-        trainable = position >= len(groups) - num_open
-        for parameter in (p for module in modules for p in module.parameters()):
-            changed |= parameter.requires_grad != trainable
-            parameter.requires_grad_(trainable)
+    for parameter in model.parameters():
+        changed |= parameter.requires_grad != (parameter in chosen)
+        parameter.requires_grad_(parameter in chosen)
     return changed
 
 

@@ -1,5 +1,9 @@
-"""How fast weights move: learning rates per layer, and over time (chapter 04)."""
+"""How fast weights move: learning rates per layer, over time, and the optimizers that use them (chapters 03 and 04)."""
 
+import math
+from collections.abc import Callable
+
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -7,7 +11,18 @@ from torch.optim.lr_scheduler import LambdaLR
 from helpers.errors import InputError
 from helpers.tuning.freezing import layer_groups
 
-SCHEDULES = ("linear", "cosine", "constant")
+# The factor of the learning rate after a share p (0..1) of the steps that follow the warm-up.
+SHAPES: dict[str, Callable[[float], float]] = {
+    "constant": lambda p: 1.0,
+    "linear": lambda p: 1 - p,
+    "cosine": lambda p: (1 + math.cos(math.pi * p)) / 2,
+    "step": lambda p: 0.1 ** min(int(3 * p), 2),  # a tenth after each third
+    "exponential": lambda p: 0.01**p,  # the same factor at every step: down to a hundredth
+    "inverse-time": lambda p: 1 / (1 + 9 * p),  # falls fast, then ever more slowly: down to a tenth
+    "one-cycle": lambda p: _one_cycle(p),
+}
+SCHEDULES = tuple(SHAPES)
+OPTIMIZERS = ("adamw", "adam", "sgd", "adadelta")
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, *, weight_decay: float = 0.01, layer_decay: float = 1.0) -> list[dict]:
@@ -36,20 +51,54 @@ def parameter_groups(model: nn.Module, learning_rate: float, *, weight_decay: fl
 
 
 def make_schedule(name: str, optimizer: Optimizer, num_steps: int, *, warmup_share: float = 0.1) -> LambdaLR:
-    """Warm-up from 0 to the full rate, then "linear" or "cosine" decay to 0, or a "constant" rate.
+    """Warm-up from 0 to the full rate, then the decay called `name`, one step of the schedule per optimizer step.
 
     The first steps of a fresh head bring large, arbitrary gradients; the warm-up keeps them from shaking the pretrained
-    layers. The decay lets the last steps settle.
+    layers. The decay lets the last steps settle. "one-cycle" brings a long warm-up of its own, so it gets no other.
 
     Args:
-        name: "linear", "cosine" or "constant".
+        name: one of `SCHEDULES`.
         optimizer: whose groups are scheduled.
         num_steps: optimizer steps of the whole training.
         warmup_share: share of the steps spent warming up.
-    """
-    from transformers import get_scheduler
 
-    if name not in SCHEDULES:
+    Raises:
+        InputError: another name.
+    """
+    if name not in SHAPES:
         raise InputError(f"the schedule must be one of {', '.join(SCHEDULES)}, found {name!r}")
-    kind = "constant_with_warmup" if name == "constant" else name
-    return get_scheduler(kind, optimizer, num_warmup_steps=round(warmup_share * num_steps), num_training_steps=num_steps)
+    warmup = 0 if name == "one-cycle" else round(warmup_share * num_steps)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / warmup
+        return SHAPES[name](min((step - warmup) / max(1, num_steps - warmup), 1.0))
+
+    return LambdaLR(optimizer, factor)
+
+
+def _one_cycle(p: float) -> float:
+    """Up on a cosine from 1/25 in the first 30%, then down on a cosine to nearly nothing (Smith and Topin, 2018)."""
+    start, end, peak = 1 / 25, 1 / 250_000, 0.3
+    low, share = (start, 1 - p / peak) if p < peak else (end, (p - peak) / (1 - peak))
+    return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
+
+
+def make_optimizer(name: str, groups: list[dict]) -> Optimizer:
+    """The optimizer called `name` over the groups of `parameter_groups`, which bring rates and decay.
+
+    Args:
+        name: "adamw" (decay apart from the gradient), "adam" (decay added to the gradient), "sgd" (momentum 0.9, decay added
+            to the gradient) or "adadelta".
+        groups: see `parameter_groups`.
+
+    Raises:
+        InputError: another name.
+    """
+    if name not in OPTIMIZERS:
+        raise InputError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, found {name!r}")
+    if name == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, fused=True)
+    if name == "adadelta":
+        return torch.optim.Adadelta(groups)
+    return {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[name](groups, fused=True)

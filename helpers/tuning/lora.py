@@ -1,0 +1,53 @@
+"""LoRA: leave every pretrained matrix as it is, and learn a small correction beside it (chapter 04).
+
+A layer's weight W (out, in) stays frozen; what moves are A (rank, in) and B (out, rank), and the layer computes
+W x + (alpha / rank) B A x. B starts at zero, so training starts exactly from the pretrained model.
+Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021). The work is done by the library peft.
+"""
+
+from torch import nn
+
+from helpers.errors import InputError
+from helpers.tuning.freezing import layer_groups
+
+
+def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0) -> None:
+    """Put adapters beside every linear layer, and every ungrouped convolution, below the head. In place; seed before calling.
+
+    Args:
+        model: one that `layer_groups` knows.
+        rank: rows of A and columns of B; the corrections' size grows with it.
+        alpha: the corrections are multiplied by alpha / rank.
+        dropout: share of the adapters' inputs that is zeroed in training.
+
+    Raises:
+        InputError: the model has adapters already, or its architecture is not known.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    if has_lora(model):
+        raise InputError("the model has LoRA adapters already; call merge_lora first, or build the model anew")
+    below_head = {id(part) for _, modules in layer_groups(model)[:-1] for module in modules for part in module.modules()}
+    targets = [name for name, module in model.named_modules() if id(module) in below_head and _can_adapt(module)]
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets), model)
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Add each correction to its matrix and remove the adapters: a plain model again, as fast and as large as before. In place."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge(safe_merge=True)  # refuses corrections that are not finite
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, module.get_base_layer())
+    model.requires_grad_(True)
+
+
+def has_lora(model: nn.Module) -> bool:
+    """Whether the model carries adapters."""
+    return any("lora_" in name for name, _ in model.named_parameters())
+
+
+def _can_adapt(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
