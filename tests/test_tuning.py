@@ -169,5 +169,5 @@ def test_lora_starts_at_the_pretrained_model_moves_little_and_merges(kind, text_
 
 
 def test_lora_needs_adapters(text_classifier):
-    with pytest.raises(InputError, match="call tuning.lora.add_lora"):
+    with pytest.raises(InputError, match=r"call tuning\.lora\.add_lora"):
         apply_strategy(text_classifier.model, "lora", 0, 1)
