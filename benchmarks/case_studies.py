@@ -13,10 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import readme_tables
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "case_studies.json"
-README = ROOT / "README.md"
-BEGIN, END = "<!-- results: made by benchmarks/case_studies.py -->", "<!-- end of results -->"
 RUNS = {
     "comments, 2,000 training rows": "train sentiment",
     "comments, all training rows": "train sentiment --limit 0 --epochs 3",
@@ -51,12 +51,6 @@ def table(results: dict) -> str:
     return "\n".join(lines)
 
 
-def with_table(readme: str, results: dict) -> str:
-    """The README's text with the table in its place."""
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n{table(results)}\n{END}{rest.split(END)[1]}"
-
-
 def main(names: list[str]) -> None:
     """Measure, and write the results file and the table."""
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
@@ -64,7 +58,7 @@ def main(names: list[str]) -> None:
         results[name] = measure(RUNS[name])
     results = {name: results[name] for name in RUNS if name in results}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    README.write_text(with_table(README.read_text(encoding="utf-8"), results), encoding="utf-8")
+    readme_tables.write("case_studies", table(results))
 
 
 if __name__ == "__main__":

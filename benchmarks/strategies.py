@@ -1,11 +1,12 @@
 """Measure what pretraining is worth: from scratch, head only, gradual, LoRA and full, at three training sizes and three seeds.
 
-usage: python benchmarks/strategies.py     (about 100 minutes of one core, shared by all cores; goes on where it was stopped)
+usage: python benchmarks/strategies.py     (about 70 minutes of one core, shared by all cores; goes on where it was stopped)
 
-Each run is one process on ONE core, and its time is that core's time, so runs side by side do not disturb the figures. The
-seed decides which training rows are drawn, their order, and the fresh weights. Validation rows are cut in two by group: the
-first part chooses the learning rate (of three, at the middle size, with a seed of its own) and the best epoch, the second part
-is what is reported. Test rows are not touched. Results go to benchmarks/results/strategies.json; chapter 04 draws them.
+The task is the sentiment of comments, the network MiniLM. Each run is one process on ONE core, and its time is that core's
+time, so runs side by side do not disturb the figures. The seed decides which training rows are drawn, their order, and the
+fresh weights. Validation rows are cut in two by group: the first part chooses the learning rate (at the middle size, with a
+seed of its own) and the best epoch, the second part is what is reported. Test rows are not touched. Results go to
+benchmarks/results/strategies.json and into README.md's table; chapter 04 draws them.
 """
 
 import json
@@ -16,28 +17,30 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"
+import readme_tables
 
 RESULTS = Path(__file__).resolve().parent / "results" / "strategies.json"
 SEEDS, TUNING_SEED = (1, 2, 3), 0
-STRATEGIES = ("scratch", "head", "gradual", "lora", "full")
-SIZES = {"sentiment": (200, 600, 2000), "images": (100, 500, 2000)}
-EPOCHS = {"sentiment": (8, 5, 3), "images": (10, 6, 4)}  # of each size; "scratch" gets twice as many
+SIZES = {200: 8, 600: 5, 2000: 3}  # training rows: epochs; "scratch" gets twice as many epochs
+TUNING_SIZE = 600
 RATES = {
-    "sentiment": {"scratch": (1e-4, 3e-4, 1e-3), "head": (1e-3, 3e-3, 1e-2), "gradual": (1e-4, 2e-4, 4e-4), "lora": (3e-4, 1e-3, 3e-3), "full": (5e-5, 1.5e-4, 4e-4)},
-    "images": {"scratch": (1e-3, 3e-3, 1e-2), "head": (5e-3, 2e-2, 5e-2), "gradual": (1e-3, 2e-3, 4e-3), "lora": (2e-3, 5e-3, 1.5e-2), "full": (5e-4, 2e-3, 5e-3)},
-}  # fmt: skip
-SELECTION_ROWS, REPORTED_ROWS = 600, 1500
-BASELINE = "no network"  # logistic regression on word counts (TF-IDF), or on pixels
+    "scratch": (3e-5, 1e-4, 3e-4, 1e-3),
+    "head": (1e-3, 3e-3, 1e-2),
+    "gradual": (1e-4, 2e-4, 4e-4),
+    "lora": (3e-4, 1e-3, 3e-3),
+    "full": (5e-5, 1.5e-4, 4e-4),
+}
+SELECTION_ROWS, REPORTED_ROWS = 400, 1200
+BASELINE = "no network"  # logistic regression on word counts (TF-IDF)
 
 
-def rows(task: str, size: int, seed: int):
+def rows(size: int, seed: int):
     """Training rows, rows that choose the epoch, and rows that are reported; the last two share no group."""
     from helpers.data import splits
     from helpers.training.recipes import RunConfig, prepare
 
-    parts = prepare(RunConfig(task=task, limit=0)).splits
-    validation = splits.subsample(parts["validation"], 0)
+    parts = prepare(RunConfig(task="sentiment", limit=0)).splits
+    validation = parts["validation"]
     first = validation["group"].map({group: place % 3 == 0 for place, group in enumerate(validation["group"].unique())})
     selection, reported = validation[first].reset_index(drop=True), validation[~first].reset_index(drop=True)
     return (
@@ -52,7 +55,7 @@ def measure(job: dict) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    train, selection, reported = rows(job["task"], job["size"], job["seed"])
+    train, selection, reported = rows(job["size"], job["seed"])
     run = baseline if job["strategy"] == BASELINE else fine_tune
     return job | run(job, train, selection, reported)
 
@@ -60,22 +63,20 @@ def measure(job: dict) -> dict:
 def fine_tune(job: dict, train, selection, reported) -> dict:
     """Train the pretrained (or random) network as the job says; scores of its best epoch on the reported rows."""
     from helpers import environment
-    from helpers.models.pretrained import image_classifier, text_classifier
+    from helpers.models.pretrained import text_classifier
     from helpers.training import recipes
     from helpers.training.loop import evaluate, fit, make_accelerator
     from helpers.tuning.freezing import num_trainable
     from helpers.tuning.lora import add_lora, merge_lora
 
-    task, strategy = job["task"], job["strategy"]
-    scratch = strategy == "scratch"
+    strategy, scratch = job["strategy"], job["strategy"] == "scratch"
     environment.seed_everything(job["seed"])
-    build = text_classifier if task == "sentiment" else image_classifier
-    classifier = build(classes=tuple(sorted(train["label"].unique())), pretrained=not scratch)
+    classifier = text_classifier(pretrained=not scratch)
     if strategy == "lora":
         add_lora(classifier.model)
-    epochs = EPOCHS[task][SIZES[task].index(job["size"])] * (2 if scratch else 1)
+    epochs = SIZES[job["size"]] * (2 if scratch else 1)
     config = replace(
-        recipes.default_training(task, "full" if scratch else strategy), batch_size=16, epochs=epochs, patience=epochs,
+        recipes.default_training("sentiment", "full" if scratch else strategy), batch_size=16, epochs=epochs, patience=epochs,
         learning_rate=job["learning_rate"], layer_decay=0.9 if strategy in ("full", "gradual") else 1.0, seed=job["seed"],
     )  # fmt: skip
     accelerator = make_accelerator(classifier.model, config.precision)
@@ -103,89 +104,92 @@ def fine_tune(job: dict, train, selection, reported) -> dict:
 
 
 def baseline(job: dict, train, _selection, reported) -> dict:
-    """Logistic regression on the shares of words, or on pixels: what the same rows teach without any network."""
-    import numpy as np
+    """Logistic regression on the shares of words: what the same rows teach without any network."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer
 
     from helpers.data.datasets import encode_labels
+    from helpers.data.sources import SENTIMENTS
     from helpers.training.metrics import classification_metrics
 
-    classes = tuple(sorted(train["label"].unique()))
-    if job["task"] == "sentiment":
-        features, column = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), "text"
-    else:
-        features, column = FunctionTransformer(lambda images: np.stack(list(images)).reshape(len(images), -1) / 255), "image"
     start = time.process_time()
-    model = make_pipeline(features, LogisticRegression(C=10 if column == "text" else 0.01, max_iter=2000))
-    model.fit(train[column], encode_labels(train, classes))
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000))
+    model.fit(train["text"], encode_labels(train, SENTIMENTS))
     seconds = time.process_time() - start
-    metrics = classification_metrics(model.predict_log_proba(reported[column]), encode_labels(reported, classes))
+    metrics = classification_metrics(model.predict_log_proba(reported["text"]), encode_labels(reported, SENTIMENTS))
     return {"steps": 0, "seconds": round(seconds, 1), "reported": asdict(metrics)}
 
 
 def tuning_jobs() -> list[dict]:
-    """One run for every task, strategy and candidate rate, at the middle size."""
+    """One run for every strategy and candidate rate."""
     return [
-        {"task": task, "strategy": strategy, "size": SIZES[task][1], "seed": TUNING_SEED, "learning_rate": rate}
-        for task in SIZES
-        for strategy in STRATEGIES
-        for rate in RATES[task][strategy]
+        {"task": "sentiment", "strategy": strategy, "size": TUNING_SIZE, "seed": TUNING_SEED, "learning_rate": rate}
+        for strategy, rates in RATES.items()
+        for rate in rates
     ]
 
 
 def jobs(tuned: list[dict]) -> list[dict]:
-    """All runs to report, each with the learning rate that did best in `tuned`."""
-    result = []
-    for task, sizes in SIZES.items():
-        rates = {BASELINE: None}
-        for strategy in STRATEGIES:
-            candidates = [run for run in tuned if (run["task"], run["strategy"]) == (task, strategy)]
-            rates[strategy] = max(candidates, key=lambda run: run["selection_macro_f1"])["learning_rate"]
-        result += [
-            {"task": task, "strategy": strategy, "size": size, "seed": seed, "learning_rate": rates[strategy]}
-            for size in sizes
-            for strategy in (BASELINE, *STRATEGIES)
-            for seed in SEEDS
-        ]
-    return result
+    """The runs to report, each with the learning rate that did best in `tuned`."""
+    best = {BASELINE: None}
+    for strategy in RATES:
+        candidates = [run for run in tuned if run["strategy"] == strategy]
+        best[strategy] = max(candidates, key=lambda run: run["selection_macro_f1"])["learning_rate"]
+    return [
+        {"task": "sentiment", "strategy": strategy, "size": size, "seed": seed, "learning_rate": rate}
+        for strategy, rate in best.items()
+        for size in SIZES
+        for seed in SEEDS
+    ]
 
 
 def complete(results: dict, part: str, wanted: list[dict], pool) -> None:
     """Measure what is wanted and not yet in `results[part]`; the file grows with every run."""
-    done = {json.dumps({key: run[key] for key in job}): run for run in results[part] for job in wanted[:1]}
-    missing = [job for job in wanted if json.dumps(job) not in done]
-    results[part] = [done[json.dumps(job)] for job in wanted if json.dumps(job) in done]
+    key = lambda run: {name: run[name] for name in wanted[0]}
+    results[part] = [run for run in results[part] if key(run) in wanted]
+    missing = [job for job in wanted if job not in [key(run) for run in results[part]]]
     for number, run in enumerate(pool.imap_unordered(measure, missing), 1):
-        results[part].append(run)
-        write(results)
-        print(f"{part} {number}/{len(missing)}: {run['task']} {run['strategy']} {run['size']} seed {run['seed']} rate {run['learning_rate']} "
+        results[part] = sorted([*results[part], run], key=lambda run: wanted.index(key(run)))  # whichever run ended first
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(f"{part} {number}/{len(missing)}: {run['strategy']} {run['size']} seed {run['seed']} rate {run['learning_rate']} "
               f"macro-F1 {run['reported']['macro_f1']:.3f} in {run['seconds']} s", flush=True)  # fmt: skip
-    order = {json.dumps(job): place for place, job in enumerate(wanted)}
-    results[part].sort(key=lambda run: order[json.dumps({key: run[key] for key in wanted[0]})])
-    write(results)
 
 
-def write(results: dict) -> None:
-    """Write the results so far."""
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+def table(results: dict) -> str:
+    """Macro-F1 as a Markdown table: mean over the seeds with the half width of its 95% t-interval, sizes as columns."""
+    names = {BASELINE: "no network: logistic regression on words", "scratch": "the network from scratch", "head": "head only",
+             "gradual": "gradual unfreezing", "lora": "LoRA", "full": "all weights"}  # fmt: skip
+    lines = ["| macro-F1 | " + " | ".join(f"{size:,} comments" for size in SIZES) + " |", "|---" * (len(SIZES) + 1) + "|"]
+    for strategy, name in names.items():
+        cells = []
+        for size in SIZES:
+            runs = [run for run in results["runs"] if (run["strategy"], run["size"]) == (strategy, size)]
+            scores = [run["reported"]["macro_f1"] for run in runs]
+            half = 4.303 * statistics.stdev(scores) / len(scores) ** 0.5  # Student's t for 3 seeds
+            cells.append(f"{statistics.mean(scores):.3f} ± {half:.3f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Tune, then measure, on all cores."""
     from helpers import environment
 
-    settings = json.loads(
-        json.dumps({"sizes": SIZES, "epochs": EPOCHS, "rates": RATES, "selection_rows": SELECTION_ROWS, "reported_rows": REPORTED_ROWS})
-    )
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes of the pool: threads of several runs on few cores stall each other
+    settings = {
+        "epochs": {str(size): epochs for size, epochs in SIZES.items()},
+        "rates": {strategy: list(rates) for strategy, rates in RATES.items()},
+        "selection_rows": SELECTION_ROWS,
+        "reported_rows": REPORTED_ROWS,
+    }
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     if results.get("settings") != settings:
         results = {"settings": settings, "versions": environment.versions(), "tuning": [], "runs": []}
     with multiprocessing.get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         complete(results, "tuning", tuning_jobs(), pool)
         complete(results, "runs", jobs(results["tuning"]), pool)
+    readme_tables.write("strategies", table(results))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The files around the code keep their promises: lock, ranges, README."""
 
-import importlib.util
+import importlib
 import json
 import re
 import shlex
@@ -67,14 +67,43 @@ def test_the_readmes_commands_exist():
             build_parser().parse_args(shlex.split(command))
 
 
-def test_the_readmes_results_are_the_measured_ones():
-    spec = importlib.util.spec_from_file_location("case_studies", ROOT / "benchmarks" / "case_studies.py")
-    case_studies = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(case_studies)
-    results = json.loads(case_studies.RESULTS.read_text(encoding="utf-8"))
-    assert set(results) == set(case_studies.RUNS)
-    readme = case_studies.README.read_text(encoding="utf-8")
-    assert readme == case_studies.with_table(readme, results)
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def script(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("name", ["case_studies", "strategies"])
+def test_the_readmes_tables_are_the_measured_ones(name, monkeypatch):
+    measured = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    with_table = script("readme_tables", monkeypatch).with_table
+    assert readme == with_table(readme, name, script(name, monkeypatch).table(measured))
+    assert readme != with_table(readme, name, "| another | table |")
+
+
+def test_the_results_are_complete(monkeypatch):
+    case_studies, strategies = script("case_studies", monkeypatch), script("strategies", monkeypatch)
+    assert set(json.loads(case_studies.RESULTS.read_text(encoding="utf-8"))) == set(case_studies.RUNS)
+    measured = json.loads(strategies.RESULTS.read_text(encoding="utf-8"))
+    for part, wanted in (("tuning", strategies.tuning_jobs()), ("runs", strategies.jobs(measured["tuning"]))):
+        assert [{key: run[key] for key in wanted[0]} for run in measured[part]] == wanted
+
+
+def test_make_results_makes_every_result_file():
+    recipe = re.search(r"^results: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M).group(1)
+    called = re.findall(r"benchmarks/(\w+)\.py", recipe)
+    files = sorted(file.stem for file in (BENCHMARKS / "results").iterdir())
+    assert sorted(called) == files
+    read = {
+        name
+        for path in [ROOT / "README.md", *(ROOT / "notebooks").glob("*.ipynb")]
+        for name in re.findall(r"(\w+)\.json", path.read_text(encoding="utf-8"))
+        if (BENCHMARKS / f"{name}.py").exists()
+    }
+    assert read <= set(files)
 
 
 @pytest.mark.skipif(shutil.which("make") is None or not (ROOT / ".venv" / "ready").exists(), reason="the set-up was not made by make here")

@@ -24,3 +24,13 @@ class CachedDataset(Dataset):
         if index not in self.samples:
             self.samples[index] = self.dataset[index]
         return self.samples[index]
+
+    @property
+    def labels(self):
+        """Class indices (N,) of the wrapped dataset, for `evaluate`."""
+        return self.dataset.labels
+
+    @property
+    def lengths(self):
+        """Lengths (N,) of the wrapped dataset, for samplers; as absent as they are there."""
+        return self.dataset.lengths

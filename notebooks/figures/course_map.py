@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 SVG = Path(__file__).with_name("course_map.svg")
-READY = ("00", "02", "07")
+READY = ("00", "01", "02", "03", "04", "07")
 # (number, title, column, row) of the drawing
 CHAPTERS = (
     ("00", "Start here", 0, 0),
@@ -24,7 +24,7 @@ CHAPTERS = (
     ("A", "Tools and resources", 0, 2),
     ("B", "Flowcharts", 1, 2),
 )
-# "along": the road from the first chapter to the last; "today": the road through the chapters that are ready
+# "along": the road from the first chapter to the last; "today": a way round chapters in preparation
 EDGES = (
     ("00", "01", "along"),
     ("01", "02", "along"),
@@ -35,10 +35,9 @@ EDGES = (
     ("05", "07", "along"),
     ("06", "08", "along"),
     ("07", "08", "along"),
-    ("00", "02", "today"),
-    ("02", "07", "today"),
+    ("04", "07", "today"),
 )
-WIDTH, HEIGHT, GAP_X, GAP_Y, LEFT, TOP = 190, 76, 50, 54, 16, 60
+WIDTH, HEIGHT, GAP_X, GAP_Y, LEFT, TOP = 190, 76, 50, 54, 16, 16
 TITLE = "Map of the course"
 
 
@@ -78,8 +77,8 @@ def svg() -> str:
         f'<path d="M{LEFT},{y - 5} h44" stroke="#333" stroke-width="2" fill="none" marker-end="url(#tip)"/>',
         f'<text class="legend" x="{LEFT + 54}" y="{y}" font-size="14">the whole course</text>',
         f'<path d="M{LEFT + 230},{y - 5} h44" stroke="#d55e00" stroke-width="3" stroke-dasharray="7 5" fill="none" marker-end="url(#tip)"/>',
-        f'<text class="legend" x="{LEFT + 284}" y="{y}" font-size="14">the road that is open today</text>',
-        f'<text class="legend" x="{LEFT + 530}" y="{y}" font-size="14">A and B: to look things up at any time</text>',
+        f'<text class="legend" x="{LEFT + 284}" y="{y}" font-size="14">the way round what is not ready yet</text>',
+        f'<text class="legend" x="{LEFT + 570}" y="{y}" font-size="14">A and B: to look things up at any time</text>',
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -112,8 +111,8 @@ def _edge(start: str, end: str, kind: str) -> str:
     places = {number: _corner(column, row) for number, _, column, row in CHAPTERS}
     (x0, y0), (x1, y1) = places[start], places[end]
     middle = HEIGHT / 2
-    if kind == "today" and y0 == y1:  # over the boxes between
-        path = f"M{x0 + WIDTH / 2:g},{y0} V{y0 - 26} H{x1 + WIDTH / 2:g} V{y1 - 4}"
+    if kind == "today" and y0 == y1:  # under the boxes between
+        path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} v{GAP_Y / 2:g} H{x1 + WIDTH / 2:g} V{y1 + HEIGHT + 4}"
     elif x0 == x1:
         path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y1 - 4}"
     elif x1 < x0:  # to the start of the next row
