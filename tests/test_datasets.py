@@ -95,6 +95,9 @@ def test_cache_remembers(animals):
     assert [cached[1], cached[1]][0] is cached[1]
     assert len(calls) == 1
     assert len(cached) == 3
+    labelled = CachedDataset(ImageDataset(animals.head(3), lambda image: torch.zeros(1), sources.ANIMALS))
+    assert list(labelled.labels) == [0, 0, 0]
+    assert not hasattr(labelled, "lengths")  # images have none: the loader then groups nothing
 
 
 def test_mixup_blends_images_and_labels_alike_and_repeatably(animals):
