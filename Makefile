@@ -40,4 +40,4 @@ $(VENV)/ready: requirements.lock pyproject.toml data/assets.txt helpers/assets.p
 
 # After a change of pyproject.toml or requirements.txt; needs uv.
 lock:
-	uv pip compile pyproject.toml --extra lab --universal --generate-hashes --python-version 3.11 --no-header --upgrade --output-file requirements.lock
+	uv pip compile pyproject.toml --extra lab --universal --generate-hashes --python-version 3.11 --no-header --upgrade --refresh --output-file requirements.lock
