@@ -38,3 +38,16 @@ def small_run():
     """A configuration and rows small enough to train in seconds."""
     config = RunConfig(task="sentiment", limit=64, training=default_training("sentiment", "full", epochs=2))
     return config, prepare(config)
+
+
+@pytest.fixture
+def refused(capsys):
+    """refused(exercise, attempt, sentence): the exercise says "Not yet" to a wrong attempt, with a sentence that helps."""
+
+    def check(exercise, attempt, sentence):
+        exercise.check(attempt)
+        out = capsys.readouterr().out
+        assert out.startswith("Not yet: ")
+        assert sentence in out
+
+    return check

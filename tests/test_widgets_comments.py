@@ -78,15 +78,11 @@ def test_tokens_are_shown_with_sign_and_number_not_by_colour_alone():
 
 def test_widget_answers_what_is_typed(classifier):
     box = explorer.comment_explorer(classifier, TEXT)
-    (field, button), result = box.children[0].children, box.children[1]
+    field, result = box.children[0].children[0], box.children[1]
     assert result.value == explorer.answer_html(classifier, TEXT)
     assert "&lt;b&gt;coffee" in result.value, "a typed comment must not become part of the page"
     assert 'alt="probabilities: negative 0.' in result.value
     field.value = "What a waste of money."
-    assert "What a waste of money." in result.value
     assert ">waste<" in result.value
     field.value = ""
-    assert "the comment is empty" in result.value
-    result.value = "old"
-    button.click()
     assert "the comment is empty" in result.value

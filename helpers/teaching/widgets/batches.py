@@ -1,6 +1,5 @@
 """Batch explorer (chapter 02): how batch size, shuffling and bucketing decide how much of a batch is padding."""
 
-import base64
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 
 from helpers.data.samplers import BucketBatchSampler
 from helpers.teaching import plots
+from helpers.teaching.widgets.controls import explorer, wide
 
 BUCKETING, SHUFFLED, IN_ORDER = "shuffled, similar lengths together", "shuffled", "in the order of the file"
 ORDERS = (IN_ORDER, SHUFFLED, BUCKETING)
@@ -102,28 +102,20 @@ def batch_explorer(lengths) -> widgets.Widget:
     Args:
         lengths: tokens of every row (N,).
     """
-    wide = {"style": {"description_width": "130px"}, "layout": widgets.Layout(width="440px")}
-    slider = wide | {"continuous_update": False}  # draw when the handle is released, not at every pixel
+    slider = wide() | {"continuous_update": False}  # draw when the handle is released, not at every pixel
     controls = {
-        "batch_size": widgets.Dropdown(options=[4, 8, 16, 32, 64, 128], value=32, description="batch_size", **wide),
-        "order": widgets.Dropdown(options=ORDERS, value=SHUFFLED, description="order of the rows", **wide),
-        "drop_last": widgets.Checkbox(value=False, description="drop_last", **wide),
+        "batch_size": widgets.Dropdown(options=[4, 8, 16, 32, 64, 128], value=32, description="batch_size", **wide()),
+        "order": widgets.Dropdown(options=ORDERS, value=SHUFFLED, description="order of the rows", **wide()),
+        "drop_last": widgets.Checkbox(value=False, description="drop_last", **wide()),
         "num_workers": widgets.IntSlider(value=0, min=0, max=4, description="num_workers", **slider),
         "number": widgets.IntSlider(value=1, min=1, max=explore(lengths).batches, description="batch number", **slider),
         "seed": widgets.IntSlider(value=0, min=0, max=9, description="seed", **slider),
     }
-    output = widgets.HTML()
 
-    def update(_=None):
-        values = {name: control.value for name, control in controls.items()}
-        report = explore(lengths, **values)
+    def draw(number, **values):
+        report = explore(lengths, number=number, **values)
         if controls["number"].max != report.batches:
             controls["number"].max = report.batches  # a number beyond the new end is moved by the slider, which calls again
-        sentence = report.sentence(min(values["number"], report.batches))
-        image = base64.b64encode(plots.to_png(picture(report))).decode()
-        output.value = f'<p>{sentence}</p><img alt="{sentence}" src="data:image/png;base64,{image}">'
+        return picture(report), report.sentence(min(number, report.batches))
 
-    for control in controls.values():
-        control.observe(update, "value")
-    update()
-    return widgets.VBox([*controls.values(), output])
+    return explorer(controls, draw)

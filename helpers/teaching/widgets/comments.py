@@ -3,7 +3,6 @@
 The computation (`token_attributions`) knows nothing of widgets, so it can be called and tested without a browser.
 """
 
-import base64
 import html
 
 import ipywidgets as widgets
@@ -16,6 +15,7 @@ from helpers.data.datasets import MAX_TOKENS
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier
 from helpers.teaching import plots
+from helpers.teaching.widgets.controls import comment_field, image_html
 
 BATCH = 64  # masked copies of a comment that go through the model together
 FULL_COLOUR = 0.05  # an effect below 5 points never gets the strongest colour, however small the others are
@@ -84,7 +84,7 @@ def answer_html(classifier: Classifier, text: str) -> str:
     figure = Figure(figsize=(5, 1.7), layout="constrained")
     plots.probabilities(figure.subplots(), classifier.classes, p.tolist())
     alt = ", ".join(f"{name} {value:.2f}" for name, value in zip(classifier.classes, p))
-    picture = f'<img alt="probabilities: {html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(plots.to_png(figure)).decode()}">'
+    picture = image_html(figure, f"probabilities: {html.escape(alt)}")
     return (
         f'<div style="background:#fff;color:#000;padding:6px;max-width:760px"><p><b>{html.escape(label)}</b>: {html.escape(text)}</p>{picture}'
         f"<p>{tokens_html(attributions)}</p><p>Below each token: by how many percentage points p({html.escape(label)}) falls when the token is "
@@ -99,13 +99,4 @@ def comment_explorer(classifier: Classifier, text: str) -> widgets.Widget:
         classifier: see `token_attributions`.
         text: the comment to begin with.
     """
-    field = widgets.Text(value=text, description="Comment:", continuous_update=False, layout=widgets.Layout(width="600px"))
-    button = widgets.Button(description="Label it", tooltip="ask the model", layout=widgets.Layout(width="110px"))
-    result = widgets.HTML(value=answer_html(classifier, text))
-
-    def show(_) -> None:
-        result.value = answer_html(classifier, field.value)
-
-    button.on_click(show)
-    field.observe(show, names="value")  # Enter, or leaving the field
-    return widgets.VBox([widgets.HBox([field, button]), result])
+    return comment_field(lambda typed: answer_html(classifier, typed), text, tooltip="ask the model")

@@ -1,6 +1,5 @@
 """Layer freezer (chapter 04): what freezing saves, in parameters, memory and measured time per step."""
 
-import base64
 import copy
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from torch import nn
 
 from helpers.models.pretrained import Classifier
 from helpers.teaching import plots
+from helpers.teaching.widgets.controls import explorer, wide
 from helpers.training.loop import backward, cross_entropy, make_accelerator
 from helpers.tuning.freezing import apply_strategy, layer_groups, num_trainable, train_mode
 from helpers.tuning.lora import add_lora
@@ -134,15 +134,6 @@ def layer_freezer(classifier: Classifier, settings: list[Setting]) -> widgets.Wi
     groups, everything = count_groups(classifier.model), settings[-2]
     choice = widgets.Dropdown(
         options=[(setting.name, place) for place, setting in enumerate(settings)], value=0, description="what may move",
-        style={"description_width": "130px"}, layout=widgets.Layout(width="440px"),
+        **wide(),
     )  # fmt: skip
-    output = widgets.HTML()
-
-    def update(_=None):
-        text = settings[choice.value].sentence(everything)
-        image = base64.b64encode(plots.to_png(picture(settings, groups, choice.value))).decode()
-        output.value = f'<p>{text}</p><img alt="{text}" src="data:image/png;base64,{image}">'
-
-    choice.observe(update, "value")
-    update()
-    return widgets.VBox([choice, output])
+    return explorer({"place": choice}, lambda place: (picture(settings, groups, place), settings[place].sentence(everything)))

@@ -1,6 +1,5 @@
 """Learning-rate explorer (chapter 03): one slider, one short training on real silhouettes, and what became of it."""
 
-import base64
 import math
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from torch.utils.data import Dataset
 from helpers.data.datasets import encode_labels
 from helpers.data.sources import ANIMALS
 from helpers.teaching import plots
+from helpers.teaching.widgets.controls import explorer, wide
 from helpers.tuning.schedules import OPTIMIZERS, make_optimizer, make_schedule, parameter_groups
 
 STEPS = 150
@@ -125,7 +125,6 @@ def learning_rate_explorer(animals: pd.DataFrame) -> widgets.Widget:
         animals: cleaned training rows of `sources.animals()`; the first 600 are trained on, the next 400 validate.
     """
     train_rows, validation_rows = Silhouettes(animals.iloc[:600]), Silhouettes(animals.iloc[600:1000])
-    wide = {"style": {"description_width": "130px"}, "layout": widgets.Layout(width="440px")}
     controls = {
         "learning_rate": widgets.FloatLogSlider(
             value=0.001,
@@ -136,24 +135,17 @@ def learning_rate_explorer(animals: pd.DataFrame) -> widgets.Widget:
             description="learning rate",
             readout_format=".2g",
             continuous_update=False,
-            **wide,
+            **wide(),
         ),
-        "optimizer": widgets.Dropdown(options=sorted(OPTIMIZERS, reverse=True), value="sgd", description="optimizer", **wide),
-        "schedule": widgets.Dropdown(options=["constant", "linear", "cosine"], value="constant", description="schedule", **wide),
-        "batch_size": widgets.Dropdown(options=[8, 32, 128], value=32, description="batch_size", **wide),
+        "optimizer": widgets.Dropdown(options=sorted(OPTIMIZERS, reverse=True), value="sgd", description="optimizer", **wide()),
+        "schedule": widgets.Dropdown(options=["constant", "linear", "cosine"], value="constant", description="schedule", **wide()),
+        "batch_size": widgets.Dropdown(options=[8, 32, 128], value=32, description="batch_size", **wide()),
     }
-    output = widgets.HTML()
     tried: dict[tuple, list[ShortTraining]] = {}
 
-    def update(_=None):
-        values = {name: control.value for name, control in controls.items()}
+    def draw(**values):
         done = tried.setdefault((values["optimizer"], values["schedule"], values["batch_size"]), [])
         done.append(train(train_rows, validation_rows, **values))
-        sentence = done[-1].sentence()
-        image = base64.b64encode(plots.to_png(picture(done))).decode()
-        output.value = f'<p>{sentence}</p><img alt="{sentence}" src="data:image/png;base64,{image}">'
+        return picture(done), done[-1].sentence()
 
-    for control in controls.values():
-        control.observe(update, "value")
-    update()
-    return widgets.VBox([*controls.values(), output])
+    return explorer(controls, draw)

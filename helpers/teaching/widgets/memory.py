@@ -1,6 +1,5 @@
 """Memory planner (chapter 01): which GPU can train a Transformer of a given size, and what takes the memory."""
 
-import base64
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -8,6 +7,7 @@ from matplotlib.figure import Figure
 
 from helpers.models import sizes
 from helpers.teaching import plots
+from helpers.teaching.widgets.controls import explorer, wide
 
 MODELS = {  # (layers, hidden, heads, vocabulary) from each model's paper or configuration file
     "MiniLM (23 million)": (6, 384, 12, 30522),
@@ -101,25 +101,20 @@ def picture(result: Plan) -> Figure:
 
 def memory_planner() -> widgets.Widget:
     """Controls for `plan` with its picture and its sentence below."""
-    wide = {"style": {"description_width": "150px"}, "layout": widgets.Layout(width="440px")}
-    box = wide | {"indent": True}
+    label = wide(150)
+    box = label | {"indent": True}
     controls = {
-        "model": widgets.Dropdown(options=list(MODELS), value="BERT-base (110 million)", description="model", **wide),
-        "precision": widgets.Dropdown(options=list(sizes.PRECISION_BYTES), value="float32", description="precision", **wide),
-        "optimizer": widgets.Dropdown(options=list(sizes.OPTIMIZER_VALUES), value="adamw", description="optimizer", **wide),
-        "batch_size": widgets.Dropdown(options=[1, 2, 4, 8, 16, 32, 64, 128, 256], value=32, description="batch size", **wide),
-        "length": widgets.Dropdown(options=[32, 64, 128, 256, 512, 1024, 2048], value=128, description="tokens per row", **wide),
+        "model": widgets.Dropdown(options=list(MODELS), value="BERT-base (110 million)", description="model", **label),
+        "precision": widgets.Dropdown(options=list(sizes.PRECISION_BYTES), value="float32", description="precision", **label),
+        "optimizer": widgets.Dropdown(options=list(sizes.OPTIMIZER_VALUES), value="adamw", description="optimizer", **label),
+        "batch_size": widgets.Dropdown(options=[1, 2, 4, 8, 16, 32, 64, 128, 256], value=32, description="batch size", **label),
+        "length": widgets.Dropdown(options=[32, 64, 128, 256, 512, 1024, 2048], value=128, description="tokens per row", **label),
         "fused_attention": widgets.Checkbox(value=False, description="fused attention", **box),
         "recompute": widgets.Checkbox(value=False, description="recompute activations", **box),
     }
-    output = widgets.HTML()
 
-    def update(_=None):
-        result = plan(**{name: control.value for name, control in controls.items()})
-        image = base64.b64encode(plots.to_png(picture(result))).decode()
-        output.value = f'<p>{result.sentence()}</p><img alt="{result.sentence()}" src="data:image/png;base64,{image}">'
+    def draw(**values):
+        result = plan(**values)
+        return picture(result), result.sentence()
 
-    for control in controls.values():
-        control.observe(update, "value")
-    update()
-    return widgets.VBox([*controls.values(), output])
+    return explorer(controls, draw)

@@ -1,7 +1,5 @@
 """Schedule explorer (chapter 04): the learning rate of every step, asked from the scheduler itself."""
 
-import base64
-
 import ipywidgets as widgets
 import numpy as np
 import torch
@@ -9,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from helpers.teaching import plots
+from helpers.teaching.widgets.controls import explorer, wide
 from helpers.tuning.schedules import SCHEDULES, make_schedule
 
 
@@ -56,10 +55,9 @@ def picture(name: str, **settings) -> Figure:
 
 def schedule_explorer() -> widgets.Widget:
     """Controls for `rates` with picture and sentence below."""
-    wide = {"style": {"description_width": "130px"}, "layout": widgets.Layout(width="440px")}
-    slider = wide | {"continuous_update": False}
+    slider = wide() | {"continuous_update": False}
     controls = {
-        "name": widgets.Dropdown(options=SCHEDULES, value="linear", description="schedule", **wide),
+        "name": widgets.Dropdown(options=SCHEDULES, value="linear", description="schedule", **wide()),
         "warmup_share": widgets.FloatSlider(
             value=0.1, min=0, max=0.5, step=0.05, description="warm-up share", readout_format=".0%", **slider
         ),
@@ -68,15 +66,4 @@ def schedule_explorer() -> widgets.Widget:
         ),
         "num_steps": widgets.IntSlider(value=200, min=20, max=1000, step=20, description="steps in all", **slider),
     }
-    output = widgets.HTML()
-
-    def update(_=None):
-        values = {key: control.value for key, control in controls.items()}
-        text = sentence(values["name"], rates(**values))
-        image = base64.b64encode(plots.to_png(picture(**values))).decode()
-        output.value = f'<p>{text}</p><img alt="{text}" src="data:image/png;base64,{image}">'
-
-    for control in controls.values():
-        control.observe(update, "value")
-    update()
-    return widgets.VBox([*controls.values(), output])
+    return explorer(controls, lambda **values: (picture(**values), sentence(values["name"], rates(**values))))

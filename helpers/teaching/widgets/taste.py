@@ -91,15 +91,6 @@ def before_and_after(before: Classifier, after: Classifier, text: str):
         before, after: see `compare`.
         text: the comment to begin with.
     """
-    import ipywidgets as widgets
+    from helpers.teaching.widgets.controls import comment_field
 
-    field = widgets.Text(value=text, description="Comment:", continuous_update=False, layout=widgets.Layout(width="560px"))
-    button = widgets.Button(description="Label it", tooltip="ask both models", layout=widgets.Layout(width="110px"))
-    result = widgets.HTML(value=answer(before, after, text))
-
-    def show(_) -> None:
-        result.value = answer(before, after, field.value)
-
-    button.on_click(show)
-    field.observe(show, names="value")  # Enter, or leaving the field
-    return widgets.VBox([widgets.HBox([field, button]), result])
+    return comment_field(lambda typed: answer(before, after, typed), text, tooltip="ask both models")

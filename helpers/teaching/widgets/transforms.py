@@ -1,7 +1,5 @@
 """Transform explorer (chapter 02): what flip, crop, rotation and colour do to a picture, for each seed."""
 
-import base64
-
 import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
@@ -9,6 +7,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from helpers.teaching import plots
+from helpers.teaching.widgets.controls import explorer, wide
 
 
 def build(*, flip: float = 0.5, smallest_crop: float = 0.7, rotation: int = 0, colour: float = 0.0, size: int = 96) -> v2.Compose:
@@ -64,23 +63,12 @@ def transform_explorer(image: Image.Image) -> widgets.Widget:
     Args:
         image: PIL, RGB.
     """
-    wide = {"style": {"description_width": "130px"}, "layout": widgets.Layout(width="440px"), "continuous_update": False}
+    slider = wide() | {"continuous_update": False}
     controls = {
-        "flip": widgets.FloatSlider(value=0.5, min=0, max=1, step=0.5, description="flip (probability)", **wide),
-        "smallest_crop": widgets.FloatSlider(value=0.7, min=0.1, max=1, step=0.1, description="smallest crop", **wide),
-        "rotation": widgets.IntSlider(value=0, min=0, max=180, step=15, description="rotation (degrees)", **wide),
-        "colour": widgets.FloatSlider(value=0, min=0, max=1, step=0.1, description="colour", **wide),
-        "seed": widgets.IntSlider(value=0, min=0, max=99, description="seed", **wide),
+        "flip": widgets.FloatSlider(value=0.5, min=0, max=1, step=0.5, description="flip (probability)", **slider),
+        "smallest_crop": widgets.FloatSlider(value=0.7, min=0.1, max=1, step=0.1, description="smallest crop", **slider),
+        "rotation": widgets.IntSlider(value=0, min=0, max=180, step=15, description="rotation (degrees)", **slider),
+        "colour": widgets.FloatSlider(value=0, min=0, max=1, step=0.1, description="colour", **slider),
+        "seed": widgets.IntSlider(value=0, min=0, max=99, description="seed", **slider),
     }
-    output = widgets.HTML()
-
-    def update(_=None):
-        values = {name: control.value for name, control in controls.items()}
-        png = base64.b64encode(plots.to_png(picture(image, **values))).decode()
-        text = sentence(**values)
-        output.value = f'<img alt="{text}" src="data:image/png;base64,{png}"><p>{text}</p>'
-
-    for control in controls.values():
-        control.observe(update, "value")
-    update()
-    return widgets.VBox([*controls.values(), output])
+    return explorer(controls, lambda **values: (picture(image, **values), sentence(**values)))
