@@ -20,7 +20,7 @@ from helpers import assets
 from helpers.errors import InputError
 
 PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "peft", "timm", "safetensors", "numpy", "pandas",
-            "scikit-learn", "matplotlib", "pillow", "ipywidgets", "ftfy", "ImageHash", "vaderSentiment")  # fmt: skip
+            "scikit-learn", "matplotlib", "pillow", "ipywidgets", "ftfy", "ImageHash", "vaderSentiment", "onnx", "onnxruntime", "fastapi")  # fmt: skip
 NEEDED_DISK_GB = 2.0
 
 

@@ -11,6 +11,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from helpers.errors import InputError
 from helpers.tuning.freezing import layer_groups
 
+
+def _one_cycle(p: float) -> float:
+    """Up on a cosine from 1/25 in the first 30%, then down on a cosine to nearly nothing (Smith and Topin, 2018)."""
+    start, end, peak = 1 / 25, 1 / 250_000, 0.3
+    low, share = (start, 1 - p / peak) if p < peak else (end, (p - peak) / (1 - peak))
+    return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
+
+
 # The factor of the learning rate after a share p (0..1) of the steps that follow the warm-up.
 SHAPES: dict[str, Callable[[float], float]] = {
     "constant": lambda p: 1.0,
@@ -19,7 +27,7 @@ SHAPES: dict[str, Callable[[float], float]] = {
     "step": lambda p: 0.1 ** min(int(3 * p), 2),  # a tenth after each third
     "exponential": lambda p: 0.01**p,  # the same factor at every step: down to a hundredth
     "inverse-time": lambda p: 1 / (1 + 9 * p),  # falls fast, then ever more slowly: down to a tenth
-    "one-cycle": lambda p: _one_cycle(p),
+    "one-cycle": _one_cycle,
 }
 SCHEDULES = tuple(SHAPES)
 OPTIMIZERS = ("adamw", "adam", "sgd", "adadelta")
@@ -75,13 +83,6 @@ def make_schedule(name: str, optimizer: Optimizer, num_steps: int, *, warmup_sha
         return SHAPES[name](min((step - warmup) / max(1, num_steps - warmup), 1.0))
 
     return LambdaLR(optimizer, factor)
-
-
-def _one_cycle(p: float) -> float:
-    """Up on a cosine from 1/25 in the first 30%, then down on a cosine to nearly nothing (Smith and Topin, 2018)."""
-    start, end, peak = 1 / 25, 1 / 250_000, 0.3
-    low, share = (start, 1 - p / peak) if p < peak else (end, (p - peak) / (1 - peak))
-    return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
 
 
 def make_optimizer(name: str, groups: list[dict]) -> Optimizer:
