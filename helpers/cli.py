@@ -1,4 +1,4 @@
-"""The command line, `python -m helpers`: fetch, doctor, train, evaluate, predict (chapter 00 shows it first).
+"""The command line, `python -m helpers`: fetch, doctor, train, evaluate, and those of `cli_deployment` (chapter 00 shows it first).
 
 Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 the doctor found something, 2 bad input.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from helpers import __version__
+from helpers import __version__, cli_deployment
 from helpers.errors import InputError
 
 
@@ -75,16 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate_parser.add_argument("--json", action="store_true", help="print JSON")
     add_data_options(evaluate_parser)
 
-    predict_parser = command("predict", predict, "label texts or images with a trained run")
-    predict_parser.add_argument("folder", type=Path, metavar="RUN")
-    predict_parser.add_argument("inputs", nargs="*", metavar="TEXT|IMAGE")
-    predict_parser.add_argument(
-        "--input", type=Path, metavar="FILE", help="a CSV file, a .txt file with one text per line, or a folder of images"
-    )
-    predict_parser.add_argument("--text-column", default="text", metavar="C", help="column of the CSV file (default: text)")
-    predict_parser.add_argument("--output", type=Path, metavar="OUT.csv", help="write input, label and probabilities there")
-    predict_parser.add_argument("--json", action="store_true", help="print one JSON object per input")
-    predict_parser.add_argument("--on-bad", choices=("stop", "skip"), default="stop", help="what to do with bad rows or files")
+    cli_deployment.add_commands(command)
     return parser
 
 
@@ -172,69 +163,6 @@ def evaluate(options) -> None:
     for problem in metrics["skipped"]:
         print(f"skipped {problem['where']}: {problem['what']}", file=sys.stderr)
     print(f"{metrics['n']:,} rows: {score_text(metrics)}")
-
-
-def predict(options) -> None:
-    """`predict`."""
-    from helpers import deployment
-
-    classifier = deployment.load_run(options.folder)
-    inputs, problems = read_inputs(options, classifier.task)
-    if options.output:
-        check_output_file(options.output)
-    probabilities = deployment.predict(classifier, inputs)
-    labels = [classifier.classes[i] for i in probabilities.argmax(1)]
-    if options.output:
-        write_predictions(options.output, inputs, labels, probabilities, classifier.classes)
-    for problem in problems:
-        print(f"skipped {problem}", file=sys.stderr)
-    if options.json:
-        for text, label, row in zip(inputs, labels, probabilities):
-            named = {name: round(float(p), 6) for name, p in zip(classifier.classes, row)}
-            print(json.dumps({"input": text, "label": label, "probabilities": named}))
-    elif options.output:
-        print(f"{len(inputs):,} predictions written to {options.output}")
-    else:
-        for text, label, row in zip(inputs, labels, probabilities):
-            print(f"{label}  ({', '.join(f'{name} {p:.3f}' for name, p in zip(classifier.classes, row))})  {text}")
-
-
-def read_inputs(options, task: str) -> tuple[list[str], list]:
-    """The inputs of `predict` in order, from the command line or `--input`, and the problems of those that were left out."""
-    from helpers.data import sources
-
-    if bool(options.inputs) == bool(options.input):
-        raise InputError("predict needs either inputs on the command line or --input FILE, found " + ("both" if options.input else "none"))
-    if task == "text":
-        if not options.input:
-            return sources.check_texts(options.inputs, options.on_bad)
-        if options.input.suffix.lower() == ".txt":
-            return sources.texts_from_lines(options.input, on_bad=options.on_bad)
-        frame, problems = sources.from_csv(options.input, text_column=options.text_column, label_column=None, on_bad=options.on_bad)
-        return frame["text"].tolist(), problems
-    return sources.image_files(options.input or options.inputs, on_bad=options.on_bad)
-
-
-def check_output_file(file: Path) -> None:
-    """Refuse an output file that cannot be written, before the work."""
-    from helpers.environment import is_writable
-
-    if file.is_dir() or not file.absolute().parent.is_dir() or not is_writable(file.absolute().parent):
-        raise InputError(f"{file} cannot be written; choose a file in an existing, writable folder")
-
-
-def write_predictions(file: Path, inputs: list[str], labels: list[str], probabilities, classes: tuple[str, ...]) -> None:
-    """One CSV row per input, in order: input, label, p_<class>..."""
-    import csv
-
-    from helpers.assets import write_atomically
-
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["input", "label", *(f"p_{name}" for name in classes)])
-    for text, label, row in zip(inputs, labels, probabilities):
-        writer.writerow([text, label, *(f"{p:.6f}" for p in row)])
-    write_atomically(file, buffer.getvalue().encode())
 
 
 def score_text(metrics: dict) -> str:

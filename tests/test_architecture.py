@@ -13,10 +13,11 @@ ROWS = [
     ("models",),
     ("tuning",),
     ("training",),
-    ("deployment",),
+    ("deployment", "export", "drift"),
+    ("service", "service_guard", "service_page"),
     ("teaching",),
     ("report",),
-    ("cli",),
+    ("cli", "cli_deployment"),
     ("__main__",),
 ]
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}

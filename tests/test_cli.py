@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -287,6 +288,58 @@ def test_bad_prediction_inputs(own_run, image_run, tmp_path, capsys):
     for arguments, expected in cases:
         assert main(["predict", *map(str, arguments)]) == 2
         assert expected in capsys.readouterr().err
+
+
+@pytest.fixture(scope="session")
+def exported_run(own_run, tmp_path_factory):
+    """A copy of the run with its int8 export: other tests count the files of the run itself."""
+    run = tmp_path_factory.mktemp("runs") / "exported"
+    shutil.copytree(own_run, run)
+    assert main(["export", str(run), "--format", "onnx", "--int8"]) == 0
+    return run
+
+
+def test_export_says_what_it_measured(own_run, exported_run, tmp_path, capfd):
+    assert main(["export", str(own_run), "--format", "onnx", "--output", str(tmp_path / "onnx"), "--json"]) == 0
+    out, err = capfd.readouterr()
+    done = json.loads(out)
+    assert err == ""
+    assert done["max_difference"] < 1e-4
+    assert (done["agreement"], done["rows"]) == (1.0, json.loads((own_run / "metrics.json").read_text())["rows"]["validation"])
+    assert (
+        done["bytes"] == (tmp_path / "onnx" / "model.onnx").stat().st_size > 3 * (exported_run / "onnx-int8" / "model.onnx").stat().st_size
+    )
+    assert main(["export", str(own_run), "--format", "onnx", "--output", str(tmp_path / "onnx")]) == 0  # again: replaced
+    assert re.search(r"model\.onnx: 9\d\.\d MB\non \d+ validation rows: the same label as PyTorch in 100\.00%", capfd.readouterr().out)
+
+
+def test_predict_with_an_export(exported_run, capsys):
+    answers = []
+    for engine in ([], ["--int8"]):
+        assert main(["predict", str(exported_run), "a great film", "a dull film", "--json", *engine]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        answers.append(np.array([list(line["probabilities"].values()) for line in lines]))
+    assert 0 < np.abs(answers[0] - answers[1]).max() < 0.1
+
+
+def test_exports_that_are_refused(own_run, image_run, tmp_path, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    cases = [
+        (["export", tmp_path, "--format", "onnx"], "is no finished run"),
+        (["export", image_run, "--format", "onnx", "--int8"], "int8 is for text models"),
+        (["export", own_run, "--format", "onnx", "--output", tmp_path / "full"], "neither empty nor an earlier export"),
+        (["predict", own_run, "text", "--onnx"], "was not exported yet"),
+    ]
+    for arguments, sentence in cases:
+        assert main([*map(str, arguments)]) == 2
+        assert sentence in capsys.readouterr().err
+    assert [entry.name for entry in (tmp_path / "full").iterdir()] == ["thesis.txt"]
+    for wrong in (["export", "RUN"], ["export", "RUN", "--format", "tflite"], ["serve", "RUN", "--onnx", "--int8"]):
+        with pytest.raises(SystemExit) as exit_info:
+            main(wrong)
+        assert exit_info.value.code == 2
+        assert "Traceback" not in capsys.readouterr().err
 
 
 def train_process(csv, run, *more):

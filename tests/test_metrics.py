@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from helpers.training.metrics import classification_metrics, human_ceiling, macro_f1, macro_f1_interval
+from helpers.training.metrics import accuracy_interval, classification_metrics, human_ceiling, macro_f1, macro_f1_interval, paired_interval
 
 rng = np.random.default_rng(0)
 TARGETS = rng.integers(0, 3, 600)
@@ -43,6 +43,29 @@ def test_copies_in_one_group_do_not_narrow_the_interval():
     naive = macro_f1_interval(TARGETS[copies], PREDICTIONS[copies], 3)
     assert honest == pytest.approx((low, high), abs=0.01)
     assert naive[1] - naive[0] < 0.6 * (high - low)
+
+
+def test_accuracy_interval_agrees_with_the_binomial_one():
+    share = (TARGETS == PREDICTIONS).mean()
+    half = 1.96 * np.sqrt(share * (1 - share) / len(TARGETS))
+    assert accuracy_interval(TARGETS, PREDICTIONS) == pytest.approx((share - half, share + half), abs=0.006)
+
+
+def test_accuracy_interval_draws_whole_groups():
+    copies = np.repeat(np.arange(600), 5)
+    low, high = accuracy_interval(TARGETS, PREDICTIONS)
+    assert accuracy_interval(TARGETS[copies], PREDICTIONS[copies], groups=copies) == pytest.approx((low, high), abs=0.005)
+    naive = accuracy_interval(TARGETS[copies], PREDICTIONS[copies])
+    assert naive[1] - naive[0] < 0.6 * (high - low)
+
+
+def test_paired_interval_is_narrower_than_the_distance_of_two_intervals():
+    better = np.where(rng.random(600) < 0.1, TARGETS, PREDICTIONS)  # the same answers, some of the wrong ones mended
+    low, high = paired_interval(TARGETS, better, PREDICTIONS, 3)
+    assert 0 < low < macro_f1(TARGETS, better, 3) - macro_f1(TARGETS, PREDICTIONS, 3) < high
+    alone = [macro_f1_interval(TARGETS, guesses, 3) for guesses in (better, PREDICTIONS)]
+    assert alone[0][0] < alone[1][1], "unpaired intervals overlap and settle nothing"
+    assert paired_interval(TARGETS, better, better, 3) == (0, 0)
 
 
 def test_human_ceiling_by_hand():

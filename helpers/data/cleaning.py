@@ -1,15 +1,19 @@
-"""What must be repaired or removed before a split: encoding damage, empty texts, duplicates (chapters 05 and 07).
+"""What must be repaired or removed before a split: encoding damage, empty texts, duplicates, gaps (chapters 05 and 07).
 
 Every function returns the cleaned rows and a count of what it did: nothing disappears without a number.
 """
 
 import hashlib
 import html
+import io
 import re
+from pathlib import Path
 
 import ftfy
 import numpy as np
 import pandas as pd
+
+from helpers.errors import InputError
 
 
 def clean_comments(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -66,3 +70,89 @@ def _content_hash(row: pd.Series) -> str:
         return hashlib.sha256(np.ascontiguousarray(row["image"]).tobytes()).hexdigest()
     with open(row["path"], "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_of_html(text: str) -> str:
+    """The words of a piece of HTML: tags and comments go, what they enclose stays; a text without tags comes back as it is.
+
+    Entities are left to `clean_text`: undone before the tags are read, "5 &lt; 6" would look like the beginning of one.
+    """
+    if not re.search(r"</?[a-zA-Z][^<>]*>|<!--", text):
+        return text  # most texts; "<3" and "a < b" are no tags
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(text, "html.parser").get_text(" ")
+
+
+def read_table(file: Path) -> tuple[pd.DataFrame, dict[str, object]]:
+    """A CSV file in an encoding that nobody wrote down: UTF-16 by its mark, else UTF-8 if it is valid, else Windows-1252.
+
+    Args:
+        file: with a header; separated by comma, semicolon or tab.
+
+    Returns:
+        All cells as str (empty where nothing is), and `encoding`, `separator`, `rows`.
+
+    Raises:
+        InputError: the file does not exist or is empty.
+    """
+    if not file.is_file() or not (content := file.read_bytes()).strip():
+        raise InputError(f"the file {file} does not exist or is empty; give a CSV file with a header")
+    text, encoding = _decoded(content)
+    first_line = text.lstrip().splitlines()[0]
+    separator = max(",;\t", key=first_line.count)
+    frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    return frame, {"encoding": encoding, "separator": separator, "rows": len(frame)}
+
+
+def _decoded(content: bytes) -> tuple[str, str]:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16"), "utf-16"
+    try:
+        return content.decode("utf-8-sig"), "utf-8"  # nearly no text in another encoding is valid UTF-8 by chance
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace"), "cp1252"
+
+
+def fill_missing(values: pd.Series, how: str, *, predictors=None) -> tuple[pd.Series, dict[str, int]]:
+    """Numbers with the gaps filled, or dropped; keep a column that says which ones were filled.
+
+    Args:
+        values: numbers (N,), NaN where missing.
+        how: "drop"; "mean" or "median" of the known ones; "interpolate" between the neighbours, for rows that have an order;
+            "predict" by ridge regression from `predictors`.
+        predictors: features (N, D) of all rows, dense or sparse. Not the label: a filled value would give it away.
+
+    Returns:
+        The values (fewer for "drop"), and the counts `missing` and `rows_out`.
+
+    Raises:
+        InputError: another `how`, no known value, or predictors that are missing or not as many as values.
+    """
+    missing = values.isna()
+    if missing.all():
+        raise InputError("every value is missing: there is nothing to fill the gaps with; drop the column")
+    if how == "predict":
+        filled = values.where(~missing, _predicted(values, missing, predictors))
+    elif how in _FILLS:
+        filled = _FILLS[how](values)
+    else:
+        raise InputError(f"how must be one of {', '.join([*_FILLS, 'predict'])}, found {how!r}")
+    return filled, {"missing": int(missing.sum()), "rows_out": len(filled)}
+
+
+_FILLS = {
+    "drop": lambda values: values.dropna(),
+    "mean": lambda values: values.fillna(values.mean()),
+    "median": lambda values: values.fillna(values.median()),
+    "interpolate": lambda values: values.interpolate(limit_direction="both"),
+}
+
+
+def _predicted(values: pd.Series, missing: pd.Series, predictors) -> np.ndarray:
+    from sklearn.linear_model import Ridge
+
+    if predictors is None or predictors.shape[0] != len(values):
+        raise InputError(f"predictors must have one row for each of the {len(values)} values, found {getattr(predictors, 'shape', None)}")
+    known = np.flatnonzero(~missing)
+    return Ridge(alpha=1.0).fit(predictors[known], values.iloc[known]).predict(predictors)

@@ -54,19 +54,47 @@ def macro_f1_interval(targets, predictions, num_classes: int, *, groups=None, re
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), percentile method. Chapter 07.
     """
+    return _middle_95(_drawn_macro_f1(targets, predictions, num_classes, groups, resamples, seed))
+
+
+def paired_interval(
+    targets, first, second, num_classes: int, *, groups=None, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:  # fmt: skip
+    """95% bootstrap interval of the macro-F1 of `first` minus that of `second`, both scored on the same drawn rows.
+
+    Two methods meet the same hard rows, so their difference varies less than either score. Arguments as in `macro_f1_interval`.
+    """
+    scores = [_drawn_macro_f1(targets, predictions, num_classes, groups, resamples, seed) for predictions in (first, second)]
+    return _middle_95(scores[0] - scores[1])  # the same seed: the same draws
+
+
+def accuracy_interval(targets, predictions, *, groups=None, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95% bootstrap interval of accuracy, see `macro_f1_interval`."""
+    correct = (np.asarray(targets) == np.asarray(predictions)).astype(int)  # two "classes": wrong and right
+    tables = _drawn_tables(correct, correct, 2, groups, resamples, seed)
+    return _middle_95(tables[:, 1, 1] / tables.sum((1, 2)))
+
+
+def _drawn_tables(targets, predictions, num_classes: int, groups, resamples: int, seed: int) -> np.ndarray:
+    """Confusion tables (R, C, C) of the rows of R draws of whole groups with replacement."""
     targets, predictions = np.asarray(targets), np.asarray(predictions)
     codes = np.arange(len(targets)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     num_groups = codes.max() + 1
     confusion = np.zeros((num_groups, num_classes, num_classes))  # (G, C, C): of each group alone
     np.add.at(confusion, (codes, targets, predictions), 1)
     rng = np.random.default_rng(seed)
-    scores = []
-    for _ in range(resamples):
-        times_drawn = np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups)  # (G,)
-        total = np.tensordot(times_drawn, confusion, axes=1)  # (C, C): rows are targets, columns predictions
-        denominators = total.sum(0) + total.sum(1)
-        f1 = np.divide(2 * np.diag(total), denominators, out=np.zeros(num_classes), where=denominators > 0)
-        scores.append(f1.mean())
+    draws = (np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups) for _ in range(resamples))
+    return np.stack([np.tensordot(times_drawn, confusion, axes=1) for times_drawn in draws])
+
+
+def _drawn_macro_f1(targets, predictions, num_classes: int, groups, resamples: int, seed: int) -> np.ndarray:
+    """Macro-F1 (R,) of each draw."""
+    tables = _drawn_tables(targets, predictions, num_classes, groups, resamples, seed)  # (R, C, C): rows are targets
+    hits, denominators = np.diagonal(tables, axis1=1, axis2=2), tables.sum(1) + tables.sum(2)  # (R, C)
+    return np.divide(2 * hits, denominators, out=np.zeros(hits.shape), where=denominators > 0).mean(1)
+
+
+def _middle_95(scores: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(scores, [2.5, 97.5])
     return float(low), float(high)
 

@@ -31,7 +31,7 @@ def pictures(book_cells):
 
 
 def test_there_are_notebooks():
-    assert {path.stem[:2] for path in NOTEBOOKS} >= {"00", "01", "02", "03", "04", "07"}
+    assert {path.stem[:2] for path in NOTEBOOKS} >= {"00", "01", "02", "03", "04", "07", "08", "A_"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -52,6 +52,11 @@ class TestForm:
         lengths = sorted(len([line for line in source(c).splitlines() if line.strip()]) for c in cells(path, "code"))
         assert statistics.median(lengths) <= 8
         assert lengths[int(0.9 * len(lengths))] <= 20
+
+    def test_code_is_never_long_without_prose(self, path):
+        kinds = [c["cell_type"] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+        runs = [len(run) for run in "".join("c" if kind == "code" else "p" for kind in kinds).split("p")]
+        assert max(runs) <= 5
 
     def test_pictures_have_alt_text(self, path):
         drawn = pictures(cells(path, "code"))

@@ -1,0 +1,181 @@
+"""Measure what augmentation brings: 200 animals and 200 comments to learn from, one change at a time, three seeds.
+
+usage: python benchmarks/augmentation.py [PROCESSES]     (about 15 minutes of one core; goes on where it was stopped)
+
+The seed decides which training rows are drawn, their order, the fresh head and every random change. All variants of a task
+take the same number of optimizer steps: without augmentation the same picture is seen in each epoch, and the same comment is
+there four times in place of itself and three changed copies. Validation rows are cut in two by group: the first part
+chooses the best epoch, the second part is reported; pictures are also reported rotated and noisy, as a user's might be.
+Test rows are not touched. Each run is one process on ONE core. Results go to benchmarks/results/augmentation.json; chapter
+05 draws them.
+"""
+
+import functools
+import json
+import multiprocessing
+import os
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results" / "augmentation.json"
+SEEDS = (1, 2, 3)
+IMAGES = {
+    "none": (),
+    "crop": ("crop",),
+    "flip": ("flip",),
+    "upside_down": ("upside_down",),
+    "rotate": ("rotate",),
+    "colour": ("colour",),
+    "noise": ("noise",),
+    "crop + flip": ("crop", "flip"),
+}
+TEXTS = ("none", "swap", "delete", "replace", "replace half")
+IMAGE_ROWS, IMAGE_SIZE, IMAGE_EPOCHS = 200, 64, 6
+TEXT_ROWS, TEXT_COPIES, TEXT_EPOCHS, TEXT_SHARE = 200, 3, 2, 0.15
+SELECTION_ROWS, REPORTED_ROWS = 150, 500
+
+
+def rows(task: str, size: int, seed: int):
+    """Training rows, rows that choose the epoch, and rows that are reported; no two of them share a group."""
+    from helpers.data import splits
+
+    parts = all_rows(task)
+    validation = parts["validation"]
+    first = validation["group"].map({group: place % 3 == 0 for place, group in enumerate(validation["group"].unique())})
+    selection, reported = validation[first].reset_index(drop=True), validation[~first].reset_index(drop=True)
+    return (
+        splits.subsample(parts["train"], size, seed=seed),
+        splits.subsample(selection, SELECTION_ROWS),
+        splits.subsample(reported, REPORTED_ROWS),
+    )
+
+
+@functools.cache
+def all_rows(task: str) -> dict:
+    """The cleaned rows of a task, split; read once in each process."""
+    from helpers.training.recipes import RunConfig, prepare
+
+    return prepare(RunConfig(task=task, limit=0)).splits
+
+
+def measure(job: dict) -> dict:
+    """One run: `job` with its scores and its seconds of one core."""
+    import torch
+
+    from helpers import environment
+
+    torch.set_num_threads(1)
+    environment.seed_everything(job["seed"])
+    start = time.process_time()
+    found = (image_run if job["task"] == "images" else text_run)(job["variant"], job["seed"])
+    return job | {"seconds": round(time.process_time() - start, 1)} | found
+
+
+def image_run(variant: str, seed: int) -> dict:
+    """Fine-tune on augmented pictures; scores on plain, rotated and noisy validation pictures."""
+    from torchvision.transforms import v2
+
+    from helpers.data.collate import collate_images
+    from helpers.data.datasets import ImageDataset
+    from helpers.data.loaders import make_loader
+    from helpers.data.sources import ANIMALS
+    from helpers.data.transforms import evaluation_preset, training_preset
+    from helpers.models.pretrained import image_classifier
+    from helpers.training import recipes
+    from helpers.training.loop import evaluate, make_accelerator
+
+    train, selection, reported = rows("images", IMAGE_ROWS, seed)
+    classifier = image_classifier(classes=ANIMALS, image_size=IMAGE_SIZE)
+    preprocessing = classifier.preprocessor
+    config = replace(recipes.default_training("images", "full"), epochs=IMAGE_EPOCHS, patience=IMAGE_EPOCHS, batch_size=20, seed=seed)
+    dataset = ImageDataset(train, training_preset(preprocessing, augmentations=IMAGES[variant]), ANIMALS, seed=seed)
+    loader = make_loader(dataset, config.batch_size, collate_images, shuffle=True, seed=seed)
+    accelerator = make_accelerator(classifier.model, config.precision)
+    fine_tune(classifier, loader, selection, config, accelerator)
+    # A dataset draws the same changes for the same seed and epoch: each model is judged on the same rotated pictures.
+    views = {
+        "plain": evaluation_preset(preprocessing),
+        "rotated": training_preset(preprocessing, augmentations=("rotate",)),
+        "noisy": v2.Compose([evaluation_preset(preprocessing), v2.GaussianNoise(sigma=0.1 / preprocessing.std[0], clip=False)]),
+    }
+    datasets = {name: ImageDataset(reported, transform, ANIMALS, seed=0) for name, transform in views.items()}
+    loaders = {name: make_loader(dataset, recipes.EVALUATION_BATCH, collate_images) for name, dataset in datasets.items()}
+    return {"reported": {name: asdict(evaluate(classifier.model, loader, accelerator)) for name, loader in loaders.items()}}
+
+
+def text_run(variant: str, seed: int) -> dict:
+    """Fine-tune on comments and their changed copies; scores on plain validation comments."""
+    from helpers.data.augmentation import with_copies
+    from helpers.models.pretrained import text_classifier
+    from helpers.training import recipes
+    from helpers.training.loop import evaluate, make_accelerator
+
+    train, selection, reported = rows("sentiment", TEXT_ROWS, seed)
+    classifier = text_classifier()
+    train = with_copies(train, text_change(variant, classifier), copies=TEXT_COPIES, seed=seed)
+    config = replace(recipes.default_training("sentiment", "full"), epochs=TEXT_EPOCHS, patience=TEXT_EPOCHS, seed=seed)
+    accelerator = make_accelerator(classifier.model, config.precision)
+    fine_tune(classifier, recipes.training_loader(classifier, train, config), selection, config, accelerator)
+    return {"reported": {"plain": asdict(evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator))}}
+
+
+def text_change(variant: str, classifier):
+    """The change of a text that a variant's name stands for."""
+    from helpers.data import augmentation
+
+    neighbours = augmentation.WordNeighbours(classifier.preprocessor, classifier.model.get_input_embeddings().weight.clone())
+    return {
+        "none": lambda text, _rng: text,
+        "swap": lambda text, rng: augmentation.swap_words(text, rng, share=TEXT_SHARE),
+        "delete": lambda text, rng: augmentation.delete_words(text, rng, share=TEXT_SHARE),
+        "replace": lambda text, rng: augmentation.replace_words(text, rng, neighbours, share=TEXT_SHARE),
+        "replace half": lambda text, rng: augmentation.replace_words(text, rng, neighbours, share=0.5),
+    }[variant]
+
+
+def fine_tune(classifier, loader, selection, config, accelerator) -> None:
+    """Train; the model keeps the weights of the epoch that was best on the `selection` rows."""
+    from helpers.training import recipes
+    from helpers.training.loop import fit
+
+    for _step in fit(classifier.model, loader, recipes.evaluation_loader(classifier, selection), config, accelerator=accelerator):
+        pass
+
+
+def jobs() -> list[dict]:
+    """Every variant of both tasks with every seed; the seeds take turns, so that a stopped run has whole rounds."""
+    variants = [("images", variant) for variant in IMAGES] + [("sentiment", variant) for variant in TEXTS]
+    return [{"task": task, "variant": variant, "seed": seed} for seed in SEEDS for task, variant in variants]
+
+
+def main() -> None:
+    """Measure what is not yet in the results file."""
+    from helpers import environment
+
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes of the pool: threads of several runs on few cores stall each other
+    settings = {
+        "images": {"rows": IMAGE_ROWS, "size": IMAGE_SIZE, "epochs": IMAGE_EPOCHS},
+        "sentiment": {"rows": TEXT_ROWS, "copies": TEXT_COPIES, "epochs": TEXT_EPOCHS, "share": TEXT_SHARE},
+        "selection_rows": SELECTION_ROWS,
+        "reported_rows": REPORTED_ROWS,
+    }
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    if results.get("settings") != settings:
+        results = {"settings": settings, "versions": environment.versions(), "runs": []}
+    wanted = jobs()
+    key = lambda run: {name: run[name] for name in wanted[0]}
+    results["runs"] = [run for run in results["runs"] if key(run) in wanted]
+    missing = [job for job in wanted if job not in [key(run) for run in results["runs"]]]
+    processes = int(sys.argv[1]) if len(sys.argv) > 1 else os.cpu_count()
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for number, run in enumerate(pool.imap_unordered(measure, missing), 1):
+            results["runs"] = sorted([*results["runs"], run], key=lambda run: wanted.index(key(run)))
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            scores = {name: round(metrics["macro_f1"], 3) for name, metrics in run["reported"].items()}
+            print(f"{number}/{len(missing)}: {run['task']} {run['variant']} seed {run['seed']} {scores} in {run['seconds']} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Measure how well the detectors of chapter 05 find what was planted, for seven seeds of the mess.
+
+usage: python benchmarks/cleaning.py     (about 2 minutes of one core)
+
+The thresholds in helpers/data/duplicates.py and inspection.py were chosen on the seeds 0 to 5, of which seed 0 is kept here;
+seeds 21 to 26 were not looked at before and judge them.
+Results go to benchmarks/results/cleaning.json; chapter 05 measures one seed live and draws the others.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from helpers import environment
+from helpers.data import cleaning, duplicates, inspection, sources
+from helpers.models.multimodal import image_features
+from helpers.models.pretrained import image_classifier
+from helpers.teaching import mess
+
+RESULTS = Path(__file__).resolve().parent / "results" / "cleaning.json"
+SEEDS = (0, 21, 22, 23, 24, 25, 26)
+FOLDS = StratifiedKFold(10, shuffle=True, random_state=0)
+
+
+def pairs_of(table) -> set[tuple[int, int]]:
+    """The pairs of a table as a set."""
+    return set(zip(table["first"].tolist(), table["second"].tolist()))
+
+
+def picture_scores(folder: Path, seed: int, classifier) -> dict:
+    """Precision and recall of each detector for pictures."""
+    truth = mess.messy_pictures(folder, seed=seed)
+    table = inspection.inspect_images(folder).merge(truth, on="file")  # labels.csv is no picture
+    table = table[~table["hidden"]]
+    planted = table["file"][table["kind"] == "unreadable"]
+    found = {"unreadable": inspection.precision_recall(table["file"][table["problem"].notna()], planted)}
+    good = table[table["problem"].isna()].reset_index(drop=True)
+    same_bytes = pairs_of(duplicates.equal_keys(good["sha256"]))
+    found["exact"] = inspection.precision_recall(same_bytes, pairs_of(duplicates.equal_keys(mess.copied_bytes(good))))
+    pictures = [inspection.open_rgb(folder / file) for file in good["file"]]
+    near = pairs_of(duplicates.near_pictures(pictures)) - same_bytes
+    found["near"] = inspection.precision_recall(near, pairs_of(duplicates.equal_keys(good["source"])) - same_bytes)
+    single = good[good["kind"] != "conflicting"].drop_duplicates("source").reset_index()
+    features = image_features(classifier, single.assign(image=[np.asarray(pictures[row]) for row in single["index"]])).numpy()
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    probabilities = cross_val_predict(model, features, single["label"], cv=FOLDS, method="predict_proba")
+    suspects = inspection.label_suspects(probabilities, single["label"].tolist(), sources.ANIMALS)["row"]
+    return found | {"labels": inspection.precision_recall(suspects, np.flatnonzero(single["label"] != single["true_label"]))}
+
+
+def comment_scores(folder: Path, seed: int) -> dict:
+    """Precision and recall of each detector for comments."""
+    truth = mess.messy_comments(folder, seed=seed)
+    rows = [cleaning.read_table(file)[0] for file in sorted(folder.glob("*.csv")) if file.name != "labels.csv"]
+    table = truth.merge(pd.concat(rows)[["id", "text", "rating"]], on="id")
+    table["text"] = table["text"].map(cleaning.text_of_html).map(cleaning.clean_text)
+    found = {"unreadable": inspection.precision_recall(table["id"][table["text"] == ""], table["id"][table["kind"] == "unreadable"])}
+    good = table[table["kind"] != "unreadable"].reset_index(drop=True)
+    key = good["text"].map(cleaning.duplicate_key)
+    same_key = pairs_of(duplicates.equal_keys(key))
+    planted_key = good["clean"].map(cleaning.clean_text).map(cleaning.duplicate_key)
+    found["exact"] = inspection.precision_recall(same_key, pairs_of(duplicates.equal_keys(planted_key)))
+    near = pairs_of(duplicates.near_texts(good["text"].tolist())) - same_key
+    found["near"] = inspection.precision_recall(near, pairs_of(duplicates.equal_keys(good["source"])) - same_key)
+    single = good[good["kind"] != "conflicting"].drop_duplicates("source").reset_index(drop=True)
+    planted = np.flatnonzero(single["label"] != single["true_label"])
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000))
+    probabilities = cross_val_predict(model, single["text"], single["label"], cv=FOLDS, method="predict_proba")
+    found["labels"] = inspection.precision_recall(
+        inspection.label_suspects(probabilities, single["label"].tolist(), sources.SENTIMENTS)["row"], planted
+    )
+    rated = np.flatnonzero(single["rating"] != "")
+    by_rating = rated[sources.sentiment(single["rating"].iloc[rated].astype(float)) != single["label"].iloc[rated]]
+    return found | {"labels against ratings": inspection.precision_recall(by_rating, planted)}
+
+
+def main() -> None:
+    """Measure all seeds."""
+    torch.set_num_threads(1)
+    classifier = image_classifier(classes=sources.ANIMALS)
+    results = {"versions": environment.versions(), "seeds": []}
+    for seed in SEEDS:
+        with tempfile.TemporaryDirectory() as name:
+            scores = {"pictures": picture_scores(Path(name), seed, classifier), "comments": comment_scores(Path(name), seed)}
+        results["seeds"].append({"seed": seed} | scores)
+        print(
+            seed,
+            {
+                f"{data} {what}": (round(s["precision"], 2), round(s["recall"], 2))
+                for data, all_ in scores.items()
+                for what, s in all_.items()
+            },
+        )
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Measure what each part of the image recipe is worth, what a picture's size buys, and how long a step takes (chapter 06).
+
+usage: python benchmarks/images.py     (about 35 minutes of one core, shared by all cores; goes on where it was stopped)
+
+The task is the animals, the network EfficientNet-Lite0. Each run is one process on ONE core, and its time is that core's
+time, so runs side by side do not disturb the figures. The seed decides which training rows are drawn, their order, and the
+fresh weights. The rate was tuned for the recipe, not for each variant. Validation rows are cut in two: the first part
+chooses the best epoch, the second part is what is reported. Test rows are not touched. Results go to
+benchmarks/results/images.json; chapter 06 draws them.
+"""
+
+import json
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results" / "images.json"
+SEEDS = (1, 2, 3)
+TRAINING_ROWS, SELECTION_ROWS, REPORTED_ROWS = 500, 200, 1000
+EPOCHS, SIZE = 3, 96
+
+# What each variant changes: `training` the configuration, `model` and `images` how network and pictures are made. Rates of
+# "adam ..." are the same for all layers from the first step to the last, as beginners set them.
+PLAIN_ADAM = {"optimizer": "adam", "layer_decay": 1.0, "schedule": "constant", "warmup_share": 0.0, "weight_decay": 0.0}
+VARIANTS = {
+    "the recipe": {},
+    "no pretrained weights": {"pretrained": False, "training": {"layer_decay": 1.0, "epochs": 2 * EPOCHS}},
+    "frozen network, new head": {"training": {"strategy": "head", "learning_rate": 2e-2}},
+    "adam 1e-3": {"training": PLAIN_ADAM | {"learning_rate": 1e-3}},
+    "no augmentation": {"images": "none"},
+    "label smoothing 0.1": {"training": {"label_smoothing": 0.1}},
+    "frozen BatchNorm": {"model": "frozen BatchNorm"},
+    "RandAugment": {"images": "RandAugment"},
+    "cosine schedule": {"training": {"schedule": "cosine"}},
+    "64 pixels": {"sizes": [64, 64, 64]},
+    "progressive: 64, 80, 96 pixels": {"sizes": [64, 80, 96]},
+    "dropout 0.3": {"model": "dropout"},
+    "constant schedule": {"training": {"schedule": "constant"}},
+    "random erasing": {"images": "erasing"},
+    "128 pixels": {"sizes": [128, 128, 128]},
+    "brightness and contrast": {"images": "colour"},
+    "adam 1e-4": {"training": PLAIN_ADAM | {"learning_rate": 1e-4}},
+    "160 pixels": {"sizes": [160, 160, 160]},
+}
+LADDER = ("rows in memory: NCHW", "channels_last", "channels_last, bf16", "checkpointing", "head only", "head, cached features", "compiled")
+BATCH = 32
+# What fine-tuning on five animals forgets about the five others: Adam's constant rate, its factor per layer group, and whether
+# BatchNorm's statistics move. Rate 0 moves them alone.
+FORGETTING = {
+    "before": None,
+    "0": (0.0, 1.0, True),
+    "1e-4": (1e-4, 1.0, True),
+    "1e-3": (1e-3, 1.0, True),
+    "1e-2": (1e-2, 1.0, True),
+    "2e-3 with layer decay": (2e-3, 0.9, True),
+    "1e-4, frozen statistics": (1e-4, 1.0, False),
+    "1e-3, frozen statistics": (1e-3, 1.0, False),
+    "1e-2, frozen statistics": (1e-2, 1.0, False),
+}
+
+
+def rows(seed: int):
+    """Training rows of this seed, rows that choose the epoch, and rows that are reported."""
+    from helpers.data import cleaning, sources, splits
+
+    parts = splits.split(cleaning.clean_images(sources.animals())[0])
+    validation = splits.subsample(parts["validation"], SELECTION_ROWS + REPORTED_ROWS)
+    return (
+        splits.subsample(parts["train"], TRAINING_ROWS, seed=seed),
+        validation[:SELECTION_ROWS].reset_index(drop=True),
+        validation[SELECTION_ROWS:].reset_index(drop=True),
+    )
+
+
+def transform(kind: str, preprocessing):
+    """The training preset, or a poorer or richer one."""
+    from torchvision.transforms import v2
+
+    from helpers.data.transforms import evaluation_preset, training_preset
+
+    if kind == "none":
+        return evaluation_preset(preprocessing)
+    crop, flip, *to_tensor = training_preset(preprocessing).transforms
+    return {
+        "usual": v2.Compose([crop, flip, *to_tensor]),
+        "RandAugment": v2.Compose([v2.RandAugment(), crop, flip, *to_tensor]),
+        "colour": v2.Compose([v2.ColorJitter(0.4, 0.4), crop, flip, *to_tensor]),
+        "erasing": v2.Compose([crop, flip, *to_tensor, v2.RandomErasing(p=0.5)]),
+    }[kind]
+
+
+def build(variant: dict):
+    """The classifier of a variant; its head's weights are random, so seed before."""
+    from timm.layers import freeze_batch_norm_2d
+
+    from helpers.data.sources import ANIMALS
+    from helpers.models.pretrained import image_classifier
+
+    classifier = image_classifier(classes=ANIMALS, image_size=variant.get("sizes", [SIZE])[-1], pretrained=variant.get("pretrained", True))
+    if variant.get("model") == "dropout":
+        classifier.model.drop_rate = 0.3
+    elif variant.get("model") == "frozen BatchNorm":
+        freeze_batch_norm_2d(classifier.model)  # statistics, scale and shift stay as pretraining left them
+    return classifier
+
+
+def measure(job: dict) -> dict:
+    """One run or timing: `job` with what was measured."""
+    import torch
+
+    torch.set_num_threads(1)
+    if "timing" in job:
+        return job | time_step(job["timing"])
+    return job | (forget(FORGETTING[job["rate"]], job["seed"]) if "rate" in job else fine_tune(VARIANTS[job["variant"]], job["seed"]))
+
+
+def fine_tune(variant: dict, seed: int) -> dict:
+    """Train as the variant says; scores of its best epoch on the reported rows."""
+    from helpers import environment
+    from helpers.training import recipes
+    from helpers.training.loop import evaluate, fit, make_accelerator
+
+    train, selection, reported = rows(seed)
+    environment.seed_everything(seed)
+    classifier = build(variant)
+    changes = {"epochs": EPOCHS, "seed": seed} | variant.get("training", {})
+    config = replace(recipes.default_training("images", "full"), patience=changes["epochs"], **changes)
+    accelerator = make_accelerator(classifier.model, config.precision)
+    train_loader = recipes.training_loader(classifier, train, config)
+    sizes = variant.get("sizes", [SIZE] * config.epochs)
+    at_size = lambda size: transform(variant.get("images", "usual"), replace(classifier.preprocessor, size=size))
+    train_loader.dataset.transform = at_size(sizes[0])
+    curve, seconds, before = [], 0.0, time.process_time()
+    for step in fit(classifier.model, train_loader, recipes.evaluation_loader(classifier, selection), config, accelerator=accelerator):
+        if step.validation:
+            curve.append(round(step.validation.accuracy, 4))
+            train_loader.dataset.transform = at_size(sizes[min(step.epoch, len(sizes) - 1)])  # of the next epoch
+        else:
+            seconds += time.process_time() - before  # the last step of an epoch also evaluates: not counted
+        before = time.process_time()
+    counted = step.step - len(curve)
+    metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
+    return {
+        "steps": step.step,
+        "seconds": round(seconds / counted * step.step, 1),
+        "selection_curve": curve,
+        "reported": asdict(metrics),
+    }
+
+
+def forget(way: tuple[float, float, bool] | None, seed: int) -> dict:
+    """50 steps of Adam on five animals, at 64 pixels; then a probe of the five others."""
+    from helpers import environment
+    from helpers.data.sources import ANIMALS
+    from helpers.models.pretrained import image_classifier
+    from helpers.teaching.forgetting import halves, probe, take_steps
+
+    train, _, reported = rows(seed)
+    environment.seed_everything(seed)
+    classifier = image_classifier(classes=ANIMALS, image_size=64)
+    data = halves({"train": train, "validation": reported}, ANIMALS, classifier.preprocessor)
+    if way:
+        take_steps(classifier.model, *data.train, learning_rate=way[0], layer_decay=way[1], move_statistics=way[2])
+    return {"probe_accuracy": round(probe(classifier.model, data), 4)}
+
+
+def time_step(name: str) -> dict:
+    """Median processor seconds of one training step of 32 pictures, the bytes kept for its backward pass, seconds to get ready."""
+    import torch
+
+    from helpers.training.performance import saved_bytes, time_calls, training_step
+    from helpers.tuning.freezing import apply_strategy, train_mode
+
+    model = build({}).model
+    layout = torch.contiguous_format if name.endswith("NCHW") else torch.channels_last
+    images = torch.randn(BATCH, 3, SIZE, SIZE).contiguous(memory_format=layout)
+    labels = torch.arange(BATCH) % 10
+    model.to(memory_format=layout)
+    model.set_grad_checkpointing(name == "checkpointing")
+    apply_strategy(model, "head" if name.startswith("head") else "full", 0, 1)
+    train_mode(model)
+    if name == "head, cached features":
+        with torch.no_grad():
+            images = model.forward_head(model.forward_features(images), pre_logits=True)  # (B, 1280), computed once for all epochs
+        model = model.classifier
+    ready = 0.0
+    if name == "compiled":
+        before = processor_seconds()
+        model = torch.compile(model)
+        with tempfile.TemporaryDirectory() as empty:  # what an earlier run has compiled would be found again
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
+            training_step(model, images, labels)()
+        ready = processor_seconds() - before
+    bf16 = "bf16" in name
+    timing = time_calls(training_step(model, images, labels, bf16=bf16), items=BATCH, repeats=7, warmup=2, clock=time.process_time)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        kept = None if name == "compiled" else round(saved_bytes(model, images) / 1e6, 1)
+    return {"seconds_per_step": round(timing.seconds, 4), "ready_seconds": round(ready, 1), "saved_megabytes": kept}
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of those it has started: the compiler is one of them."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def complete(results: dict, part: str, wanted: list[dict], pool) -> None:
+    """Measure what is wanted and not yet in `results[part]`; the file grows with every run."""
+    key = lambda run: {name: run[name] for name in wanted[0]}
+    results[part] = [run for run in results[part] if key(run) in wanted]
+    missing = [job for job in wanted if job not in [key(run) for run in results[part]]]
+    for number, run in enumerate(pool.imap_unordered(measure, missing), 1):
+        results[part] = sorted([*results[part], run], key=lambda run: wanted.index(key(run)))  # whichever run ended first
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(f"{part} {number}/{len(missing)}: {json.dumps(run)}", flush=True)
+
+
+def main() -> None:
+    """Measure the variants and the ladder, on all cores."""
+    from helpers import environment
+
+    for name in ("OMP_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
+        os.environ[name] = "1"  # for the processes of the pool: threads of several runs on few cores stall each other
+    settings = {"training_rows": TRAINING_ROWS, "selection_rows": SELECTION_ROWS, "reported_rows": REPORTED_ROWS, "epochs": EPOCHS}
+    settings |= {"size": SIZE, "batch": BATCH, "variants": VARIANTS}
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    if results.get("settings") != settings:
+        results = {"settings": settings, "versions": environment.versions(), "forgetting": [], "ladder": [], "runs": []}
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+        complete(results, "forgetting", [{"rate": name, "seed": seed} for name in FORGETTING for seed in SEEDS], pool)
+        complete(results, "ladder", [{"timing": name} for name in LADDER], pool)
+        complete(results, "runs", [{"variant": name, "seed": seed} for name in VARIANTS for seed in SEEDS], pool)
+
+
+if __name__ == "__main__":
+    main()

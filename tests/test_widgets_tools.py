@@ -1,0 +1,71 @@
+"""Appendix A's tools: versions are found or reported missing, each line stands in the notebook, every choice leads to a tool."""
+
+import ast
+import importlib.metadata
+import json
+
+import pytest
+
+from helpers.assets import ROOT
+from helpers.teaching.widgets import tools
+
+NOTEBOOK = ROOT / "notebooks" / "A_tools_and_resources.ipynb"
+
+
+def normal(code: str) -> str:
+    return ast.unparse(ast.parse(code))
+
+
+def test_versions_are_those_of_the_packages():
+    assert tools.version("PyTorch") == importlib.metadata.version("torch")
+    assert tools.version("pdb").startswith("3.")
+
+
+def test_a_missing_tool_is_reported_with_its_line(monkeypatch):
+    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+    assert tools.version("Docker") is None
+    assert "not found" in tools.not_found("Docker")
+    assert tools.tool("Docker").line in tools.not_found("Docker")
+
+
+def test_a_command_says_its_version(monkeypatch, tmp_path):
+    program = tmp_path / "code"
+    program.write_text("#!/bin/sh\necho 1.102.3\necho abcdef\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert tools.version("VS Code") == "1.102.3"
+
+
+def test_each_line_of_python_stands_in_the_notebook():
+    book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    code = "\n".join(normal("".join(cell["source"])) for cell in book["cells"] if cell["cell_type"] == "code")
+    # Three need a network: the notebook binds their arguments instead. pdb's line waits for a person: it gets typed commands instead.
+    not_run = {"Hugging Face Hub", "torch hub", "OpenML", "pdb"}
+    for tool in tools.TOOLS:
+        if not tool.source.startswith("command:") and tool.name not in not_run:
+            assert normal(tool.line) in code, f"{tool.name}: {tool.line}"
+
+
+def test_tools_are_named_once_and_each_can_be_chosen():
+    names = [tool.name for tool in tools.TOOLS]
+    assert len(set(names)) == len(names) > 20
+    chosen = {name for *_, name in tools.CHOICES}
+    assert chosen <= set(names)
+    assert set(names) - chosen == {"TensorFlow"}
+
+
+def test_tables_hold_every_tool_of_their_area():
+    for area in ("data", "training", "debugging", "hubs"):
+        page = tools.as_table(area)
+        for tool in tools.TOOLS:
+            assert (f">{tool.name}</a>" in page) == (tool.area == area)
+
+
+@pytest.mark.parametrize(("have", "want", "name"), tools.CHOICES)
+def test_the_widget_reaches_every_choice(have, want, name):
+    first, second, output = tools.chooser().children
+    first.value = have
+    assert want in second.options
+    second.value = want
+    assert output.value.startswith(f"<p>Take {name}.")
+    assert f"section {tools.tool(name).heading.split()[0]}" in output.value
