@@ -18,12 +18,15 @@ test: setup
 	"$(RUN)" -m pytest tests
 	"$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
 
-# The two on one core per run first, then what is timed on the idle machine. About an hour and a half on 2 cores.
+# The two on one core per run first, then what is timed on the idle machine. About two and a half hours on 2 cores.
 results: setup
 	rm -f benchmarks/results/*.json
 	"$(RUN)" benchmarks/optimizers.py
 	"$(RUN)" benchmarks/strategies.py
+	"$(RUN)" benchmarks/sentiment.py
+	"$(RUN)" benchmarks/compression.py
 	"$(RUN)" benchmarks/case_studies.py
+	"$(RUN)" benchmarks/service_load.py
 
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready

@@ -6,7 +6,8 @@ The way of quantising is chosen on 2,000 validation rows: each candidate's agree
 which is `helpers.export.quantise`, and float32 are then compared with PyTorch on all test rows, once. Times are CPU times of ONE
 thread, tokenizer not included: the median of 3 passes over the same batches of 64 texts of similar length, and of single texts.
 Last, the reason why int8 of images is refused: static quantisation of the course's image model, on validation rows (without
-RUN_IMAGES, the environment variable, a head is trained for it first). Results go to benchmarks/results/export.json.
+the environment variable RUN_IMAGES it is trained first). Results go to benchmarks/results/export.json, part by part: the script
+goes on where it was stopped.
 """
 
 import json
@@ -160,17 +161,19 @@ def trained(command: str, folder: Path) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    """Measure and write the results file."""
+    """Measure what the results file does not hold yet."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)  # the quantisers advise on every call
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run = Path(arguments[0]) if arguments else trained("sentiment --limit 2000 --epochs 2", folder / "run")
-        texts = measure_texts(run, folder)
-        given = os.environ.get("RUN_IMAGES")
-        images = measure_images(Path(given) if given else trained("images --limit 500 --epochs 2", folder / "image_run"), folder)
-    content = {"texts": texts, "images": images, "versions": environment.versions()}
-    RESULTS.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    content = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    runs = {"texts": arguments[0] if arguments else None, "images": os.environ.get("RUN_IMAGES")}
+    jobs = {"texts": (measure_texts, "sentiment --limit 2000 --epochs 2"), "images": (measure_images, "images --limit 500 --epochs 2")}
+    for name, (measure, command) in jobs.items():
+        if name in content:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(runs[name]) if runs[name] else trained(command, Path(folder) / "run")
+            content |= {name: measure(run, Path(folder)), "versions": environment.versions()}
+        RESULTS.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

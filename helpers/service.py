@@ -245,7 +245,8 @@ def running(run: str | Path, engine: str = "torch") -> Iterator[str]:
 
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket, opened before the model is loaded: a port in use is said at once."""
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # The protocol is named: asyncio sends small answers at once (TCP_NODELAY) only where it sees TCP, else they wait 40 ms.
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name == "posix":  # a port that was just given up; on Windows the same option would share a port in use
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

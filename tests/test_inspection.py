@@ -91,7 +91,7 @@ def test_suspects_are_improbable_labels_in_order():
     found = inspection.label_suspects(p, ["a", "a", "a", "b"], ("a", "b"))
     assert found["row"].tolist() == [2, 1]
     assert found["suggestion"].tolist() == ["b", "b"]
-    assert inspection.label_suspects(p, ["a", "b", "b", "a"], ("a", "b")).empty
+    assert inspection.label_suspects(p, ["a", "b", "b", "a"], ("a", "b"), most=1.0).empty, "the most probable label is no suspect"
 
 
 def test_precision_and_recall():

@@ -100,3 +100,11 @@ def test_unreadable_files_are_found_without_exception(pile):
     table = inspection.inspect_images(folder / "pictures")
     bad = "pictures/" + table["file"][table["problem"].notna() & ~table["hidden"]]
     assert set(bad) == set(truth["file"][truth["kind"] == "unreadable"])
+
+
+def test_equal_bytes_have_equal_keys_and_only_they(pile):
+    folder, truth, _ = pile
+    good = truth[~truth["kind"].isin(["unreadable", "hidden"])].reset_index(drop=True)
+    digest = [hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in good["file"]]
+    keys = mess.copied_bytes(good)
+    assert len(set(digest)) == len(set(keys)) == len(set(zip(digest, keys))) < len(good)

@@ -267,6 +267,9 @@ baselines["pixels, logistic regression"] = linear.score(pixels(validation_rows),
 # %%
 print(inspect.getsource(forgetting.features).split('"""')[2])
 
+# %% [markdown]
+# A hook notes what enters the last layer; the network itself is not changed. Then the same linear model as for the pixels reads these features.
+
 # %%
 frozen = image_classifier(classes=rows.classes)
 frozen.model.to(device)

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 SVG = Path(__file__).with_name("course_map.svg")
-READY = ("00", "01", "02", "03", "04", "07", "08", "A")
+READY = ("00", "01", "02", "03", "04", "07", "08")
 # (number, title, column, row) of the drawing
 CHAPTERS = (
     ("00", "Start here", 0, 0),
