@@ -1,6 +1,6 @@
 """Measure what compression costs and saves: pruning, int8 and distillation of a fine-tuned MiniLM, three seeds.
 
-usage: python benchmarks/compression.py     (about 15 minutes of one core; goes on where it was stopped)
+usage: python benchmarks/compression.py     (about 36 minutes of one core; goes on where it was stopped)
 
 One teacher per seed is fine-tuned on 1,000 labelled comments. 6,000 further training comments stand in for unlabelled ones:
 their labels are used by one row alone, "LSTM, 7,000 labels", which says what labelling them would have brought. Validation
