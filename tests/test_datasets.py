@@ -79,6 +79,11 @@ def test_open_image_makes_rgb_upright_and_closes_the_file(tmp_path):
     assert open_image(tmp_path / "alpha.png").mode == "RGB"
 
 
+def test_open_image_keeps_the_greys_of_16_bit_pictures(tmp_path):
+    Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(tmp_path / "scan.png")
+    assert len(np.unique(np.asarray(open_image(tmp_path / "scan.png")))) == 256
+
+
 @pytest.mark.parametrize(("shard", "copies"), [(True, 1), (False, 2)])
 def test_stream_with_two_workers(tmp_path, shard, copies):
     file = tmp_path / "rows.csv"

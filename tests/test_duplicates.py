@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers.data import duplicates, inspection, splits
+from helpers.data import duplicates, splits
+from helpers.data.datasets import open_image
 from helpers.teaching import mess
 
 
@@ -23,7 +24,7 @@ def pictures(animals, tmp_path_factory):
         content, suffix, _ = mess.near_copy(rows[0], change, rng)
         path = tmp_path_factory.mktemp("near") / f"copy{suffix}"
         path.write_bytes(content)
-        changed.append(inspection.open_rgb(path))
+        changed.append(open_image(path))
     return [enlarged(image) for image in rows] + changed
 
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from helpers.data import inspection, sources
+from helpers.data.datasets import open_image
 from helpers.errors import InputError
 
 
@@ -42,7 +43,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 def test_sixteen_bits_are_scaled_not_cut(tmp_path, picture):
     deep = np.asarray(picture).astype(np.uint16) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    found = np.asarray(inspection.open_rgb(tmp_path / "deep.png"))
+    found = np.asarray(open_image(tmp_path / "deep.png"))
     assert (found == np.asarray(picture)[..., None]).all()
     with Image.open(tmp_path / "deep.png") as image:  # what a careless program would have done
         assert len(np.unique(np.asarray(image.convert("RGB")))) <= 3
@@ -60,7 +61,7 @@ def test_a_turned_picture_comes_upright(tmp_path, picture):
     exif = Image.Exif()
     exif[0x0112] = 6
     picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "t.jpg", exif=exif, quality=95)
-    found = inspection.open_rgb(tmp_path / "t.jpg")
+    found = open_image(tmp_path / "t.jpg")
     assert found.size == picture.size
     assert abs(np.asarray(found.convert("L")).astype(int) - np.asarray(picture).astype(int)).mean() < 3
 

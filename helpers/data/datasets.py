@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from helpers.data.inspection import to_rgb
 from helpers.errors import InputError
 
 MAX_TOKENS = 128  # 4 of the 23,703 embedded comments are longer; a longer text is cut at its end
@@ -119,13 +120,11 @@ class CommentStream(IterableDataset):
 
 
 def open_image(source: str | Path | np.ndarray) -> Image.Image:
-    """A file or a uint8 array as a PIL image in RGB, upright; the file is closed again."""
-    from PIL import ImageOps
-
+    """A file or a uint8 array as a PIL image in RGB, 8 bits a channel, upright; the file is closed again."""
     if isinstance(source, np.ndarray):
         return Image.fromarray(source).convert("RGB")
     with Image.open(source) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        return to_rgb(image)
 
 
 def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:

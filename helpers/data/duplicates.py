@@ -7,7 +7,7 @@ found as pairs whose distance is below a threshold, and the threshold is a choic
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations, product
 
 import imagehash
 import numpy as np
@@ -19,9 +19,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 HASH_SIDE = 16  # 16 x 16 = 256 bits: with the usual 64, pictures that resemble each other (silhouettes do) get equal hashes
 HASH_DISTANCE = 56  # bits of 256: a generous limit, because `aligned_similarity` looks at each candidate again
-PICTURE_SIMILARITY = 0.97
+PICTURE_SIMILARITY = 0.984
 TEXT_SIMILARITY = 0.7
-_SIDE, _SHIFT = 48, 3  # pixels
+_SIDE, _SHIFT, _ENLARGED = 48, 3, 3  # pixels
 
 
 def picture_hashes(pictures: Iterable[Image.Image]) -> np.ndarray:
@@ -41,21 +41,21 @@ def near_hashes(hashes: np.ndarray, max_distance: int = HASH_DISTANCE) -> pd.Dat
 
 
 def aligned_similarity(pictures: list[Image.Image], pairs: pd.DataFrame) -> np.ndarray:
-    """How alike the two pictures of each pair are, 0..1: the best correlation over shifts by up to 3 pixels of 48 x 48.
+    """How alike the two pictures of each pair are, 0..1: the best correlation when one of the two is enlarged and shifted a little.
 
-    Correlation does not notice brightness and contrast, the shifts make up for a crop, and the size is the same for all.
+    Correlation does not notice brightness and contrast. Enlarging 48 pixels to up to 51 and shifting by up to 3 make up for a
+    crop, whichever of the two was cropped.
     """
-    small = np.stack(
-        [np.asarray(picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR), dtype=np.float32) for picture in pictures]
-    )
-    inner = slice(_SHIFT, _SIDE - _SHIFT)
-    centre = _unit(small[:, inner, inner])  # (N, 42 * 42)
     first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
+    inner = _SIDE - 2 * _SHIFT
+    centre = _unit(_squares(pictures, _SIDE)[:, _SHIFT : _SHIFT + inner, _SHIFT : _SHIFT + inner])  # (N, 42 * 42)
     best = np.full(len(pairs), -1.0)
-    for down in range(2 * _SHIFT + 1):
-        for right in range(2 * _SHIFT + 1):
-            moved = _unit(small[:, down : down + _SIDE - 2 * _SHIFT, right : right + _SIDE - 2 * _SHIFT])
+    for side in range(_SIDE, _SIDE + _ENLARGED + 1):
+        squares, rest = _squares(pictures, side), side - inner
+        for down, right in product(range((rest + 1) // 2 - _SHIFT, rest // 2 + _SHIFT + 1), repeat=2):
+            moved = _unit(squares[:, down : down + inner, right : right + inner])
             best = np.maximum(best, (centre[first] * moved[second]).sum(1))
+            best = np.maximum(best, (moved[first] * centre[second]).sum(1))
     return best
 
 
@@ -121,6 +121,11 @@ def joined_groups(frame: pd.DataFrame, pairs: pd.DataFrame) -> tuple[pd.DataFram
     first_name = pd.Series(names).groupby(joined).first()
     widened = frame.assign(group=first_name.to_numpy()[joined[codes]])
     return widened, {"pairs": len(pairs), "groups_before": len(names), "groups_after": len(first_name)}
+
+
+def _squares(pictures: list[Image.Image], side: int) -> np.ndarray:
+    """Grey float32 (N, side, side)."""
+    return np.stack([np.asarray(picture.convert("L").resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32) for picture in pictures])
 
 
 def _unit(windows: np.ndarray) -> np.ndarray:

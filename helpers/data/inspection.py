@@ -68,12 +68,6 @@ def to_rgb(image: Image.Image, *, background: tuple[int, int, int] = (0, 0, 0)) 
     return image.convert("RGB")
 
 
-def open_rgb(path: str | Path) -> Image.Image:
-    """The file as `to_rgb` makes it; the file is closed again."""
-    with Image.open(path) as image:
-        return to_rgb(image)
-
-
 def convert_images(frame: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     """Write each picture of `frame` (`id`, `path`) as an RGB PNG into `folder`, under its place; originals stay as they are.
 

@@ -93,6 +93,7 @@ def near_copy(image: np.ndarray, change: str, rng: np.random.Generator) -> tuple
     picture = _enlarged(image)
     if change == "resized":
         side = int(rng.integers(64, 200))
+        side += side == SIDE  # the picture's own size would make an exact copy of it
         return _saved(picture.resize((side, side), Image.Resampling.BICUBIC), "PNG"), ".png", change
     if change == "compressed":
         return _saved(picture, "JPEG", quality=int(rng.integers(15, 50))), ".jpg", change

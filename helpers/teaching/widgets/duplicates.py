@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from helpers.data.duplicates import PICTURE_SIMILARITY
 from helpers.teaching import plots
 from helpers.teaching.widgets.controls import explorer, wide
 
@@ -74,7 +75,7 @@ def threshold_explorer(pictures: list[Image.Image], pairs: pd.DataFrame, planted
         planted: number of planted pairs.
     """
     slider = widgets.FloatSlider(
-        value=0.967,
+        value=PICTURE_SIMILARITY,
         min=0.9,
         max=1.0,
         step=0.001,
