@@ -52,7 +52,7 @@ def picture_scores(folder: Path, seed: int, classifier) -> dict:
     found["near"] = inspection.precision_recall(near, pairs_of(duplicates.equal_keys(good["source"])) - same_bytes)
     single = good[good["kind"] != "conflicting"].drop_duplicates("source").reset_index()
     features = image_features(classifier, single.assign(image=[np.asarray(pictures[row]) for row in single["index"]])).numpy()
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500, tol=1e-2))
     probabilities = cross_val_predict(model, features, single["label"], cv=FOLDS, method="predict_proba")
     suspects = inspection.label_suspects(probabilities, single["label"].tolist(), sources.ANIMALS)["row"]
     return found | {"labels": inspection.precision_recall(suspects, np.flatnonzero(single["label"] != single["true_label"]))}
