@@ -18,13 +18,17 @@ test: setup
 	"$(RUN)" -m pytest tests
 	"$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
 
-# The two on one core per run first, then what is timed on the idle machine. About two and a half hours on 2 cores.
+# Those that time each run on one core first, then what is timed on the idle machine. About three hours on 2 cores.
 results: setup
 	rm -f benchmarks/results/*.json
 	"$(RUN)" benchmarks/optimizers.py
 	"$(RUN)" benchmarks/strategies.py
 	"$(RUN)" benchmarks/sentiment.py
+	"$(RUN)" benchmarks/augmentation.py
+	"$(RUN)" benchmarks/images.py
 	"$(RUN)" benchmarks/compression.py
+	"$(RUN)" benchmarks/cleaning.py
+	"$(RUN)" benchmarks/export.py
 	"$(RUN)" benchmarks/case_studies.py
 	"$(RUN)" benchmarks/service_load.py
 

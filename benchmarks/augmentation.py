@@ -11,13 +11,12 @@ Test rows are not touched. Each run is one process on ONE core. Results go to be
 """
 
 import functools
-import json
-import multiprocessing
-import os
 import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+
+import runs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "augmentation.json"
 SEEDS = (1, 2, 3)
@@ -35,21 +34,6 @@ TEXTS = ("none", "swap", "delete", "replace", "replace half")
 IMAGE_ROWS, IMAGE_SIZE, IMAGE_EPOCHS = 200, 64, 6
 TEXT_ROWS, TEXT_COPIES, TEXT_EPOCHS, TEXT_SHARE = 200, 3, 2, 0.15
 SELECTION_ROWS, REPORTED_ROWS = 150, 500
-
-
-def rows(task: str, size: int, seed: int):
-    """Training rows, rows that choose the epoch, and rows that are reported; no two of them share a group."""
-    from helpers.data import splits
-
-    parts = all_rows(task)
-    validation = parts["validation"]
-    first = validation["group"].map({group: place % 3 == 0 for place, group in enumerate(validation["group"].unique())})
-    selection, reported = validation[first].reset_index(drop=True), validation[~first].reset_index(drop=True)
-    return (
-        splits.subsample(parts["train"], size, seed=seed),
-        splits.subsample(selection, SELECTION_ROWS),
-        splits.subsample(reported, REPORTED_ROWS),
-    )
 
 
 @functools.cache
@@ -86,7 +70,7 @@ def image_run(variant: str, seed: int) -> dict:
     from helpers.training import recipes
     from helpers.training.loop import evaluate, make_accelerator
 
-    train, selection, reported = rows("images", IMAGE_ROWS, seed)
+    train, selection, reported = runs.three_parts(all_rows("images"), IMAGE_ROWS, seed, SELECTION_ROWS, REPORTED_ROWS)
     classifier = image_classifier(classes=ANIMALS, image_size=IMAGE_SIZE)
     preprocessing = classifier.preprocessor
     config = replace(recipes.default_training("images", "full"), epochs=IMAGE_EPOCHS, patience=IMAGE_EPOCHS, batch_size=20, seed=seed)
@@ -112,7 +96,7 @@ def text_run(variant: str, seed: int) -> dict:
     from helpers.training import recipes
     from helpers.training.loop import evaluate, make_accelerator
 
-    train, selection, reported = rows("sentiment", TEXT_ROWS, seed)
+    train, selection, reported = runs.three_parts(all_rows("sentiment"), TEXT_ROWS, seed, SELECTION_ROWS, REPORTED_ROWS)
     classifier = text_classifier()
     train = with_copies(train, text_change(variant, classifier), copies=TEXT_COPIES, seed=seed)
     config = replace(recipes.default_training("sentiment", "full"), epochs=TEXT_EPOCHS, patience=TEXT_EPOCHS, seed=seed)
@@ -152,29 +136,14 @@ def jobs() -> list[dict]:
 
 def main() -> None:
     """Measure what is not yet in the results file."""
-    from helpers import environment
-
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes of the pool: threads of several runs on few cores stall each other
     settings = {
         "images": {"rows": IMAGE_ROWS, "size": IMAGE_SIZE, "epochs": IMAGE_EPOCHS},
         "sentiment": {"rows": TEXT_ROWS, "copies": TEXT_COPIES, "epochs": TEXT_EPOCHS, "share": TEXT_SHARE},
         "selection_rows": SELECTION_ROWS,
         "reported_rows": REPORTED_ROWS,
     }
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    if results.get("settings") != settings:
-        results = {"settings": settings, "versions": environment.versions(), "runs": []}
-    wanted = jobs()
-    key = lambda run: {name: run[name] for name in wanted[0]}
-    results["runs"] = [run for run in results["runs"] if key(run) in wanted]
-    missing = [job for job in wanted if job not in [key(run) for run in results["runs"]]]
-    processes = int(sys.argv[1]) if len(sys.argv) > 1 else os.cpu_count()
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for number, run in enumerate(pool.imap_unordered(measure, missing), 1):
-            results["runs"] = sorted([*results["runs"], run], key=lambda run: wanted.index(key(run)))
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            scores = {name: round(metrics["macro_f1"], 3) for name, metrics in run["reported"].items()}
-            print(f"{number}/{len(missing)}: {run['task']} {run['variant']} seed {run['seed']} {scores} in {run['seconds']} s", flush=True)
+    results = runs.opened(RESULTS, settings)
+    runs.complete(RESULTS, results, "runs", jobs(), measure, processes=int(sys.argv[1]) if len(sys.argv) > 1 else None)
 
 
 if __name__ == "__main__":

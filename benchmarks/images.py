@@ -9,14 +9,14 @@ chooses the best epoch, the second part is what is reported. Test rows are not t
 benchmarks/results/images.json; chapter 06 draws them.
 """
 
-import json
-import multiprocessing
 import os
 import resource
 import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+
+import runs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "images.json"
 SEEDS = (1, 2, 3)
@@ -208,32 +208,15 @@ def processor_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def complete(results: dict, part: str, wanted: list[dict], pool) -> None:
-    """Measure what is wanted and not yet in `results[part]`; the file grows with every run."""
-    key = lambda run: {name: run[name] for name in wanted[0]}
-    results[part] = [run for run in results[part] if key(run) in wanted]
-    missing = [job for job in wanted if job not in [key(run) for run in results[part]]]
-    for number, run in enumerate(pool.imap_unordered(measure, missing), 1):
-        results[part] = sorted([*results[part], run], key=lambda run: wanted.index(key(run)))  # whichever run ended first
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        print(f"{part} {number}/{len(missing)}: {json.dumps(run)}", flush=True)
-
-
 def main() -> None:
-    """Measure the variants and the ladder, on all cores."""
-    from helpers import environment
-
-    for name in ("OMP_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
-        os.environ[name] = "1"  # for the processes of the pool: threads of several runs on few cores stall each other
+    """Measure what fine-tuning forgets, the ladder of speed, and the variants, on all cores."""
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     settings = {"training_rows": TRAINING_ROWS, "selection_rows": SELECTION_ROWS, "reported_rows": REPORTED_ROWS, "epochs": EPOCHS}
     settings |= {"size": SIZE, "batch": BATCH, "variants": VARIANTS}
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    if results.get("settings") != settings:
-        results = {"settings": settings, "versions": environment.versions(), "forgetting": [], "ladder": [], "runs": []}
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
-        complete(results, "forgetting", [{"rate": name, "seed": seed} for name in FORGETTING for seed in SEEDS], pool)
-        complete(results, "ladder", [{"timing": name} for name in LADDER], pool)
-        complete(results, "runs", [{"variant": name, "seed": seed} for name in VARIANTS for seed in SEEDS], pool)
+    results = runs.opened(RESULTS, settings, ("forgetting", "ladder", "runs"))
+    runs.complete(RESULTS, results, "forgetting", [{"rate": name, "seed": seed} for name in FORGETTING for seed in SEEDS], measure)
+    runs.complete(RESULTS, results, "ladder", [{"timing": name} for name in LADDER], measure, processes=1)
+    runs.complete(RESULTS, results, "runs", [{"variant": name, "seed": seed} for name in VARIANTS for seed in SEEDS], measure)
 
 
 if __name__ == "__main__":

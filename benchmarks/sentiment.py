@@ -15,9 +15,7 @@ A larger encoder is a matter of MODEL ("bert-base-uncased", "roberta-base"); it 
 Results go to benchmarks/results/sentiment.json, which chapter 07 draws.
 """
 
-import functools
 import json
-import multiprocessing
 import os
 import time
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +25,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: threads of seve
 
 import numpy as np
 import pandas as pd
+import runs
 import torch
 from strategies import rows
 from torch.nn import functional as F
@@ -53,8 +52,6 @@ FULL_SELECTION_ROWS = 1000  # that choose the epoch
 RATING_WEIGHT = 0.5  # of the squared error of half the mean rating (-2..2) beside the cross-entropy
 FULL_RECIPE = "votes and rating"  # the best on validation in earlier runs with all comments, and a server needs nothing but the text
 CLAIM = {"accuracy": 0.80, "f1": 0.75}  # of the article that this case study goes back to: without data, split or interval
-
-rows_of = functools.cache(rows)  # the recipes of one seed share their rows
 
 
 @dataclass(frozen=True)
@@ -165,7 +162,7 @@ def measure(job: dict) -> dict:
 
 def measure_small(recipe: Recipe, job: dict) -> dict:
     """Train on a few rows; scores on the validation rows that chose nothing."""
-    parts = rows_of(job["rows"], job["seed"])
+    parts = rows(job["rows"], job["seed"])
     train_rows, selection, reported = [with_features(part) if recipe.features else part for part in parts]
     classifier, accelerator, best = train(recipe, job["seed"], train_rows, selection)
     metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
@@ -243,18 +240,8 @@ def main() -> None:
     full = [{"recipe": FULL_RECIPE, "rows": FULL_ROWS, "seed": seed} for seed in SEEDS]
     wanted = [*full[:1], *small, *full[1:]]  # the longest first, and one of them always beside the short ones
     settings = {"model": MODEL, "epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    if results.get("settings") != settings:
-        results = {"settings": settings, "claim": CLAIM, "versions": environment.versions(), "runs": []}
-    key = lambda run: {name: run[name] for name in wanted[0]}
-    missing = [job for job in wanted if job not in [key(run) for run in results["runs"]]]
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for number, run in enumerate(pool.imap_unordered(measure, missing, chunksize=1), 1):
-            results["runs"] = sorted([*results["runs"], run], key=lambda run: wanted.index(key(run)))
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            score = (run.get("reported") or run["validation"])["macro_f1"]
-            print(f"{number}/{len(missing)}: {run['recipe']}, {run['rows'] or 'all'} rows, seed {run['seed']}: {score:.3f} in {run['seconds']} s",
-                  flush=True)  # fmt: skip
+    results = runs.opened(RESULTS, settings) | {"claim": CLAIM}
+    runs.complete(RESULTS, results, "runs", wanted, measure)
     parts = all_rows()
     results["candidates"], results["chosen"] = choose(parts["validation"])
     results["test"] = test_once(results["chosen"], parts["test"])

@@ -9,15 +9,13 @@ seed of its own) and the best epoch, the second part is what is reported. Test r
 benchmarks/results/strategies.json and into README.md's table; chapter 04 draws them.
 """
 
-import json
-import multiprocessing
-import os
 import statistics
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import readme_tables
+import runs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "strategies.json"
 SEEDS, TUNING_SEED = (1, 2, 3), 0
@@ -34,20 +32,11 @@ SELECTION_ROWS, REPORTED_ROWS = 400, 1200
 BASELINE = "no network"  # logistic regression on word counts (TF-IDF)
 
 
-def rows(size: int, seed: int):
-    """Training rows, rows that choose the epoch, and rows that are reported; the last two share no group."""
-    from helpers.data import splits
+def rows(size: int, seed: int) -> tuple:
+    """Training rows, rows that choose the epoch, and rows that are reported."""
     from helpers.training.recipes import RunConfig, prepare
 
-    parts = prepare(RunConfig(task="sentiment", limit=0)).splits
-    validation = parts["validation"]
-    first = validation["group"].map({group: place % 3 == 0 for place, group in enumerate(validation["group"].unique())})
-    selection, reported = validation[first].reset_index(drop=True), validation[~first].reset_index(drop=True)
-    return (
-        splits.subsample(parts["train"], size, seed=seed),
-        splits.subsample(selection, SELECTION_ROWS),
-        splits.subsample(reported, REPORTED_ROWS),
-    )
+    return runs.three_parts(prepare(RunConfig(task="sentiment", limit=0)).splits, size, seed, SELECTION_ROWS, REPORTED_ROWS)
 
 
 def measure(job: dict) -> dict:
@@ -144,18 +133,6 @@ def jobs(tuned: list[dict]) -> list[dict]:
     ]
 
 
-def complete(results: dict, part: str, wanted: list[dict], pool) -> None:
-    """Measure what is wanted and not yet in `results[part]`; the file grows with every run."""
-    key = lambda run: {name: run[name] for name in wanted[0]}
-    results[part] = [run for run in results[part] if key(run) in wanted]
-    missing = [job for job in wanted if job not in [key(run) for run in results[part]]]
-    for number, run in enumerate(pool.imap_unordered(measure, missing), 1):
-        results[part] = sorted([*results[part], run], key=lambda run: wanted.index(key(run)))  # whichever run ended first
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        print(f"{part} {number}/{len(missing)}: {run['strategy']} {run['size']} seed {run['seed']} rate {run['learning_rate']} "
-              f"macro-F1 {run['reported']['macro_f1']:.3f} in {run['seconds']} s", flush=True)  # fmt: skip
-
-
 def table(results: dict) -> str:
     """Macro-F1 as a Markdown table: mean over the seeds with the half width of its 95% t-interval, sizes as columns."""
     names = {BASELINE: "no network: logistic regression on words", "scratch": "the network from scratch", "head": "head only",
@@ -174,21 +151,15 @@ def table(results: dict) -> str:
 
 def main() -> None:
     """Tune, then measure, on all cores."""
-    from helpers import environment
-
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes of the pool: threads of several runs on few cores stall each other
     settings = {
         "epochs": {str(size): epochs for size, epochs in SIZES.items()},
         "rates": {strategy: list(rates) for strategy, rates in RATES.items()},
         "selection_rows": SELECTION_ROWS,
         "reported_rows": REPORTED_ROWS,
     }
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    if results.get("settings") != settings:
-        results = {"settings": settings, "versions": environment.versions(), "tuning": [], "runs": []}
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
-        complete(results, "tuning", tuning_jobs(), pool)
-        complete(results, "runs", jobs(results["tuning"]), pool)
+    results = runs.opened(RESULTS, settings, ("tuning", "runs"))
+    runs.complete(RESULTS, results, "tuning", tuning_jobs(), measure)
+    runs.complete(RESULTS, results, "runs", jobs(results["tuning"]), measure)
     readme_tables.write("strategies", table(results))
 
 

@@ -1,7 +1,5 @@
 """The files around the code keep their promises: lock, ranges, README."""
 
-import importlib
-import json
 import re
 import shlex
 import shutil
@@ -68,28 +66,6 @@ def test_the_readmes_commands_exist():
 
 
 BENCHMARKS = ROOT / "benchmarks"
-
-
-def script(name, monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module(name)
-
-
-@pytest.mark.parametrize("name", ["case_studies", "strategies"])
-def test_the_readmes_tables_are_the_measured_ones(name, monkeypatch):
-    measured = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    with_table = script("readme_tables", monkeypatch).with_table
-    assert readme == with_table(readme, name, script(name, monkeypatch).table(measured))
-    assert readme != with_table(readme, name, "| another | table |")
-
-
-def test_the_results_are_complete(monkeypatch):
-    case_studies, strategies = script("case_studies", monkeypatch), script("strategies", monkeypatch)
-    assert set(json.loads(case_studies.RESULTS.read_text(encoding="utf-8"))) == set(case_studies.RUNS)
-    measured = json.loads(strategies.RESULTS.read_text(encoding="utf-8"))
-    for part, wanted in (("tuning", strategies.tuning_jobs()), ("runs", strategies.jobs(measured["tuning"]))):
-        assert [{key: run[key] for key in wanted[0]} for run in measured[part]] == wanted
 
 
 def test_make_results_makes_every_result_file():

@@ -125,7 +125,9 @@ def joined_groups(frame: pd.DataFrame, pairs: pd.DataFrame) -> tuple[pd.DataFram
 
 def _squares(pictures: list[Image.Image], side: int) -> np.ndarray:
     """Grey float32 (N, side, side)."""
-    return np.stack([np.asarray(picture.convert("L").resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32) for picture in pictures])
+    return np.stack(
+        [np.asarray(picture.convert("L").resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32) for picture in pictures]
+    )
 
 
 def _unit(windows: np.ndarray) -> np.ndarray:

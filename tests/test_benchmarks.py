@@ -1,0 +1,72 @@
+"""The measuring scripts: their shared file grows and can be gone on with, and what is stored is all that they measure."""
+
+import importlib
+import json
+
+import pytest
+
+from helpers.assets import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # some scripts set it on import; the fixture's end takes it back
+    return importlib.import_module
+
+
+def stored(name):
+    return json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_a_stopped_measurement_goes_on_and_other_settings_begin_again(script, tmp_path):
+    runs, file = script("runs"), tmp_path / "results.json"
+    results = runs.opened(file, {"rows": 5})
+    results["runs"] = [{"seed": 2, "score": 0.5}, {"seed": 9, "score": 0.1}]  # seed 9 is no longer wanted
+    runs.complete(file, results, "runs", [{"seed": 1}, {"seed": 2}, {"seed": 3}], dict, processes=1)
+    assert runs.opened(file, {"rows": 5})["runs"] == [{"seed": 1}, {"seed": 2, "score": 0.5}, {"seed": 3}]
+    assert runs.opened(file, {"rows": 6})["runs"] == []
+
+
+@pytest.mark.parametrize("name", ["case_studies", "strategies"])
+def test_the_readmes_tables_are_the_measured_ones(name, script):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    with_table = script("readme_tables").with_table
+    assert readme == with_table(readme, name, script(name).table(stored(name)))
+    assert readme != with_table(readme, name, "| another | table |")
+
+
+def test_the_results_are_complete(script):
+    strategies, images, augmentation, sentiment = map(script, ("strategies", "images", "augmentation", "sentiment"))
+    assert set(stored("case_studies")) == set(script("case_studies").RUNS)
+    wanted = {
+        ("strategies", "tuning"): strategies.tuning_jobs(),
+        ("strategies", "runs"): strategies.jobs(stored("strategies")["tuning"]),
+        ("images", "forgetting"): [{"rate": name, "seed": seed} for name in images.FORGETTING for seed in images.SEEDS],
+        ("images", "ladder"): [{"timing": name} for name in images.LADDER],
+        ("images", "runs"): [{"variant": name, "seed": seed} for name in images.VARIANTS for seed in images.SEEDS],
+        ("augmentation", "runs"): augmentation.jobs(),
+    }
+    for (name, part), jobs in wanted.items():
+        assert [{key: run[key] for key in jobs[0]} for run in stored(name)[part]] == jobs, (name, part)
+    assert {run["recipe"] for run in stored("sentiment")["runs"]} >= set(sentiment.RECIPES)
+    assert [run["seed"] for run in stored("cleaning")["seeds"]] == list(script("cleaning").SEEDS)
+
+
+def test_the_exports_keep_what_was_promised():
+    texts = stored("export")["texts"]["test"]
+    assert texts["onnx"]["max_difference"] <= 1e-3
+    assert texts["int8"]["agreement"] >= 0.99
+    assert texts["int8"]["megabytes"] <= texts["torch"]["megabytes"] / 2
+    assert texts["int8"]["seconds"] < texts["torch"]["seconds"]
+
+
+def test_the_service_answered_every_request_with_the_right_status(script):
+    service_load, measured = script("service_load"), stored("service_load")
+    for engine in service_load.ENGINES:
+        kinds = measured["engines"][engine]["kinds"]
+        assert measured["engines"][engine]["alive_afterwards"]
+        assert {kind: row["status"] for kind, row in kinds.items()} == service_load.MIX
+        assert sum(row["requests"] for row in kinds.values()) == measured["requests"] == 1000
