@@ -1,11 +1,10 @@
 """Measure what each part of the image recipe is worth, what a picture's size buys, and how long a step takes (chapter 06).
 
-usage: python benchmarks/images.py     (about 35 minutes of one core, shared by all cores; goes on where it was stopped)
+usage: python benchmarks/images.py     (about 40 minutes of one core, shared by all cores; goes on where it was stopped)
 
-The task is the animals, the network EfficientNet-Lite0. Each run is one process on ONE core, and its time is that core's
-time, so runs side by side do not disturb the figures. The seed decides which training rows are drawn, their order, and the
+The task is the animals, the network EfficientNet-Lite0. Each run is one process on ONE core; times are those of that core. The seed decides which training rows are drawn, their order, and the
 fresh weights. The rate was tuned for the recipe, not for each variant. Validation rows are cut in two: the first part
-chooses the best epoch, the second part is what is reported. Test rows are not touched. Results go to
+chooses the best epoch, the second part is what is reported, for the best epoch and for the last. Test rows are not touched. Results go to
 benchmarks/results/images.json; chapter 06 draws them.
 """
 
@@ -46,21 +45,30 @@ VARIANTS = {
     "adam 1e-4": {"training": PLAIN_ADAM | {"learning_rate": 1e-4}},
     "160 pixels": {"sizes": [160, 160, 160]},
 }
-LADDER = ("rows in memory: NCHW", "channels_last", "channels_last, bf16", "checkpointing", "head only", "head, cached features", "compiled")
+PIXELS = (64, 80, 128, 160)  # besides SIZE
+LADDER = (
+    "planes (NCHW)", "channels_last", "channels_last, bf16", "checkpointing", "head only", "head, cached features", "compiled",
+    *(f"{size} pixels" for size in PIXELS),
+)  # fmt: skip
 BATCH = 32
-# What fine-tuning on five animals forgets about the five others: Adam's constant rate, its factor per layer group, and whether
-# BatchNorm's statistics move. Rate 0 moves them alone.
+# What fine-tuning on five animals forgets about the five others: Adam's constant rate, and where BatchNorm's statistics come from.
+# "frozen": those of pretraining, in training, too; "measured again": after training, on pictures of all ten animals.
 FORGETTING = {
     "before": None,
-    "0": (0.0, 1.0, True),
-    "1e-4": (1e-4, 1.0, True),
-    "1e-3": (1e-3, 1.0, True),
-    "1e-2": (1e-2, 1.0, True),
-    "2e-3 with layer decay": (2e-3, 0.9, True),
-    "1e-4, frozen statistics": (1e-4, 1.0, False),
-    "1e-3, frozen statistics": (1e-3, 1.0, False),
-    "1e-2, frozen statistics": (1e-2, 1.0, False),
+    "0": {"learning_rate": 0.0},
+    "1e-4": {"learning_rate": 1e-4},
+    "1e-3": {"learning_rate": 1e-3},
+    "1e-2": {"learning_rate": 1e-2},
+    "2e-3 with layer decay": {"learning_rate": 2e-3, "layer_decay": 0.9},
+    "1e-4, frozen": {"learning_rate": 1e-4, "move_statistics": False},
+    "1e-3, frozen": {"learning_rate": 1e-3, "move_statistics": False},
+    "1e-2, frozen": {"learning_rate": 1e-2, "move_statistics": False},
+    "0, measured again": {"learning_rate": 0.0, "measure_again": True},
+    "1e-4, measured again": {"learning_rate": 1e-4, "measure_again": True},
+    "1e-3, measured again": {"learning_rate": 1e-3, "measure_again": True},
+    "1e-2, measured again": {"learning_rate": 1e-2, "measure_again": True},
 }
+FORGETTING_SEEDS = range(1, 9)
 
 
 def rows(seed: int):
@@ -134,37 +142,35 @@ def fine_tune(variant: dict, seed: int) -> dict:
     sizes = variant.get("sizes", [SIZE] * config.epochs)
     at_size = lambda size: transform(variant.get("images", "usual"), replace(classifier.preprocessor, size=size))
     train_loader.dataset.transform = at_size(sizes[0])
-    curve, seconds, before = [], 0.0, time.process_time()
+    curve, steps = [], config.epochs * len(train_loader)
     for step in fit(classifier.model, train_loader, recipes.evaluation_loader(classifier, selection), config, accelerator=accelerator):
         if step.validation:
             curve.append(round(step.validation.accuracy, 4))
             train_loader.dataset.transform = at_size(sizes[min(step.epoch, len(sizes) - 1)])  # of the next epoch
-        else:
-            seconds += time.process_time() - before  # the last step of an epoch also evaluates: not counted
-        before = time.process_time()
-    counted = step.step - len(curve)
+        if step.step == steps:  # `fit` puts the best weights back when it ends
+            last = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
     metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
-    return {
-        "steps": step.step,
-        "seconds": round(seconds / counted * step.step, 1),
-        "selection_curve": curve,
-        "reported": asdict(metrics),
-    }
+    return {"steps": steps, "selection_curve": curve, "reported": asdict(metrics), "reported_last": asdict(last)}
 
 
-def forget(way: tuple[float, float, bool] | None, seed: int) -> dict:
+def forget(way: dict | None, seed: int) -> dict:
     """50 steps of Adam on five animals, at 64 pixels; then a probe of the five others."""
+    from torch.optim.swa_utils import update_bn
+
     from helpers import environment
     from helpers.data.sources import ANIMALS
     from helpers.models.pretrained import image_classifier
-    from helpers.teaching.forgetting import halves, probe, take_steps
+    from helpers.teaching.forgetting import halves, probe, take_steps, tensors
 
     train, _, reported = rows(seed)
     environment.seed_everything(seed)
     classifier = image_classifier(classes=ANIMALS, image_size=64)
     data = halves({"train": train, "validation": reported}, ANIMALS, classifier.preprocessor)
     if way:
-        take_steps(classifier.model, *data.train, learning_rate=way[0], layer_decay=way[1], move_statistics=way[2])
+        options = {name: value for name, value in way.items() if name != "measure_again"}
+        take_steps(classifier.model, *data.train, **options)
+        if way.get("measure_again"):
+            update_bn(tensors(train, classifier.preprocessor).split(64), classifier.model)
     return {"probe_accuracy": round(probe(classifier.model, data), 4)}
 
 
@@ -176,8 +182,9 @@ def time_step(name: str) -> dict:
     from helpers.tuning.freezing import apply_strategy, train_mode
 
     model = build({}).model
-    layout = torch.contiguous_format if name.endswith("NCHW") else torch.channels_last
-    images = torch.randn(BATCH, 3, SIZE, SIZE).contiguous(memory_format=layout)
+    layout = torch.contiguous_format if "NCHW" in name else torch.channels_last
+    size = int(name.split()[0]) if name.endswith("pixels") else SIZE
+    images = torch.randn(BATCH, 3, size, size).contiguous(memory_format=layout)
     labels = torch.arange(BATCH) % 10
     model.to(memory_format=layout)
     model.set_grad_checkpointing(name == "checkpointing")
@@ -208,15 +215,25 @@ def processor_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
+def forgetting_jobs() -> list[dict]:
+    """Every way to fine-tune with every seed."""
+    return [{"rate": name, "seed": seed} for name in FORGETTING for seed in FORGETTING_SEEDS]
+
+
+def jobs() -> list[dict]:
+    """Every variant of the recipe with every seed."""
+    return [{"variant": name, "seed": seed} for name in VARIANTS for seed in SEEDS]
+
+
 def main() -> None:
     """Measure what fine-tuning forgets, the ladder of speed, and the variants, on all cores."""
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     settings = {"training_rows": TRAINING_ROWS, "selection_rows": SELECTION_ROWS, "reported_rows": REPORTED_ROWS, "epochs": EPOCHS}
-    settings |= {"size": SIZE, "batch": BATCH, "variants": VARIANTS}
+    settings |= {"size": SIZE, "batch": BATCH, "variants": VARIANTS, "forgetting": FORGETTING}
     results = runs.opened(RESULTS, settings, ("forgetting", "ladder", "runs"))
-    runs.complete(RESULTS, results, "forgetting", [{"rate": name, "seed": seed} for name in FORGETTING for seed in SEEDS], measure)
+    runs.complete(RESULTS, results, "forgetting", forgetting_jobs(), measure)
     runs.complete(RESULTS, results, "ladder", [{"timing": name} for name in LADDER], measure, processes=1)
-    runs.complete(RESULTS, results, "runs", [{"variant": name, "seed": seed} for name in VARIANTS for seed in SEEDS], measure)
+    runs.complete(RESULTS, results, "runs", jobs(), measure)
 
 
 if __name__ == "__main__":

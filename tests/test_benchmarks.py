@@ -44,9 +44,9 @@ def test_the_results_are_complete(script):
     wanted = {
         ("strategies", "tuning"): strategies.tuning_jobs(),
         ("strategies", "runs"): strategies.jobs(stored("strategies")["tuning"]),
-        ("images", "forgetting"): [{"rate": name, "seed": seed} for name in images.FORGETTING for seed in images.SEEDS],
+        ("images", "forgetting"): images.forgetting_jobs(),
         ("images", "ladder"): [{"timing": name} for name in images.LADDER],
-        ("images", "runs"): [{"variant": name, "seed": seed} for name in images.VARIANTS for seed in images.SEEDS],
+        ("images", "runs"): images.jobs(),
         ("augmentation", "runs"): augmentation.jobs(),
     }
     for (name, part), jobs in wanted.items():

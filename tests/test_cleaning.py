@@ -81,6 +81,16 @@ def test_tables_are_read_in_any_encoding(tmp_path, encoding, name, separator):
     assert frame.to_dict("list") == {"id": ["1", "2"], "text": ["it’s ééé €5", ""]}
 
 
+def test_what_cannot_be_decoded_is_refused_and_never_replaced(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_bytes(b"id;text\n1;\x81\x8d broken \xe9\n")  # two bytes that Windows-1252 does not know
+    with pytest.raises(InputError, match=r"t\.csv is neither UTF-16, UTF-8 nor Windows-1252"):
+        cleaning.read_table(file)
+    with pytest.raises(InputError, match=r"t\.csv is not utf-8"):
+        cleaning.read_table(file, encoding="utf-8")
+    assert cleaning.read_table(file, encoding="latin-1")[0]["text"][0].endswith("é")
+
+
 def test_a_missing_or_empty_table_is_refused(tmp_path):
     for file in (tmp_path / "no.csv", tmp_path / "empty.csv"):
         (tmp_path / "empty.csv").touch()

@@ -84,34 +84,47 @@ def text_of_html(text: str) -> str:
     return BeautifulSoup(text, "html.parser").get_text(" ")
 
 
-def read_table(file: Path) -> tuple[pd.DataFrame, dict[str, object]]:
-    """A CSV file in an encoding that nobody wrote down: UTF-16 by its mark, else UTF-8 if it is valid, else Windows-1252.
+def read_table(file: Path, *, encoding: str | None = None) -> tuple[pd.DataFrame, dict[str, object]]:
+    """A CSV file in an encoding that nobody wrote down.
 
     Args:
         file: with a header; separated by comma, semicolon or tab.
+        encoding: where it is known; otherwise `decoded` looks for it.
 
     Returns:
         All cells as str (empty where nothing is), and `encoding`, `separator`, `rows`.
 
     Raises:
-        InputError: the file does not exist or is empty.
+        InputError: the file does not exist, is empty, or cannot be decoded.
     """
     if not file.is_file() or not (content := file.read_bytes()).strip():
         raise InputError(f"the file {file} does not exist or is empty; give a CSV file with a header")
-    text, encoding = _decoded(content)
+    text, encoding = decoded(content, encoding, source=file.name)
     first_line = text.lstrip().splitlines()[0]
     separator = max(",;\t", key=first_line.count)
     frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
     return frame, {"encoding": encoding, "separator": separator, "rows": len(frame)}
 
 
-def _decoded(content: bytes) -> tuple[str, str]:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16"), "utf-16"
+def decoded(content: bytes, encoding: str | None = None, *, source: str = "the text") -> tuple[str, str]:
+    """Bytes as text, and the encoding that was used: the one given, else UTF-16 by its mark, else UTF-8, else Windows-1252.
+
+    Nothing is replaced. The last step is a guess: most bytes mean something in Windows-1252, so look at a few lines.
+
+    Raises:
+        InputError: the bytes do not fit; the message names the place.
+    """
+    if encoding is None and content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
     try:
-        return content.decode("utf-8-sig"), "utf-8"  # nearly no text in another encoding is valid UTF-8 by chance
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace"), "cp1252"
+        return content.decode(encoding or "utf-8-sig"), encoding or "utf-8"  # nearly no other text is valid UTF-8 by chance
+    except (UnicodeDecodeError, LookupError) as error:
+        if encoding is not None:
+            raise InputError(f"{source} is not {encoding}: {error}; name another encoding") from error
+    try:
+        return content.decode("cp1252"), "cp1252"
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source} is neither UTF-16, UTF-8 nor Windows-1252: {error}; name its encoding") from error
 
 
 def fill_missing(values: pd.Series, how: str, *, predictors=None) -> tuple[pd.Series, dict[str, int]]:

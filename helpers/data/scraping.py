@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.robotparser import RobotFileParser
 
+from helpers.data.cleaning import decoded
 from helpers.errors import InputError
 
 RETRY = frozenset({429, 500, 502, 503, 504})  # "later": the server is busy; any other 4xx will not change by asking again
@@ -96,7 +97,7 @@ class PoliteScraper:
             try:
                 request = urllib.request.Request(url, headers={"User-Agent": self.user_agent})
                 with self.opener.open(request, timeout=20) as answer:
-                    return answer.status, answer.read().decode(answer.headers.get_content_charset() or "utf-8", errors="replace")
+                    return answer.status, decoded(answer.read(), answer.headers.get_content_charset(), source=url)[0]
             except urllib.error.HTTPError as error:
                 status, later = error.code, error.headers.get("Retry-After", "")
                 error.close()

@@ -214,7 +214,7 @@ def _original(image: np.ndarray, form: str) -> tuple[bytes, str, str]:
         white = Image.new("L", picture.size, 255)
         return _saved(Image.merge("RGBA", (white, white, white, picture)), "PNG"), ".png", form
     if form == "palette":
-        return _saved(picture.convert("P"), "PNG"), ".png", form
+        return _saved(picture.convert("RGB").quantize(64), "PNG"), ".png", form  # its colours are numbered from light to dark
     if form == "16 bit":
         return _saved(Image.fromarray(np.asarray(picture).astype(np.uint16) * 257), "PNG"), ".png", form
     if form == "turned":  # stored lying on its side, with a note to turn it: what a phone does
