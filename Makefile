@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 
 lab: setup
 	"$(RUN)" -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) $(if $(filter 0,$(shell id -u)),--allow-root) \
-		$(if $(filter none,$(BROWSER)),--no-browser) notebooks/00_start_here.ipynb
+		$(if $(filter none,$(BROWSER)),--no-browser) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: setup
 	"$(RUN)" -m ruff check .

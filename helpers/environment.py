@@ -19,8 +19,6 @@ import numpy as np
 from helpers import assets
 from helpers.errors import InputError
 
-PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "peft", "timm", "safetensors", "numpy", "pandas",
-            "scikit-learn", "matplotlib", "pillow", "ipywidgets", "ftfy", "ImageHash", "vaderSentiment", "onnx", "onnxruntime", "fastapi")  # fmt: skip
 NEEDED_DISK_GB = 2.0
 
 
@@ -43,11 +41,15 @@ def set_up() -> None:
 
 
 def _install_missing() -> None:
-    lines = (assets.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    names = {line: re.split("[<>=]", line)[0] for line in lines if line and not line.startswith("#")}
-    missing = [line for line, name in names.items() if name not in ("torch", "torchvision", "numpy") and _version(name) is None]
+    missing = [line for name, line in packages().items() if name not in ("torch", "torchvision", "numpy") and _version(name) is None]
     if missing:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
+
+
+def packages() -> dict[str, str]:
+    """What `requirements.txt` asks for: {"torch": "torch>=2.11", ...}, in its order."""
+    lines = (assets.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return {re.split("[<>=]", line)[0]: line for line in lines if line and not line.startswith("#")}
 
 
 def scale() -> str:
@@ -119,7 +121,7 @@ def is_writable(folder: Path) -> bool:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on: {"python": "3.11.7", "torch": "2.15.0", ...}."""
-    return {"python": platform.python_version()} | {name: version for name in PACKAGES if (version := _version(name))}
+    return {"python": platform.python_version()} | {name: version for name in packages() if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:
@@ -156,8 +158,8 @@ def _check_python() -> Check:
 
 
 def _check_packages() -> Check:
-    missing = [name for name in PACKAGES if _version(name) is None]
-    found = f"missing: {', '.join(missing)}" if missing else f"all {len(PACKAGES)} installed"
+    missing = [name for name in packages() if _version(name) is None]
+    found = f"missing: {', '.join(missing)}" if missing else f"all {len(packages())} of requirements.txt installed"
     return Check("packages", not missing, found, "run `make setup`, or pip install -r requirements.txt")
 
 
@@ -175,8 +177,8 @@ def _check_import() -> Check:
 def _check_device() -> Check:
     import torch
 
-    kind = device()
-    name = torch.cuda.get_device_name() if kind == "cuda" else f"{torch.get_num_threads()} threads"
+    kind, threads = device(), torch.get_num_threads()
+    name = torch.cuda.get_device_name() if kind == "cuda" else f"{threads} thread{'s' if threads > 1 else ''}"
     text = f"{kind} ({name}), scale {scale()}, precision {precision(convolutional=False)} for text"
     return Check("device", True, text)
 

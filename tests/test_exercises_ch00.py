@@ -48,12 +48,12 @@ def only_the_first(probabilities, names):
 
 
 WRONG = [
-    (ch00.always, count, "is a count"),
-    (ch00.always, first_label, "one fixed answer is right in"),
-    (ch00.always, one_of_three, "one fixed answer is right in"),
-    (ch00.error, negative_sign, "the sign is wrong"),
-    (ch00.error, log_of_mean, "logarithm of a mean"),
-    (ch00.error, a_sum, "the mean error is"),
+    (ch00.fixed_answer, count, "is a count"),
+    (ch00.fixed_answer, first_label, "one fixed answer is right in"),
+    (ch00.fixed_answer, one_of_three, "one fixed answer is right in"),
+    (ch00.mean_error, negative_sign, "the sign is wrong"),
+    (ch00.mean_error, log_of_mean, "logarithm of a mean"),
+    (ch00.mean_error, a_sum, "the mean error is"),
     (ch00.name, fixed_names, "the place decides"),
     (ch00.name, the_smallest, "the place decides"),
     (ch00.name, places, "the place decides"),

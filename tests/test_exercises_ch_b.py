@@ -11,11 +11,23 @@ def alphabetical():
 
 
 def augments_first():
-    return ["Collect", "Clean", "Augment", "Split", "Preprocess", "Design", "Train", "Evaluate", "Deploy"]
+    return ["Collect", "Clean", "Augment", "Split", "Preprocess", "Design", "Train", "Evaluate", "Test once", "Deploy"]
 
 
 def splits_first():
-    return ["Collect", "Split", "Clean", "Augment", "Preprocess", "Design", "Train", "Evaluate", "Deploy"]
+    return ["Collect", "Split", "Clean", "Augment", "Preprocess", "Design", "Train", "Evaluate", "Test once", "Deploy"]
+
+
+def standardises_first():
+    return ["Collect", "Clean", "Preprocess", "Split", "Augment", "Design", "Train", "Evaluate", "Test once", "Deploy"]
+
+
+def augments_too_late():
+    return ["Collect", "Clean", "Split", "Preprocess", "Design", "Train", "Augment", "Evaluate", "Test once", "Deploy"]
+
+
+def opens_the_test_rows_early():
+    return ["Collect", "Clean", "Split", "Augment", "Preprocess", "Design", "Train", "Test once", "Evaluate", "Deploy"]
 
 
 def one_is_missing():
@@ -60,7 +72,10 @@ WRONG = [
     (ch_b.order, alphabetical, "stands before"),
     (ch_b.order, augments_first, "changed copies of one row land on both sides"),
     (ch_b.order, splits_first, "Split stands before Clean"),
-    (ch_b.order, one_is_missing, "once, found"),
+    (ch_b.order, standardises_first, "means and vocabularies would be learnt from validation rows"),
+    (ch_b.order, augments_too_late, "never see the changed rows"),
+    (ch_b.order, opens_the_test_rows_early, "while you may still go back"),
+    (ch_b.order, one_is_missing, "each of these once"),
     (ch_b.diagnose, all_seen_in_evaluation, "is not mended in the step Evaluate"),
     (ch_b.diagnose, unknown_step, "found 'Debug'"),
     (ch_b.dead, only_files, "capital letters count"),
@@ -78,6 +93,12 @@ def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, r
 
 def test_the_order_of_the_chart_is_right(capsys):
     ch_b.order.check(lambda: DEVELOPMENT.steps)
+    assert capsys.readouterr().out.startswith("Right. ")
+
+
+@pytest.mark.parametrize("moved", [["Preprocess", "Augment"], ["Augment", "Preprocess"]])
+def test_augment_and_preprocess_may_change_places(moved, capsys):
+    ch_b.order.check(lambda: ["Collect", "Clean", "Split", *moved, "Design", "Train", "Evaluate", "Test once", "Deploy"])
     assert capsys.readouterr().out.startswith("Right. ")
 
 

@@ -9,6 +9,7 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 
+from helpers import environment
 from helpers.assets import ROOT
 from helpers.cli import build_parser
 
@@ -21,6 +22,10 @@ COLAB = {
 def direct_requirements():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def test_the_doctor_looks_at_every_requirement():
+    assert list(environment.packages()) == [requirement.name for requirement in direct_requirements()]
 
 
 def pins():

@@ -1,6 +1,7 @@
 """Appendix A's tools: versions are found or reported missing, each line stands in the notebook, every choice leads to a tool."""
 
 import ast
+import html
 import importlib.metadata
 import json
 
@@ -19,6 +20,14 @@ def normal(code: str) -> str:
 def test_versions_are_those_of_the_packages():
     assert tools.version("PyTorch") == importlib.metadata.version("torch")
     assert tools.version("pdb").startswith("3.")
+
+
+def test_a_version_of_another_name_says_whose_it_is(monkeypatch):
+    assert tools.found("pandas") == importlib.metadata.version("pandas")
+    assert tools.found("torch hub") == f"torch {importlib.metadata.version('torch')}"
+    assert tools.found("OpenML") == f"scikit-learn {importlib.metadata.version('scikit-learn')}"
+    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+    assert tools.found("Docker") == "not found"
 
 
 def test_a_missing_tool_is_reported_with_its_line(monkeypatch):
@@ -59,6 +68,9 @@ def test_tables_hold_every_tool_of_their_area():
         page = tools.as_table(area)
         for tool in tools.TOOLS:
             assert (f">{tool.name}</a>" in page) == (tool.area == area)
+        assert page.count('<td style="text-align:left;white-space:normal">–</td>') == sum(
+            tool.area == area and not tool.heading for tool in tools.TOOLS
+        )
 
 
 @pytest.mark.parametrize(("have", "want", "name"), tools.CHOICES)
@@ -68,4 +80,6 @@ def test_the_widget_reaches_every_choice(have, want, name):
     assert want in second.options
     second.value = want
     assert output.value.startswith(f"<p>Take {name}.")
-    assert f"section {tools.tool(name).heading.split()[0]}" in output.value
+    assert f"`{tools.tool(name).line}`" in html.unescape(output.value)
+    section = tools.tool(name).heading.partition(" ")[0]
+    assert f"section {section}" in output.value if section else "In the course" not in output.value

@@ -9,18 +9,18 @@ from helpers.teaching.workflows import APPLICATION, CHARTS, DEVELOPMENT, FINE_TU
 def test_a_step_with_two_questions_names_both_and_the_next_step():
     text = workflow.what_next(DEVELOPMENT, "Train")
     assert text.startswith(
-        "Train is step 7 of 9. Ask: Does the training loss fall? (chapter 03, section 3.10) If yes, go on; if no, go back to Design."
+        "Train is step 7 of 10. Ask: Does the training loss fall? (chapter 03, section 3.10) If yes, go on; if no, go back to Train."
     )
     assert "Validation much worse than training? (chapter 03, section 3.14) If no, go on; if yes, go back to Augment." in text
-    assert text.endswith("Next: Evaluate (chapter 07, section 7.9).")
+    assert text.endswith("Next: Evaluate (chapter 06, section 6.5).")
 
 
 def test_a_step_without_a_question_goes_on():
-    assert workflow.what_next(FINE_TUNING, "Adapt the head") == "Adapt the head is step 2 of 7. Next: Preprocess (chapter 04, section 4.4)."
+    assert workflow.what_next(FINE_TUNING, "Adapt the head") == "Adapt the head is step 2 of 8. Next: Preprocess (chapter 04, section 4.4)."
 
 
 def test_the_ends():
-    assert workflow.what_next(DEVELOPMENT, "Deploy") == "Deploy is step 9 of 9. This was the last step, until something changes."
+    assert workflow.what_next(DEVELOPMENT, "Deploy") == "Deploy is step 10 of 10. This was the last step, until something changes."
     last = workflow.what_next(APPLICATION, "Deploy and monitor")
     assert last.endswith("If no, go back to Deploy and monitor; if yes, go back to Data.")
     assert "last step" not in last

@@ -94,6 +94,11 @@ class TestChart:
                 assert step in [earlier.text for earlier in chart.nodes[:number]]
                 assert answer != node.onward
 
+    def test_the_test_rows_are_opened_after_the_last_way_back(self, chart):
+        texts = [node.text for node in chart.nodes]
+        asked_later = [node.text for node in chart.nodes[texts.index("Test once") :] if node.back]
+        assert asked_later == (["Have the inputs drifted?"] if chart.name == "application" else [])
+
 
 def test_no_two_lanes_run_over_each_other():
     for chart in CHARTS:

@@ -8,14 +8,14 @@ from helpers.teaching.exercises.exercise import Exercise
 _LABELS = [["positive", "negative", "positive", "neutral"], ["negative"] * 3, ["negative", "neutral", "neutral", "positive", "neutral"]]
 
 
-def _always_answer(labels):
+def _fixed_answer(labels):
     most = max(labels.count(name) for name in labels)
     return most / len(labels)
 
 
-def _verify_always(attempt):
+def _verify_fixed(attempt):
     for labels in _LABELS:
-        found, expected = attempt(list(labels)), _always_answer(labels)
+        found, expected = attempt(list(labels)), _fixed_answer(labels)
         if not isinstance(found, int | float):
             raise AssertionError(f"expected one number between 0 and 1, found {found!r}")
         if abs(found - Counter(labels).most_common(1)[0][1]) < 1e-9 and abs(found - expected) > 1e-9:
@@ -24,24 +24,24 @@ def _verify_always(attempt):
             raise AssertionError(f"for the labels {labels} one fixed answer is right in {expected:.2f} of them at best, found {found:.2f}")
 
 
-always = Exercise(
-    verify=_verify_always,
+fixed_answer = Exercise(
+    verify=_verify_fixed,
     hints=(
         "Which label would you always answer? The one that stands in the list most often.",
         "`labels.count(name)` counts one label; take the largest count and divide by `len(labels)`.",
     ),
-    answer=_always_answer,
+    answer=_fixed_answer,
     praise="Any model of this course must beat this number, which costs nothing.",
 )
 
 
-def _error_answer(probabilities):
+def _mean_error_answer(probabilities):
     return sum(-math.log(p) for p in probabilities) / len(probabilities)
 
 
-def _verify_error(attempt):
+def _verify_mean_error(attempt):
     for probabilities in ([1 / 3, 1 / 3], [0.5, 0.25], [0.9, 0.8, 0.01]):
-        found, expected = attempt(list(probabilities)), _error_answer(probabilities)
+        found, expected = attempt(list(probabilities)), _mean_error_answer(probabilities)
         if not isinstance(found, int | float):
             raise AssertionError(f"expected one number, found {found!r}")
         if abs(found + math.log(sum(probabilities) / len(probabilities))) < 1e-9 and abs(found - expected) > 1e-9:
@@ -54,13 +54,13 @@ def _verify_error(attempt):
             )
 
 
-error = Exercise(
-    verify=_verify_error,
+mean_error = Exercise(
+    verify=_verify_mean_error,
     hints=(
         "The error of one comment is minus the natural logarithm of the probability that its right class got: `-np.log(p)`.",
         "Compute it for each probability, add up, and divide by how many there are.",
     ),
-    answer=_error_answer,
+    answer=_mean_error_answer,
     praise="A shrug among three classes has the error `np.log(3)`, the dashed line of section 0.7.",
 )
 

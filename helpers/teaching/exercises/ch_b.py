@@ -8,22 +8,24 @@ ORDER = (
     ("Collect", "Clean", "there is nothing to clean yet"),
     ("Clean", "Split", "copies that are removed later may lie on both sides until then"),
     ("Split", "Augment", "changed copies of one row land on both sides, and validation flatters the model"),
-    ("Augment", "Preprocess", "crops and flips are made of pictures, not of standardised tensors"),
+    ("Split", "Preprocess", "means and vocabularies would be learnt from validation rows, too"),
+    ("Augment", "Train", "the network would never see the changed rows"),
     ("Preprocess", "Train", "the network would be trained on raw rows"),
     ("Design", "Train", "there is no network to train"),
     ("Train", "Evaluate", "you would judge weights that have learnt nothing"),
-    ("Evaluate", "Deploy", "users would be the first to find out how good it is"),
+    ("Evaluate", "Test once", "the test rows would be open while you may still go back"),
+    ("Test once", "Deploy", "users would be the first to find out how good it is"),
 )
 
 
 def _order_answer():
-    return ["Collect", "Clean", "Split", "Augment", "Preprocess", "Design", "Train", "Evaluate", "Deploy"]
+    return ["Collect", "Clean", "Split", "Augment", "Preprocess", "Design", "Train", "Evaluate", "Test once", "Deploy"]
 
 
 def _verify_order(attempt):
     found = attempt()
     if not isinstance(found, list | tuple) or sorted(map(str, found)) != sorted(DEVELOPMENT.steps):
-        raise AssertionError(f"expected a list with each of {', '.join(sorted(DEVELOPMENT.steps))} once, found {found!r}")
+        raise AssertionError(f"expected a list with each of these once: {', '.join(sorted(DEVELOPMENT.steps))}; found {found!r}")
     places = {step: place for place, step in enumerate(found)}
     for earlier, later, reason in ORDER:
         if places[earlier] > places[later]:
@@ -33,34 +35,36 @@ def _verify_order(attempt):
 order = Exercise(
     verify=_verify_order,
     hints=(
-        "Ask of each pair: what would be wrong if they changed places? Two of the nine may indeed change places with their neighbour.",
+        "Ask of each pair: what would be wrong if they changed places? Two neighbours may indeed change places, and one step may stand much earlier.",
         "What is random or learnt from rows must come after the split. What users see comes last.",
     ),
     answer=_order_answer,
-    praise="Design may stand earlier, too; every other place has a reason.",
+    praise="Design may stand earlier, and Augment and Preprocess may change places; every other place has a reason.",
 )
 
 
 FAILURES = {
-    "validation is far better than what users see, and some validation rows are near copies of training rows": "Split",
+    "validation is far better than what users see: sentences of one review lie on both sides": "Split",
     "half of a class turned out to be logos: the web search was careless": "Collect",
     "names show up as 'JosÃ©' in the texts": "Clean",
     "the training loss is the same after every epoch": "Train",
     "a digit classifier confuses 6 and 9 since pictures are turned upside down at random": "Augment",
     "the model sees pixels from 0 to 255 that it was pretrained to see from -1 to 1": "Preprocess",
-    "the team chose the epoch by its score on the test rows": "Evaluate",
+    "94 right answers of 100 were celebrated, but always the same answer gets 95 right": "Evaluate",
+    "the test rows were opened after each of 30 changes, and the best score was reported": "Test once",
 }
 
 
 def _diagnose_answer(failure):
     signs = {
-        "near copies": "Split",
+        "one review": "Split",
         "web search": "Collect",
         "names show up": "Clean",
         "training loss": "Train",
         "at random": "Augment",
         "pixels": "Preprocess",
-        "test rows": "Evaluate",
+        "celebrated": "Evaluate",
+        "test rows": "Test once",
     }
     return next(step for sign, step in signs.items() if sign in failure)
 
@@ -78,7 +82,7 @@ diagnose = Exercise(
     verify=_verify_diagnose,
     hints=(
         "Ask where the failure was made, not where it was seen: most are seen in Evaluate.",
-        "A dictionary of signs will do: if 'near copies' is in the failure, the answer is 'Split'.",
+        "A dictionary of signs will do: if 'one review' is in the failure, the answer is 'Split'.",
     ),
     answer=_diagnose_answer,
     praise="The chart tells you where to go back to, once you know where a failure was made.",

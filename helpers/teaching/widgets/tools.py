@@ -25,7 +25,7 @@ class Tool:
         what: what it is for.
         not_for: when another one is better.
         line: one line of code (or of a terminal), runnable in appendix A where the tool is installed and needs no network.
-        heading: of the section that uses or explains it.
+        heading: of a section that does such work, with this tool or another; empty where none does.
         docs: address of its official documentation.
     """
 
@@ -51,7 +51,11 @@ TOOLS = (
          "make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(train.text, train.label)", "7.7 A ladder of baselines", "https://scikit-learn.org/stable/"),
     Tool("PyTorch", "training", "package:torch", "tensors with gradients, and the loop that you write yourself",
          "tables (pandas) and small linear models (scikit-learn)",
-         "DataLoader(TensorDataset(pixels, targets), batch_size=32, shuffle=True)", "3.8 The whole loop, by hand, and as you will import it", "https://docs.pytorch.org/"),
+         "loss.backward()", "3.5 One training step", "https://docs.pytorch.org/"),
+    Tool("torch.utils.data", "training", "package:torch", "rows of any kind into shuffled batches, read by several processes",
+         "a table that fits into one model at once (scikit-learn)",
+         "DataLoader(TensorDataset(pixels, targets), batch_size=32, shuffle=True)", "2.3 Collating: from a list of samples to one batch",
+         "https://docs.pytorch.org/docs/stable/data.html"),
     Tool("TensorFlow", "training", "package:tensorflow", "another library for tensors and gradients, with its own deployment tools",
          "this course, which needs one library for tensors: take it where your team already has it",
          'tf.data.Dataset.from_tensor_slices(comments["text"].tolist()).batch(32)', "3.8 The whole loop, by hand, and as you will import it", "https://www.tensorflow.org/"),
@@ -60,7 +64,7 @@ TOOLS = (
          'AutoTokenizer.from_pretrained(assets.path("minilm")).tokenize(comment)', "7.5 From words to tokens", "https://huggingface.co/docs/transformers"),
     Tool("accelerate", "training", "package:accelerate", "the same loop on a CPU, a GPU or many of them",
          "a loop that will never leave one device and one precision",
-         "accelerate.Accelerator(cpu=True).num_processes", "3.8 The whole loop, by hand, and as you will import it", "https://huggingface.co/docs/accelerate"),
+         "accelerate.Accelerator().prepare(layer, loader)", "8.10 Many processes, one model", "https://huggingface.co/docs/accelerate"),
     Tool("PEFT", "training", "package:peft", "training small matrices (LoRA) beside frozen weights",
          "small models, where all weights fit and train in minutes",
          'inject_adapter_in_model(LoraConfig(r=8, target_modules=["query", "value"]), encoder)',
@@ -84,25 +88,25 @@ TOOLS = (
          "code that others import, and jobs that run for hours (modules and scripts)",
          'nbformat.read("B_flowcharts.ipynb", as_version=4)', "0.2 Where am I running?", "https://docs.jupyter.org/"),
     Tool("VS Code", "debugging", "command:code", "an editor with a debugger, on your machine or on a server",
-         "a first look at data (Jupyter)", "code --goto helpers/data/collate.py:20", "0.2 Where am I running?", "https://code.visualstudio.com/docs"),
+         "a first look at data (Jupyter)", "code --goto helpers/data/collate.py:20", "", "https://code.visualstudio.com/docs"),
     Tool("Docker", "debugging", "command:docker", "the same system libraries and versions on every machine",
          "one laptop and one person: an environment in .venv does it",
-         'docker run --rm -it -v "$PWD":/course -w /course python:3.12 make test', "8.7 Serve it under load", "https://docs.docker.com/"),
+         'docker run --rm -it --shm-size=1g -v "$PWD":/course -v /course/.venv -w /course python:3.12 make test', "", "https://docs.docker.com/"),
     Tool("pdb", "debugging", "python", "stopping inside a program and asking for values",
          "failures that only show after an hour (write a log)",
          "pdb.post_mortem(error.__traceback__)", "2.3 Collating: from a list of samples to one batch", "https://docs.python.org/3/library/pdb.html"),
     Tool("torch.profiler", "debugging", "package:torch", "which operation takes the time, on CPU and GPU",
          "Python code between the operations (cProfile)",
-         "torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])", "6.9 Look inside a step: the profiler", "https://docs.pytorch.org/"),
+         "torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])", "6.9 Look inside a step: the profiler", "https://docs.pytorch.org/docs/stable/profiler.html"),
     Tool("nbdime", "debugging", "package:nbdime", "differences of notebooks, cell by cell",
-         "plain Python files (git does it)", "nbdime.diff_notebooks(before, after)", "0.5 When you are stuck", "https://nbdime.readthedocs.io/"),
+         "plain Python files (git does it)", "nbdime.diff_notebooks(before, after)", "", "https://nbdime.readthedocs.io/"),
     Tool("Hugging Face Hub", "hubs", "package:huggingface_hub", "models and data sets with their cards, at a revision that you can pin",
          "weights without a card or licence, wherever they are",
          'hf_hub_download("sentence-transformers/all-MiniLM-L6-v2", "config.json", revision="main")',
          "4.1 Choose: what did the model learn, and from what?", "https://huggingface.co/docs/hub"),
     Tool("torch hub", "hubs", "package:torch", "models that a repository offers by a file hubconf.py",
          "repositories that you do not trust: it runs their code",
-         'torch.hub.load("pytorch/vision", "resnet50", weights="IMAGENET1K_V2")', "6.3 The network: swap the head", "https://pytorch.org/hub/"),
+         'torch.hub.load("pytorch/vision", "resnet50", weights="IMAGENET1K_V2")', "6.3 The network: swap the head", "https://docs.pytorch.org/docs/stable/hub.html"),
     Tool("OpenML", "hubs", "package:scikit-learn", "tables with tasks and fixed splits, for comparing methods",
          "pictures, long texts", 'fetch_openml("adult", version=2, as_frame=True)', "5.1 Collect: three ways to get rows", "https://docs.openml.org/"),
     Tool("Kaggle", "hubs", "command:kaggle", "competitions and data sets, with what others tried",
@@ -114,7 +118,7 @@ TOOLS = (
 CHOICES = (
     ("a table of rows", "see what is in it, and repair it", "pandas"),
     ("a table of rows", "a first model and an honest score", "scikit-learn"),
-    ("a table of rows", "batches for a network", "PyTorch"),
+    ("a table of rows", "batches for a network", "torch.utils.data"),
     ("a table of rows", "work on more rows than memory holds", "datasets"),
     ("arrays of numbers", "fast arithmetic on all of them", "NumPy"),
     ("arrays of numbers", "gradients", "PyTorch"),
@@ -161,6 +165,15 @@ def version(name: str) -> str | None:
     return number.group() if number else "unknown version"
 
 
+def found(name: str) -> str:
+    """What the tables show: the version, after the name of the package where the tool's own name is another."""
+    number, (_, _, package) = version(name), tool(name).source.partition(":")
+    if number is None:
+        return "not found"
+    same = re.sub(r"\W|_", "", package).lower() == re.sub(r"\W|_", "", name).lower()
+    return number if same or not tool(name).source.startswith("package:") else f"{package} {number}"
+
+
 def not_found(name: str) -> str:
     """What it means that a tool is not installed here, and which line would have run."""
     missing = tool(name)
@@ -172,8 +185,8 @@ def as_table(area: str) -> str:
     rows = []
     for entry in (t for t in TOOLS if t.area == area):
         cells = [
-            f'<a href="{entry.docs}">{html.escape(entry.name)}</a>', html.escape(version(entry.name) or "not found"), html.escape(entry.what),
-            html.escape(entry.not_for), f'<a href="{html.escape(link_to(entry.heading))}">{entry.heading.split()[0]}</a>',
+            f'<a href="{entry.docs}">{html.escape(entry.name)}</a>', html.escape(found(entry.name)), html.escape(entry.what),
+            html.escape(entry.not_for), f'<a href="{html.escape(link_to(entry.heading))}">{_section(entry)}</a>' if entry.heading else "–",
         ]  # fmt: skip
         rows.append("".join(f'<td style="text-align:left;white-space:normal">{cell}</td>' for cell in cells))
     head = "".join(f'<th style="text-align:left">{name}</th>' for name in ("tool", "found", "what for", "when not", "section"))
@@ -181,13 +194,13 @@ def as_table(area: str) -> str:
 
 
 def advice(have: str, want: str) -> str:
-    """Which tool to take, its line, where the course uses it, and when not to take it."""
+    """Which tool to take, a line of it, where the course does such work, and when not to take it."""
     name = next((choice[2] for choice in CHOICES if choice[:2] == (have, want)), None)
     if name is None:
         return f"Now choose what you want to do with {have}."
     entry = tool(name)
-    place = link_to(entry.heading)[:2]
-    return f"Take {name}. {entry.line} In the course: chapter {place}, section {entry.heading.split()[0]}. Not for {entry.not_for}."
+    place = f" In the course: chapter {link_to(entry.heading)[:2]}, section {_section(entry)}." if entry.heading else ""
+    return f"Take {name}. One line of it: `{entry.line}`.{place} Not for {entry.not_for}."
 
 
 def chooser() -> widgets.VBox:
@@ -198,6 +211,10 @@ def chooser() -> widgets.VBox:
     box = explorer({"have": have, "want": want}, lambda have, want: (None, advice(have, want)))
     have.observe(lambda change: setattr(want, "options", _wants(change["new"])), "value")
     return box
+
+
+def _section(entry: Tool) -> str:
+    return entry.heading.split()[0]
 
 
 def _wants(have: str) -> list[str]:
