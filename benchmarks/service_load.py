@@ -26,7 +26,7 @@ from helpers.deployment import ENGINES, FOLDERS
 
 RESULTS = Path(__file__).resolve().parent / "results" / "service_load.json"
 REQUESTS, CLIENTS = 1000, 4
-# Of every ten requests six are valid; the rest is what a service meets as well. Kind: the status that is right for it.
+# Of every ten requests seven are valid; the rest is what a service meets as well. Kind: the status that is right for it.
 MIX = {"comment": 200, "batch of 16": 200, "emoji": 200, "Chinese": 200, "empty": 422, "1 MB": 413, "malformed JSON": 400}
 SHARES = ("comment", "comment", "comment", "batch of 16", "emoji", "Chinese", "comment", "empty", "1 MB", "malformed JSON")
 

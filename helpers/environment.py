@@ -65,12 +65,13 @@ def scale() -> str:
 
 
 def device() -> str:
-    """The best device that PyTorch sees here: "cuda", "mps" or "cpu"."""
+    """The best device that PyTorch sees here: "cuda", "mps" or "cpu"; with several processes never "mps", which cannot exchange tensors."""
     import torch
 
     if torch.cuda.is_available():
         return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1  # set by torchrun
+    return "mps" if alone and torch.backends.mps.is_available() else "cpu"
 
 
 def precision(*, convolutional: bool, on: str | None = None) -> str:

@@ -1,7 +1,10 @@
 """What the HTTP service refuses before it costs anything, and how it says so (chapters 07 and 08).
 
-Everything that comes from outside is limited: the size of a body and the time it takes, the number and length of texts, the
-pixels of a picture. Whatever is wrong is answered with one sentence, never a traceback.
+Limited are the size of a body and the time it takes, the number and length of texts, the pixels of a picture. Whatever is wrong
+with them is answered with one sentence, never a traceback. Not limited here is what happens before a body: a client that opens
+connections and says nothing, or sends its headers slowly, holds its places (uvicorn counts at most 256 connections, `service.serve`)
+until it goes. The service also asks nobody for a password. So it listens on 127.0.0.1; before others may call it, put a proxy in
+front of it that has time limits for headers and idle connections, limits per client, TLS and a login, and hides `/metrics`.
 """
 
 import asyncio

@@ -84,7 +84,7 @@ WRONG = [
     (ch06.accumulate, never_divided, "is 3.00 times the right one"),
     (ch06.accumulate, never_cleared, "is 3.00 times the right one"),
     (ch06.accumulate, cleared_each_time, "batches of (4, 4, 4) rows"),
-    (ch06.accumulate, no_backward, "left no gradient"),
+    (ch06.accumulate, no_backward, "left no new gradient"),
     (ch06.evaluate, average_of_batches, "expected the mean over 13 rows"),
     (ch06.evaluate, in_training_mode, "the model was in training mode"),
     (ch06.evaluate, mode_not_restored, "put its mode back"),

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from helpers.models.pretrained import image_classifier
-from helpers.teaching.gradcam import covered, enlarge, grad_cam, peaks
+from helpers.teaching.gradcam import cells, covered, enlarge, grad_cam, occlusion, peaks
 
 
 class Corners(nn.Module):
@@ -57,10 +57,23 @@ def test_enlarge_scales_each_map_and_keeps_zeros():
 
 def test_covered_fills_the_square_and_nothing_else():
     images = torch.ones(2, 3, 10, 10)
-    images[0, 0, 9, 9] = -1.0  # the darkest value
+    images[0, :, 9, 9] = -1.0  # the darkest value of each channel
     result = covered(images, torch.tensor([[2, 3], [0, 0]]), 4)
     changed = (result != images).any(1)
     assert changed[0].nonzero().min(0).values.tolist() == [0, 1]
     assert changed[0].nonzero().max(0).values.tolist() == [4, 5]
     assert changed[1].nonzero().max(0).values.tolist() == [2, 2]  # cut off at the edge
     assert (result[changed[:, None].expand_as(result)] == -1).all()
+
+
+def test_cells_are_the_middles_of_a_grid():
+    assert cells(2, 8).tolist() == [[2, 2], [2, 6], [6, 2], [6, 6]]
+
+
+def test_occlusion_finds_the_place_that_decides():
+    images = torch.zeros(2, 2, 6, 6)
+    images[0, 0, 1, 1], images[1, 1, 5, 1] = 40.0, 40.0
+    falls = occlusion(Corners(), images, torch.tensor([0, 1]), grid=3, share=0.2)
+    assert falls.shape == (2, 9)
+    assert falls.argmax(1).tolist() == [0, 6]
+    assert (falls.sort(1).values[:, :-1].abs() < 1e-6).all(), "empty places change nothing"

@@ -32,8 +32,16 @@ def test_the_quiz_covers_the_course():
     assert len(QUESTIONS) >= 15
     assert len({question.text for question in QUESTIONS}) == len(QUESTIONS)
     assert {question.chapter for question in QUESTIONS} >= {"01", "02", "03", "04", "05", "06", "07", "08"}
-    places = [question.right for question in QUESTIONS]
-    assert max(places.count(place) for place in set(places)) < 0.75 * len(places), "whoever always clicks the same place would pass"
+
+
+def test_answers_are_shown_shuffled():
+    orders = [quiz.shown_order(question) for question in QUESTIONS]
+    assert all(sorted(order) == list(range(len(question.options))) for order, question in zip(orders, QUESTIONS))
+    places = [order.index(question.right) for order, question in zip(orders, QUESTIONS)]
+    assert max(places.count(place) for place in set(places)) < 0.5 * len(places), "whoever always clicks the same place would pass"
+    _, choice, *_ = quiz.final_quiz(QUESTIONS[:1]).children
+    assert [label for label, _ in choice.options] == [QUESTIONS[0].options[place] for place in orders[0]]
+    assert all(QUESTIONS[0].options[value] == label for label, value in choice.options), "the value is the number of the answer"
 
 
 def test_answers_are_judged_explained_and_counted_once():

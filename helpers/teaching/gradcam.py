@@ -43,7 +43,7 @@ def peaks(maps: torch.Tensor) -> torch.Tensor:
 
 
 def covered(images: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tensor:
-    """Copies of images (N, C, H, W) in which a square is filled with the darkest value, which is the background of a silhouette.
+    """Copies of images (N, C, H, W) in which a square is filled with each channel's darkest value: the background of a silhouette.
 
     Args:
         images: preprocessed.
@@ -54,4 +54,32 @@ def covered(images: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tens
     inside_rows = (rows - places[:, :1]).abs() <= side / 2  # (N, H)
     inside_columns = (columns - places[:, 1:]).abs() <= side / 2  # (N, W)
     square = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]  # (N, 1, H, W)
-    return torch.where(square, images.amin(), images)
+    return torch.where(square, images.amin((0, 2, 3), keepdim=True), images)
+
+
+def cells(grid: int, size: int) -> torch.Tensor:
+    """Row and column of the middles of grid x grid cells in a picture of `size` pixels: (grid * grid, 2) int64."""
+    middles = ((torch.arange(grid) + 0.5) * size / grid).long()
+    return torch.cartesian_prod(middles, middles)
+
+
+@torch.no_grad()
+def occlusion(model: nn.Module, images: torch.Tensor, classes: torch.Tensor, *, grid: int = 6, share: float = 0.25) -> torch.Tensor:
+    """How much the probability of a class falls when a square is covered, for squares in the middle of each cell.
+
+    Args:
+        model: images (N, 3, H, W) -> logits (N, C).
+        images: preprocessed, square.
+        classes: class index of each picture (N,).
+        grid: cells per side; the model is called grid * grid + 1 times.
+        share: side of the square, as a share of the picture's.
+
+    Returns:
+        Falls (N, grid * grid), row by row: above 0 where the covered part spoke for the class.
+
+    Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014 (arXiv:1311.2901), section 4.2.
+    """
+    probability = lambda pictures: model.eval()(pictures).softmax(1).gather(1, classes[:, None])[:, 0]
+    side, whole = int(share * images.shape[-1]), probability(images)
+    places = cells(grid, images.shape[-1]).to(images.device)
+    return torch.stack([whole - probability(covered(images, place.expand(len(images), 2), side)) for place in places], dim=1)

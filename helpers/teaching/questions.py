@@ -9,7 +9,7 @@ class Question:
 
     Attributes:
         text: the question.
-        options: three or four answers.
+        options: three or four answers, in any order: the quiz shuffles them.
         right: place of the right one, counted from 0.
         explanation: why it is right; shown after every answer.
         section: the heading of the section that answers it, without the hashes, e.g. "2.6 Padding: what a rectangle costs".
@@ -103,7 +103,7 @@ QUESTIONS = (
         "4.1 Choose: what did the model learn, and from what?",
     ),
     Question(
-        "All weights of a network are frozen, and it is in training mode. Can its answers still change?",
+        "All weights of a network with BatchNorm and without dropout are frozen, and it is in training mode. Can its answers still change?",
         ("No, frozen is frozen", "Yes, BatchNorm goes on collecting statistics", "Only if the learning rate is high"),
         1,
         "Running means and variances are buffers, not weights. A frozen BatchNorm belongs in evaluation mode.",
@@ -166,10 +166,10 @@ QUESTIONS = (
         "8.3 Pruning: set weights to zero",
     ),
     Question(
-        "99 requests take 10 ms and one takes 2 s. Which figure shows the one?",
-        ("The median", "The mean, it is about 30 ms", "A high percentile, and the maximum"),
+        "90 requests take 10 ms and ten take 2 s. Which figure shows the ten?",
+        ("The median", "The mean, it is about 0.2 s", "The 95th percentile, and the slowest one"),
         2,
-        "The median does not see it, and the mean looks like a slightly slower service, which no user has met.",
+        "The median does not see them, and the mean describes a service that no user has met.",
         "8.7 Serve it under load",
     ),
     Question(

@@ -77,7 +77,8 @@ def with_little_memory(megabytes: int) -> list[dict]:
         raise InputError(f"limiting a process's memory works on Linux, found {sys.platform}; read the stored output of this cell")
     command = [sys.executable, "-m", "helpers.teaching.troubles", str(megabytes)]
     # What one way frees must be free for the next: without this, glibc keeps pieces of up to 32 MB for later use.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+    # And the stacks of many threads would count, too.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000", "OMP_NUM_THREADS": "2"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2], env=environment)
     if done.returncode:
         raise RuntimeError(f"the process ended with {done.returncode}: {done.stderr[-500:]}")

@@ -61,6 +61,8 @@ def finish() -> None:
     """Wait for a GPU to finish what it was given: it works on while Python goes on, and a clock would stop too early."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
 
 
 def training_step(

@@ -35,8 +35,9 @@ def _verify_accumulate(attempt):
         for parameter in model.parameters():
             parameter.grad.mul_(2)  # left from an earlier step: a right attempt clears it
         attempt(model, batches)
-        if any(parameter.grad is None for parameter in model.parameters()):
-            raise AssertionError(f"batches of {sizes} left no gradient; call backward() for each batch")
+        left = [2 * gradient for gradient in expected]
+        if any(p.grad is None or torch.equal(p.grad, old) for p, old in zip(model.parameters(), left)):
+            raise AssertionError(f"batches of {sizes} left no new gradient; call backward() for each batch")
         found = [parameter.grad for parameter in model.parameters()]
         ratio = (sum(g.abs().sum() for g in found) / sum(g.abs().sum() for g in expected)).item()
         if not all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, expected)):

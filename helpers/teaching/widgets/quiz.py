@@ -1,6 +1,7 @@
 """The final quiz (chapter 08): one question at a time, answered with radio buttons, explained at once, counted."""
 
 import html
+import random
 from dataclasses import dataclass, field
 
 import ipywidgets as widgets
@@ -26,6 +27,13 @@ class Score:
         return f"{len(self.first)} of {len(self.questions)} answered, {right} right at the first try.{done}"
 
 
+def shown_order(question: Question) -> list[int]:
+    """The numbers of a question's answers as they are shown: shuffled, and always in the same way for the same question."""
+    order = list(range(len(question.options)))
+    random.Random(question.text).shuffle(order)
+    return order
+
+
 def verdict(question: Question, chosen: int) -> str:
     """What to say to an answer: right or not, why, and where the course says it."""
     begin = "Right." if chosen == question.right else f"Not quite. The right answer is: {question.options[question.right]}."
@@ -33,7 +41,9 @@ def verdict(question: Question, chosen: int) -> str:
 
 
 def final_quiz(questions: tuple[Question, ...] = QUESTIONS) -> widgets.VBox:
-    """The quiz as a widget: Tab moves between the controls, the arrow keys choose an answer, Enter presses a button.
+    """The quiz as a widget: Tab moves from answer to answer and to the buttons, the space bar chooses.
+
+    (Radio buttons of ipywidgets 8.1 have no name, so they form no group and the arrow keys do not move between them.)
 
     Args:
         questions: asked in their order.
@@ -50,7 +60,7 @@ def final_quiz(questions: tuple[Question, ...] = QUESTIONS) -> widgets.VBox:
         question = questions[number]
         title.value = f"<p><b>Question {number + 1} of {len(questions)}.</b> {_as_text(question.text)}</p>"
         asking = True  # new options change the value, which is nobody's answer
-        choice.options = list(zip(question.options, range(len(question.options))))
+        choice.options = [(question.options[place], place) for place in shown_order(question)]
         choice.value = None
         asking = False
         said.value = "<p>Choose an answer.</p>"
