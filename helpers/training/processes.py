@@ -5,6 +5,7 @@
 Each process writes, for each mode, its weights and a note into FOLDER; the chapter compares them with a single process.
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -90,6 +91,7 @@ def main(folder: Path) -> None:
         save_file(model.state_dict(), folder / f"{mode}-{accelerator.process_index}.safetensors")
         (folder / f"{mode}-{accelerator.process_index}.json").write_text(json.dumps(note), encoding="utf-8")
     accelerator.wait_for_everyone()
+    gc.collect()  # DistributedDataParallel sits in cycles of references; it must go while its group of processes still stands
     accelerator.end_training()
 
 

@@ -3,6 +3,7 @@
 RUN/  config.json  history.csv  metrics.json  predictions.csv  model/  checkpoints/  (report.html: `helpers.report`)
 """
 
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -90,6 +91,7 @@ def train(
         write_skipped(folder, prepared.skipped)
         write_json(folder / "metrics.json", metrics)
     accelerator.wait_for_everyone()
+    gc.collect()  # DistributedDataParallel sits in cycles of references; it must go while its group of processes still stands
     accelerator.end_training()  # leaves the group of processes in order, so that none aborts at exit
     return metrics, prepared
 
