@@ -19,6 +19,9 @@ def test_every_file_gets_a_row(tmp_path, picture):
     picture.save(tmp_path / "a" / "fine.png")
     (tmp_path / "a" / "cut.png").write_bytes((tmp_path / "a" / "fine.png").read_bytes()[:90])
     (tmp_path / "a" / "page.jpg").write_text("<html>404</html>")
+    picture.resize((200, 200)).save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])  # its header is whole, so it can be opened
     (tmp_path / "empty.png").touch()
     (tmp_path / ".hidden.png").write_bytes(b"x")
     picture.save(tmp_path / "wrong.jpg", format="PNG")
@@ -27,7 +30,7 @@ def test_every_file_gets_a_row(tmp_path, picture):
     picture.save(tmp_path / "turned.JPG", exif=exif)
     table = inspection.inspect_images(tmp_path).set_index("file")
     assert table["problem"].dropna().str.split(" ").str[0].to_dict() == {
-        ".hidden.png": "no", "a/cut.png": "cannot", "a/page.jpg": "no", "empty.png": "empty",
+        ".hidden.png": "no", "a/cut.png": "cannot", "a/page.jpg": "no", "empty.png": "empty", "half.jpg": "cannot",
     }  # fmt: skip
     assert table.index[table["misnamed"]].tolist() == ["wrong.jpg"]
     assert table.index[table["turned"]].tolist() == ["turned.JPG"]
