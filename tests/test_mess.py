@@ -1,6 +1,7 @@
 """The planted mess: every fault is where the truth says, another seed gives another pile, and the site keeps its rules."""
 
 import hashlib
+import io
 
 import numpy as np
 import pytest
@@ -108,3 +109,10 @@ def test_equal_bytes_have_equal_keys_and_only_they(pile):
     digest = [hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in good["file"]]
     keys = mess.copied_bytes(good)
     assert len(set(digest)) == len(set(keys)) == len(set(zip(digest, keys))) < len(good)
+
+
+def test_a_resized_copy_never_has_the_size_of_the_original(animals):
+    draws = (np.random.default_rng(seed) for seed in range(5000))
+    seed = next(seed for seed, rng in enumerate(draws) if rng.integers(64, 200) == mess.SIDE)
+    content, _, _ = mess.near_copy(animals["image"][0], "resized", np.random.default_rng(seed))
+    assert Image.open(io.BytesIO(content)).width == mess.SIDE + 1

@@ -117,7 +117,7 @@ def messy_comments(folder: Path, *, seed: int = 0, amounts: Amounts | None = Non
     rng = np.random.default_rng(seed)
     frame = sources.comments()
     frame["clean"] = frame["text"].map(clean_text)
-    usable = (frame["clean"].str.len() > 25) & frame["clean"].str.isascii() & ~frame["clean"].str.contains("url_removed")
+    usable = (frame["clean"].str.len() > 25) & frame["clean"].map(str.isascii) & ~frame["clean"].str.contains("url_removed")
     frame = frame[usable].sample(amounts.comments, random_state=seed).reset_index(drop=True)
     frame["true_label"], frame["true_rating"], frame["kind"] = frame["label"], frame["rating"], "original"
     frame["label"] = _with_errors(frame["true_label"], amounts.label_errors, sources.SENTIMENTS, rng)
