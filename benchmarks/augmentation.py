@@ -1,6 +1,6 @@
 """Measure what augmentation brings: 200 animals and 200 comments to learn from, one change at a time, three seeds.
 
-usage: python benchmarks/augmentation.py [PROCESSES]     (about 15 minutes of one core; goes on where it was stopped)
+usage: python benchmarks/augmentation.py     (about 15 minutes of one core; goes on where it was stopped)
 
 The seed decides which training rows are drawn, their order, the fresh head and every random change. All variants of a task
 take the same number of optimizer steps: without augmentation the same picture is seen in each epoch, and the same comment is
@@ -10,8 +10,6 @@ Test rows are not touched. Each run is one process on ONE core. Results go to be
 05 draws them.
 """
 
-import functools
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,9 +34,8 @@ TEXT_ROWS, TEXT_COPIES, TEXT_EPOCHS, TEXT_SHARE = 200, 3, 2, 0.15
 SELECTION_ROWS, REPORTED_ROWS = 150, 500
 
 
-@functools.cache
 def all_rows(task: str) -> dict:
-    """The cleaned rows of a task, split; read once in each process."""
+    """The cleaned rows of a task, split."""
     from helpers.training.recipes import RunConfig, prepare
 
     return prepare(RunConfig(task=task, limit=0)).splits
@@ -143,7 +140,7 @@ def main() -> None:
         "reported_rows": REPORTED_ROWS,
     }
     results = runs.opened(RESULTS, settings)
-    runs.complete(RESULTS, results, "runs", jobs(), measure, processes=int(sys.argv[1]) if len(sys.argv) > 1 else None)
+    runs.complete(RESULTS, results, "runs", jobs(), measure)
 
 
 if __name__ == "__main__":

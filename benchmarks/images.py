@@ -2,10 +2,10 @@
 
 usage: python benchmarks/images.py     (about 40 minutes of one core, shared by all cores; goes on where it was stopped)
 
-The task is the animals, the network EfficientNet-Lite0. Each run is one process on ONE core; times are those of that core. The seed decides which training rows are drawn, their order, and the
-fresh weights. The rate was tuned for the recipe, not for each variant. Validation rows are cut in two: the first part
-chooses the best epoch, the second part is what is reported, for the best epoch and for the last. Test rows are not touched. Results go to
-benchmarks/results/images.json; chapter 06 draws them.
+The task is the animals, the network EfficientNet-Lite0. Each run is one process on ONE core; times are those of that core.
+The seed decides which training rows are drawn, their order, and the fresh weights. The rate was tuned for the recipe, not for
+each variant. Validation rows are cut in two: the first part chooses the best epoch, the second part is what is reported, for
+the best epoch and for the last. Test rows are not touched. Results go to benchmarks/results/images.json; chapter 06 draws them.
 """
 
 import os
@@ -92,9 +92,10 @@ def transform(kind: str, preprocessing):
 
     if kind == "none":
         return evaluation_preset(preprocessing)
-    crop, flip, *to_tensor = training_preset(preprocessing).transforms
+    usual = training_preset(preprocessing)
+    crop, flip, *to_tensor = usual.transforms
     return {
-        "usual": v2.Compose([crop, flip, *to_tensor]),
+        "usual": usual,
         "RandAugment": v2.Compose([v2.RandAugment(), crop, flip, *to_tensor]),
         "colour": v2.Compose([v2.ColorJitter(0.4, 0.4), crop, flip, *to_tensor]),
         "erasing": v2.Compose([crop, flip, *to_tensor, v2.RandomErasing(p=0.5)]),
