@@ -1,7 +1,9 @@
 """The local site and the polite scraper: the server's log proves what was asked, when and by whom."""
 
+import threading
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from bs4 import BeautifulSoup
@@ -99,3 +101,25 @@ def test_the_site_answers_503_once(site):
     with pytest.raises(urllib.error.HTTPError, match="503"):
         opener.open(site.url + "/comments/3")
     assert opener.open(site.url + "/comments/3").status == 200
+
+
+class WrongCharset(BaseHTTPRequestHandler):
+    """Says UTF-8 and sends Windows-1252."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write("Café – open".encode("cp1252"))
+
+    def log_message(self, *_args):
+        pass
+
+
+def test_a_page_whose_server_names_the_wrong_encoding_is_read_all_the_same(tmp_path):
+    with HTTPServer(("127.0.0.1", 0), WrongCharset) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        page = PoliteScraper(address, AGENT, tmp_path, sleep=lambda _seconds: None).get(f"{address}/menu")
+        server.shutdown()
+    assert (page.status, page.html) == (200, "Café – open")

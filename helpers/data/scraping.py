@@ -97,7 +97,7 @@ class PoliteScraper:
             try:
                 request = urllib.request.Request(url, headers={"User-Agent": self.user_agent})
                 with self.opener.open(request, timeout=20) as answer:
-                    return answer.status, decoded(answer.read(), answer.headers.get_content_charset(), source=url)[0]
+                    return answer.status, _text_of(answer, url)
             except urllib.error.HTTPError as error:
                 status, later = error.code, error.headers.get("Retry-After", "")
                 error.close()
@@ -107,3 +107,12 @@ class PoliteScraper:
             except OSError:  # no connection: perhaps later
                 status, wait = 0, 2 * wait
         return status, ""
+
+
+def _text_of(answer, url: str) -> str:
+    """The page's text in the encoding that the server names; where the server is wrong, in the one that fits."""
+    content, named = answer.read(), answer.headers.get_content_charset()
+    try:
+        return decoded(content, named, source=url)[0]
+    except InputError:
+        return decoded(content, source=url)[0]

@@ -3,6 +3,7 @@
 The loop neither prints nor plots: it yields one `Step` per optimizer step, and the caller decides what to show.
 """
 
+import gc
 import itertools
 import time
 import zlib
@@ -59,6 +60,13 @@ def make_accelerator(model: nn.Module, precision: str = "auto") -> Accelerator:
     # images in float32, so that state is made anew. The group of processes, which cannot be, stays.
     AcceleratorState._reset_state(reset_partial_state=False)
     return Accelerator(mixed_precision=precision, cpu=environment.device() == "cpu")
+
+
+def leave(accelerator: Accelerator) -> None:
+    """Wait for all processes and end their group; to be called last, when nothing of the training is used any more."""
+    accelerator.wait_for_everyone()
+    gc.collect()  # DistributedDataParallel sits in cycles of references; it must go while its group still stands, or a process may abort
+    accelerator.end_training()
 
 
 def fit(

@@ -5,7 +5,6 @@
 Each process writes, for each mode, its weights and a note into FOLDER; the chapter compares them with a single process.
 """
 
-import gc
 import json
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from helpers.data import sources
 from helpers.data.samplers import BucketBatchSampler
+from helpers.training.loop import leave
 
 MODES = {
     "shared batch": "each batch of 64 is split among the processes, gradients are averaged",
@@ -90,9 +90,7 @@ def main(folder: Path) -> None:
         note = {"mode": mode, **place, "steps": steps, "own_accuracy": own.mean().item(), "gathered": accelerator.gather(own).mean().item()}
         save_file(model.state_dict(), folder / f"{mode}-{accelerator.process_index}.safetensors")
         (folder / f"{mode}-{accelerator.process_index}.json").write_text(json.dumps(note), encoding="utf-8")
-    accelerator.wait_for_everyone()
-    gc.collect()  # DistributedDataParallel sits in cycles of references; it must go while its group of processes still stands
-    accelerator.end_training()
+    leave(accelerator)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 RUN/  config.json  history.csv  metrics.json  predictions.csv  model/  checkpoints/  (report.html: `helpers.report`)
 """
 
-import gc
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -20,7 +19,7 @@ from helpers.models.pretrained import Classifier, load_classifier, save_classifi
 from helpers.training import recipes
 from helpers.training.checkpoints import read_progress
 from helpers.training.config import TrainingConfig
-from helpers.training.loop import CHECKPOINT, Step, fit, make_accelerator, predict_logits
+from helpers.training.loop import CHECKPOINT, Step, fit, leave, make_accelerator, predict_logits
 from helpers.training.metrics import classification_metrics, human_ceiling, macro_f1_interval
 from helpers.training.recipes import Prepared, RunConfig
 from helpers.tuning.freezing import num_trainable
@@ -90,9 +89,7 @@ def train(
         write_csv(folder / "predictions.csv", predictions_table(prepared.splits["test"], test_logits, classifier.classes))
         write_skipped(folder, prepared.skipped)
         write_json(folder / "metrics.json", metrics)
-    accelerator.wait_for_everyone()
-    gc.collect()  # DistributedDataParallel sits in cycles of references; it must go while its group of processes still stands
-    accelerator.end_training()  # leaves the group of processes in order, so that none aborts at exit
+    leave(accelerator)
     return metrics, prepared
 
 
