@@ -88,10 +88,10 @@ def image_run(variant: str, seed: int) -> dict:
 
 def text_run(variant: str, seed: int) -> dict:
     """Fine-tune on comments and their changed copies; scores on plain validation comments."""
-    from helpers.data.augmentation import with_copies
     from helpers.models.pretrained import text_classifier
     from helpers.training import recipes
     from helpers.training.loop import evaluate, make_accelerator
+    from lessons.ch05.text_augmentation import with_copies
 
     train, selection, reported = runs.three_parts(all_rows("sentiment"), TEXT_ROWS, seed, SELECTION_ROWS, REPORTED_ROWS)
     classifier = text_classifier()
@@ -104,15 +104,15 @@ def text_run(variant: str, seed: int) -> dict:
 
 def text_change(variant: str, classifier):
     """The change of a text that a variant's name stands for."""
-    from helpers.data import augmentation
+    from lessons.ch05 import text_augmentation
 
-    neighbours = augmentation.WordNeighbours(classifier.preprocessor, classifier.model.get_input_embeddings().weight.clone())
+    neighbours = text_augmentation.WordNeighbours(classifier.preprocessor, classifier.model.get_input_embeddings().weight.clone())
     return {
         "none": lambda text, _rng: text,
-        "swap": lambda text, rng: augmentation.swap_words(text, rng, share=TEXT_SHARE),
-        "delete": lambda text, rng: augmentation.delete_words(text, rng, share=TEXT_SHARE),
-        "replace": lambda text, rng: augmentation.replace_words(text, rng, neighbours, share=TEXT_SHARE),
-        "replace half": lambda text, rng: augmentation.replace_words(text, rng, neighbours, share=0.5),
+        "swap": lambda text, rng: text_augmentation.swap_words(text, rng, share=TEXT_SHARE),
+        "delete": lambda text, rng: text_augmentation.delete_words(text, rng, share=TEXT_SHARE),
+        "replace": lambda text, rng: text_augmentation.replace_words(text, rng, neighbours, share=TEXT_SHARE),
+        "replace half": lambda text, rng: text_augmentation.replace_words(text, rng, neighbours, share=0.5),
     }[variant]
 
 

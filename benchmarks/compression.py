@@ -29,15 +29,17 @@ import pandas as pd
 import torch
 from strategies import rows
 
-from helpers import deployment, environment, export
+from helpers import environment
 from helpers.data.sources import SENTIMENTS
-from helpers.models.from_scratch import RecurrentClassifier
+from helpers.deployment import export
+from helpers.deployment.predict import load_onnx, predict
 from helpers.models.pretrained import Classifier, text_classifier
 from helpers.training import recipes
-from helpers.training.distillation import distillation_loss, labelled_by_teacher
 from helpers.training.loop import fit, forward, make_accelerator, predict_logits
 from helpers.training.metrics import classification_metrics
-from helpers.tuning import pruning
+from lessons.ch03.networks import RecurrentClassifier
+from lessons.ch08 import pruning
+from lessons.ch08.distillation import distillation_loss, labelled_by_teacher
 
 RESULTS = Path(__file__).resolve().parent / "results" / "compression.json"
 SEEDS = (1, 2, 3)
@@ -188,9 +190,9 @@ def int8(teacher: Classifier, seed: int, data: Rows) -> Iterator[tuple[str, dict
         with tempfile.TemporaryDirectory() as folder:
             exported = export.export_onnx(teacher, Path(folder) / "export", data.selection["text"].tolist(), int8=small)
             content = exported.file.read_bytes()
-            classifier = deployment.load_onnx(exported.folder, threads=1)
+            classifier = load_onnx(exported.folder, threads=1)
             times = milliseconds(torch_answer(classifier), texts[:TIMED])
-            logits = np.log(deployment.predict(classifier, texts).clip(1e-7))
+            logits = np.log(predict(classifier, texts).clip(1e-7))
         size = {"megabytes": len(content) / 1e6, "zipped": len(zlib.compress(content, level=6)) / 1e6}
         times = {"ms_p50": statistics.median(times), "ms_p95": float(np.percentile(times, 95))}
         yield name, scores(logits, data.reported) | size | times | {"agreement": exported.parity.agreement}

@@ -3,7 +3,7 @@
 usage: python benchmarks/export.py [RUN]     (about 6 minutes of one core; without RUN the default run is trained first, 4 more)
 
 The way of quantising is chosen on 2,000 validation rows: each candidate's agreement with PyTorch, size and time. The chosen one,
-which is `helpers.export.quantise`, and float32 are then compared with PyTorch on all test rows, once. Times are CPU times of ONE
+which is `helpers.deployment.export.quantise`, and float32 are then compared with PyTorch on all test rows, once. Times are CPU times of ONE
 thread, tokenizer not included: the median of 3 passes over the same batches of 64 texts of similar length, and of single texts.
 Last, the reason why int8 of images is refused: static quantisation of the course's image model, on validation rows (without
 the environment variable RUN_IMAGES it is trained first). Results go to benchmarks/results/export.json, part by part: the script
@@ -26,11 +26,12 @@ import numpy as np
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 
-from helpers import environment, export
+from helpers import environment
 from helpers.data.cleaning import clean_text
 from helpers.data.datasets import MAX_TOKENS
 from helpers.data.transforms import evaluation_preset
-from helpers.deployment import OnnxModel, compare, load_run, open_image, predict
+from helpers.deployment import export
+from helpers.deployment.predict import OnnxModel, compare, load_run, open_image, predict
 from helpers.models.pretrained import Classifier
 from helpers.training import recipes
 from helpers.training.recipes import RunConfig

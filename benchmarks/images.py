@@ -161,7 +161,7 @@ def forget(way: dict | None, seed: int) -> dict:
     from helpers import environment
     from helpers.data.sources import ANIMALS
     from helpers.models.pretrained import image_classifier
-    from helpers.teaching.forgetting import halves, probe, take_steps, tensors
+    from lessons.ch06.forgetting import halves, probe, take_steps, tensors
 
     train, _, reported = rows(seed)
     environment.seed_everything(seed)
@@ -179,8 +179,8 @@ def time_step(name: str) -> dict:
     """Median processor seconds of one training step of 32 pictures, the bytes kept for its backward pass, seconds to get ready."""
     import torch
 
-    from helpers.training.performance import saved_bytes, time_calls, training_step
     from helpers.tuning.freezing import apply_strategy, train_mode
+    from lessons.ch06.performance import saved_bytes, time_calls, training_step
 
     model = build({}).model
     layout = torch.contiguous_format if "NCHW" in name else torch.channels_last

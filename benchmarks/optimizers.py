@@ -19,12 +19,12 @@ import torch
 from helpers import environment
 from helpers.data import cleaning, sources, splits
 from helpers.data.collate import collate_images
+from helpers.data.datasets import Silhouettes
 from helpers.data.loaders import make_loader
-from helpers.models.from_scratch import CNN
-from helpers.teaching.widgets.learning_rates import Silhouettes
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import fit, make_accelerator
-from helpers.tuning.schedules import OPTIMIZERS
+from helpers.tuning.optimization import OPTIMIZERS
+from lessons.ch03.networks import CNN
 
 RESULTS = Path(__file__).resolve().parent / "results" / "optimizers.json"
 TRAIN_ROWS, VALIDATION_ROWS, WIDTH, SEEDS = 2000, 1000, 8, range(5)

@@ -32,13 +32,13 @@ from torch.nn import functional as F
 
 from helpers import environment
 from helpers.data import splits
-from helpers.data.augmentation import delete_words, is_negation, swap_words, with_copies
 from helpers.data.datasets import encode_labels
-from helpers.data.sources import SENTIMENTS, rater_shares
+from helpers.data.sources import SENTIMENTS, human_ceiling, rater_shares
 from helpers.models.pretrained import text_classifier
 from helpers.training import recipes
 from helpers.training.loop import evaluate, fit, make_accelerator, predict_logits
-from helpers.training.metrics import accuracy_interval, classification_metrics, human_ceiling, macro_f1, macro_f1_interval
+from helpers.training.metrics import accuracy_interval, classification_metrics, macro_f1, macro_f1_interval
+from lessons.ch05.text_augmentation import delete_words, is_negation, swap_words, with_copies
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "sentiment.json"
@@ -200,7 +200,7 @@ def log_probabilities(part: str, seeds: tuple[int, ...]) -> np.ndarray:
 
 def choose(validation: pd.DataFrame) -> tuple[list[dict], dict]:
     """Every way to combine the runs with its validation macro-F1, cross-fitted over two halves of the groups, and the best of them."""
-    from helpers.training.calibration import class_offsets
+    from lessons.ch07.calibration import class_offsets
 
     targets = encode_labels(validation, SENTIMENTS)
     half = pd.factorize(validation["group"])[0] % 2

@@ -19,10 +19,11 @@ import httpx
 import numpy as np
 from export import trained
 
-from helpers import environment, service
+from helpers import environment
 from helpers.cli import main as command
 from helpers.data import sources
-from helpers.deployment import ENGINES, FOLDERS
+from helpers.deployment import service
+from helpers.deployment.predict import ENGINES, FOLDERS
 
 RESULTS = Path(__file__).resolve().parent / "results" / "service_load.json"
 REQUESTS, CLIENTS = 1000, 4

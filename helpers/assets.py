@@ -8,7 +8,6 @@ Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 05 explains why the
 import gzip
 import hashlib
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -22,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers.errors import InputError
+from helpers.files import ROOT, write_atomically
 
-ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "data" / "assets.txt"
 FOLDER = ROOT / "data" / "fetched"
 
@@ -143,22 +142,6 @@ def status(folder: Path = FOLDER) -> dict[str, str | None]:
     """For every fetched file what is wrong with it ("missing", "damaged"), or None."""
     states = {member.target: _fault(Path(folder) / member.target, member.sha256) for member in MEMBERS}
     return states | {ANIMALS_NPZ: _animals_fault(Path(folder) / ANIMALS_NPZ)}
-
-
-def write_atomically(target: Path, content: bytes) -> None:
-    """Write a whole file or nothing: into a neighbour first, then renamed, so that no reader sees half a file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load_pickled_array(content: bytes) -> np.ndarray:

@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from helpers import __version__, cli_deployment
+from helpers import __version__
+from helpers.deployment import commands as deployment_commands
 from helpers.errors import InputError
 
 
@@ -75,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate_parser.add_argument("--json", action="store_true", help="print JSON")
     add_data_options(evaluate_parser)
 
-    cli_deployment.add_commands(command)
+    deployment_commands.add_commands(command)
     return parser
 
 
@@ -100,11 +101,11 @@ def fetch(options) -> None:
 
 def doctor(options) -> int:
     """`doctor`."""
-    from helpers import environment
+    from helpers import doctor as machine
 
-    checks = environment.doctor()
+    checks = machine.examine()
     if options.json:
-        print(json.dumps(environment.report(checks), indent=2))
+        print(json.dumps(machine.findings(checks), indent=2))
     else:
         for check in checks:
             print(
@@ -116,8 +117,7 @@ def doctor(options) -> int:
 def train(options) -> None:
     """`train`."""
     config = None if options.resume else run_config(options)  # a wrong option is said before seconds of imports
-    from helpers import report
-    from helpers.training import run
+    from helpers.training import report, run
 
     config = config or run.load_config(options.output)
     is_main = os.environ.get("RANK", "0") == "0"

@@ -1,4 +1,4 @@
-"""What this machine can do: scale of the course, device, numeric precision, seeds, and the doctor of chapter 00."""
+"""What this machine can do: scale of the course, device, numeric precision, seeds."""
 
 import importlib.metadata
 import importlib.util
@@ -6,20 +6,13 @@ import os
 import platform
 import random
 import re
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-from helpers import assets
+from helpers import assets, files
 from helpers.errors import InputError
-
-NEEDED_DISK_GB = 2.0
 
 
 def set_up() -> None:
@@ -41,14 +34,14 @@ def set_up() -> None:
 
 
 def _install_missing() -> None:
-    missing = [line for name, line in packages().items() if name not in ("torch", "torchvision", "numpy") and _version(name) is None]
+    missing = [line for name, line in packages().items() if name not in ("torch", "torchvision", "numpy") and package_version(name) is None]
     if missing:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
 
 
 def packages() -> dict[str, str]:
     """What `requirements.txt` asks for: {"torch": "torch>=2.11", ...}, in its order."""
-    lines = (assets.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = (files.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return {re.split("[<>=]", line)[0]: line for line in lines if line and not line.startswith("#")}
 
 
@@ -111,99 +104,14 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def is_writable(folder: Path) -> bool:
-    """Whether a file can be made in an existing folder: tried, since permission bits do not tell (read-only disks, root)."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
 def versions() -> dict[str, str]:
     """The versions that a result depends on: {"python": "3.11.7", "torch": "2.15.0", ...}."""
-    return {"python": platform.python_version()} | {name: version for name in packages() if (version := _version(name))}
+    return {"python": platform.python_version()} | {name: version for name in packages() if (version := package_version(name))}
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """The version of an installed package, or None."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the doctor: what was looked at, what was found, and what to do when it is not ready."""
-
-    name: str
-    ready: bool
-    found: str
-    remedy: str = ""
-
-
-def doctor() -> list[Check]:
-    """Look at everything the course needs on this machine; nothing is changed."""
-    return [_check_python(), _check_packages(), _check_import(), _check_device(), _check_assets(), _check_disk(),
-            _check_fonts(), _check_port()]  # fmt: skip
-
-
-def report(checks: list[Check]) -> dict:
-    """The doctor's findings as one JSON-ready dictionary."""
-    return {"ready": all(check.ready for check in checks), "checks": [asdict(check) for check in checks], "versions": versions()}
-
-
-def _check_python() -> Check:
-    found = f"{platform.python_version()} at {sys.executable}"
-    return Check("python", sys.version_info >= (3, 11), found, "install Python 3.11 or newer, delete .venv and run `make setup`")
-
-
-def _check_packages() -> Check:
-    missing = [name for name in packages() if _version(name) is None]
-    found = f"missing: {', '.join(missing)}" if missing else f"all {len(packages())} of requirements.txt installed"
-    return Check("packages", not missing, found, "run `make setup`, or pip install -r requirements.txt")
-
-
-def _check_import() -> Check:
-    """torchvision must be built for the installed torch: a mismatch fails at import, deep inside an operator."""
-    remedy = "install torch and torchvision together: pip install --force-reinstall -r requirements.txt"
-    try:
-        import torch
-        import torchvision
-    except (ImportError, RuntimeError, OSError) as error:
-        return Check("torch", False, str(error).splitlines()[0], remedy)
-    return Check("torch", True, f"torch {torch.__version__}, torchvision {torchvision.__version__}", remedy)
-
-
-def _check_device() -> Check:
-    import torch
-
-    kind, threads = device(), torch.get_num_threads()
-    name = torch.cuda.get_device_name() if kind == "cuda" else f"{threads} thread{'s' if threads > 1 else ''}"
-    text = f"{kind} ({name}), scale {scale()}, precision {precision(convolutional=False)} for text"
-    return Check("device", True, text)
-
-
-def _check_assets() -> Check:
-    bad = [f"{target} is {fault}" for target, fault in assets.status().items() if fault]
-    found = "; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "") if bad else f"all verified in {assets.FOLDER}"
-    return Check("assets", not bad, found, "run `python -m helpers fetch`")
-
-
-def _check_disk() -> Check:
-    free = shutil.disk_usage(assets.ROOT).free / 1e9
-    return Check("disk", free >= NEEDED_DISK_GB, f"{free:.1f} GB free", f"free at least {NEEDED_DISK_GB:.0f} GB for runs and checkpoints")
-
-
-def _check_fonts() -> Check:
-    from matplotlib import font_manager
-
-    found = str(font_manager.findfont("DejaVu Sans", fallback_to_default=True))
-    return Check("fonts", os.path.exists(found), found, "reinstall matplotlib, which brings the font DejaVu Sans")
-
-
-def _check_port() -> Check:
-    """JupyterLab takes the next port by itself when 8888 is busy, so a busy port is worth knowing, not a fault."""
-    with socket.socket() as probe:
-        free = probe.connect_ex(("127.0.0.1", 8888)) != 0
-    return Check("port", True, "8888 is free" if free else "8888 is busy: `make lab PORT=8890` chooses another")

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from helpers import assets
+from helpers import assets, files
 from helpers.cli import main
 from helpers.errors import InputError
 
@@ -90,10 +90,10 @@ def test_restricted_reader_reads_the_silhouettes():
 
 def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     target = tmp_path / "file"
-    assets.write_atomically(target, b"old")
+    files.write_atomically(target, b"old")
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        assets.write_atomically(target, b"new")
+        files.write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
 

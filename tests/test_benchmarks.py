@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from helpers.assets import ROOT
+from helpers.files import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 

@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from helpers import export
-from helpers.assets import ROOT
 from helpers.cli import build_parser, main, run_config
 from helpers.data import sources
+from helpers.deployment import export
+from helpers.files import ROOT
 from helpers.training import recipes
 from helpers.training.loop import cross_entropy
 

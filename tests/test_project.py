@@ -10,8 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from helpers import environment
-from helpers.assets import ROOT
 from helpers.cli import build_parser
+from helpers.files import ROOT
 
 COLAB = {
     "torch": "2.11.0", "torchvision": "0.26.0", "transformers": "5.15.0", "accelerate": "1.14.0", "peft": "0.20.0", "timm": "1.0.28",

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from helpers.data.inspection import to_rgb
+from helpers.data.sources import ANIMALS
 from helpers.errors import InputError
 
 MAX_TOKENS = 128  # 4 of the 23,703 embedded comments are longer; a longer text is cut at its end
@@ -138,3 +138,39 @@ def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
         rows = ", ".join(f"{frame['label'].iloc[i]!r} (id {frame['id'].iloc[i]})" for i in unknown[:5])
         raise InputError(f"labels must be among {', '.join(classes)}, found {rows}; {unknown.size} rows in all: mend or remove them")
     return indices
+
+
+def to_rgb(image: Image.Image, *, background: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
+    """Any picture as upright RGB with 8 bits a channel.
+
+    Args:
+        image: in any mode; 16 bits are divided by 257 (65,535 becomes 255), where `convert("RGB")` would cut at 255.
+        background: what shows through transparent pixels; `convert("RGB")` shows the hidden colour below them.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # "I;16", and "I" as some versions of Pillow read the same file
+        image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
+    return image.convert("RGB")
+
+
+class Silhouettes(Dataset):
+    """Silhouettes as tensors that lie ready in memory, which is faster than `ImageDataset` for images this small.
+
+    Samples: {"image": float32 (1, 28, 28) in 0..1, "label": int, "index": int}, for `collate_images`.
+
+    Args:
+        frame: rows of `sources.animals()`.
+    """
+
+    def __init__(self, frame: pd.DataFrame):
+        self.images = torch.from_numpy(np.stack(frame["image"]))[:, None].float() / 255  # (N, 1, 28, 28)
+        self.labels = encode_labels(frame, ANIMALS)  # int64 (N,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"image": self.images[index], "label": int(self.labels[index]), "index": index}

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from helpers import assets
+from helpers import assets, files
 from helpers.data.transforms import ImagePreprocessing
 from helpers.errors import InputError
 
@@ -115,7 +115,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     description = {"task": classifier.task, "name": classifier.name, "classes": list(classifier.classes)}
     if classifier.task == "image":
         description["preprocessing"] = asdict(classifier.preprocessor)
-    assets.write_atomically(folder / "labels.json", json.dumps(description, indent=2).encode())
+    files.write_atomically(folder / "labels.json", json.dumps(description, indent=2).encode())
 
 
 def load_classifier(folder: str | Path) -> Classifier:

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from helpers.assets import write_atomically
 from helpers.errors import InputError
+from helpers.files import write_atomically
 
 
 @dataclass

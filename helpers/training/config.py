@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from helpers.errors import InputError
 from helpers.tuning.freezing import STRATEGIES
-from helpers.tuning.schedules import OPTIMIZERS, SCHEDULES
+from helpers.tuning.optimization import OPTIMIZERS, SCHEDULES
 
 
 @dataclass(frozen=True)

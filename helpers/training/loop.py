@@ -27,7 +27,7 @@ from helpers.training.checkpoints import Progress, load_checkpoint, load_weights
 from helpers.training.config import TrainingConfig
 from helpers.training.metrics import Metrics, classification_metrics
 from helpers.tuning.freezing import apply_strategy, train_mode
-from helpers.tuning.schedules import make_optimizer, make_schedule, parameter_groups
+from helpers.tuning.optimization import make_optimizer, make_schedule, parameter_groups
 
 CHECKPOINT, BEST = "last.safetensors", "best.safetensors"
 

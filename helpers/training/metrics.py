@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
-from helpers.data.sources import SENTIMENTS, sentiment
-
 
 @dataclass(frozen=True)
 class Metrics:
@@ -97,29 +95,3 @@ def _drawn_macro_f1(targets, predictions, num_classes: int, groups, resamples: i
 def _middle_95(scores: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(scores, [2.5, 97.5])
     return float(low), float(high)
-
-
-def human_ceiling(ratings) -> dict[str, float]:
-    """How well ONE person predicts what the other people think: the score a model can reasonably aim at.
-
-    Each rater in turn plays the model; the target is the sentiment of the mean of all other raters of that comment. Every
-    comment counts the same, whatever its number of raters.
-
-    Args:
-        ratings: one list of integer ratings (-4..4) per comment, at least two each.
-
-    Returns:
-        {"accuracy", "macro_f1", "n" (comments)}.
-    """
-    guesses, targets, weights = [], [], []
-    for row in ratings:
-        row = np.asarray(row, dtype=float)
-        guesses.append(sentiment(row))
-        targets.append(sentiment((row.sum() - row) / (len(row) - 1)))  # mean of the others, for each rater
-        weights.append(np.full(len(row), 1 / len(row)))
-    guesses, targets, weights = map(np.concatenate, (guesses, targets, weights))
-    return {
-        "accuracy": float(accuracy_score(targets, guesses, sample_weight=weights)),
-        "macro_f1": float(f1_score(targets, guesses, labels=list(SENTIMENTS), average="macro", sample_weight=weights, zero_division=0)),
-        "n": len(ratings),
-    }

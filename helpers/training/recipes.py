@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
-from helpers.data import cleaning, sources, splits
+from helpers.data import cleaning, own, sources, splits
 from helpers.data.collate import PadCollate, collate_images
 from helpers.data.datasets import ImageDataset, TextDataset, encode_labels
 from helpers.data.loaders import make_loader
@@ -96,12 +96,12 @@ def load_rows(config: RunConfig, data: str | None) -> tuple[pd.DataFrame, list[P
     if data is None:
         return (sources.comments() if config.task == "sentiment" else sources.animals()), []
     if config.task == "sentiment":
-        return sources.from_csv(
+        return own.from_csv(
             data, text_column=config.text_column, label_column=config.label_column, group_column=config.group_column, on_bad=config.on_bad
         )
     if Path(data).is_file():
-        return sources.from_labels_file(data, file_column=config.file_column, label_column=config.label_column, on_bad=config.on_bad)
-    return sources.from_folder(data, on_bad=config.on_bad)
+        return own.from_labels_file(data, file_column=config.file_column, label_column=config.label_column, on_bad=config.on_bad)
+    return own.from_folder(data, on_bad=config.on_bad)
 
 
 def prepare(config: RunConfig) -> Prepared:

@@ -1,6 +1,6 @@
 """One training run from configuration to run folder: train, touch the test rows once, write what happened (chapters 06, 07).
 
-RUN/  config.json  history.csv  metrics.json  predictions.csv  model/  checkpoints/  (report.html: `helpers.report`)
+RUN/  config.json  history.csv  metrics.json  predictions.csv  model/  checkpoints/  (report.html: `helpers.training.report`)
 """
 
 import json
@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import environment
-from helpers.assets import write_atomically
+from helpers import environment, files
 from helpers.data.datasets import encode_labels
+from helpers.data.sources import human_ceiling
 from helpers.errors import InputError, Problem
+from helpers.files import write_atomically
 from helpers.models.pretrained import Classifier, load_classifier, save_classifier
 from helpers.training import recipes
 from helpers.training.checkpoints import read_progress
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import CHECKPOINT, Step, fit, leave, make_accelerator, predict_logits
-from helpers.training.metrics import classification_metrics, human_ceiling, macro_f1_interval
+from helpers.training.metrics import classification_metrics, macro_f1_interval
 from helpers.training.recipes import Prepared, RunConfig
 from helpers.tuning.freezing import num_trainable
 from helpers.tuning.lora import add_lora, merge_lora
@@ -153,7 +154,7 @@ def check_output(folder: Path, *, resume: bool) -> None:
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is not an empty folder; choose another --output, or go on with the run in it by --resume")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir() or not environment.is_writable(existing):
+    if not existing.is_dir() or not files.is_writable(existing):
         raise InputError(f"the run folder {folder} cannot be written ({existing} is no writable folder); choose another --output")
 
 

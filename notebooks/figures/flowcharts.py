@@ -1,4 +1,4 @@
-"""The three workflows of appendix B, once as Mermaid and once as SVG, both from the lists in helpers/teaching/workflows.py.
+"""The three workflows of appendix B, once as Mermaid and once as SVG, both from the lists in notebooks/lessons/workflows.py.
 
 After a change: `python notebooks/figures/flowcharts.py` writes the SVG files and prints Mermaid text and tables for
 appendix B; tests/notebooks/test_flowcharts.py fails while they differ.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import drawing
 
-from helpers.teaching.workflows import CHARTS, Chart
+from lessons.workflows import CHARTS, Chart
 
 FOLDER = Path(__file__).parent
 CENTRE, WIDTH, STEP, DIAMOND, GAP, TOP, LANE = 234, 620, (286, 46), (440, 84), 26, 14, 32

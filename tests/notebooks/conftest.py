@@ -2,6 +2,6 @@
 
 import sys
 
-from helpers.assets import ROOT
+from helpers.files import ROOT
 
 sys.path.insert(0, str(ROOT / "notebooks" / "figures"))

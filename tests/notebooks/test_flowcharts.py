@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import flowcharts
 import pytest
 
-from helpers.assets import ROOT
-from helpers.teaching.workflows import CHARTS
+from helpers.files import ROOT
+from lessons.workflows import CHARTS
 
 NOTEBOOKS = ROOT / "notebooks"
 SYLLABUS = {

@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from helpers.assets import ROOT
+from helpers.files import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHECK = "nbval-check-output"

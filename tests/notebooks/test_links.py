@@ -8,9 +8,9 @@ import flowcharts
 import pytest
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-from helpers.assets import ROOT
-from helpers.teaching.widgets.tools import TOOLS
-from helpers.teaching.workflows import anchor, link_to
+from helpers.files import ROOT
+from lessons.appendix_a.catalogue import TOOLS
+from lessons.workflows import anchor, link_to
 
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("[!.]*.ipynb"))

@@ -1,6 +1,6 @@
 """What a chapter writes by hand is what the package holds: equal syntax trees, but for docstrings, annotations and comments.
 
-A cell with the tag `same-as:helpers.models.from_scratch.CNN` must define `CNN` as that module does.
+A cell with the tag `same-as:lessons.ch03.networks.CNN` must define `CNN` as that module does.
 """
 
 import ast
@@ -11,7 +11,7 @@ import textwrap
 
 import pytest
 
-from helpers.assets import ROOT
+from helpers.files import ROOT
 
 TAG = "same-as:"
 BY_HAND = [

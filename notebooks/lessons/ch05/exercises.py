@@ -1,0 +1,129 @@
+"""The exercises of chapter 05: what a polite scraper does next, groups of near-duplicates, labels that deserve a look."""
+
+import numpy as np
+
+from lessons.ch05.duplicates import groups_of_pairs
+from lessons.exercise import Exercise
+
+# (status, attempt, retry_after) -> what to do; the pause before attempt 1 is 2 seconds.
+_ANSWERS = [(200, 1, None, "use"), (404, 1, None, "give up"), (403, 1, None, "give up"), (503, 1, None, 4), (503, 2, None, 8), (429, 1, 30, 30),
+            (429, 3, 10, 16), (500, 3, None, 16), (503, 4, None, "give up"), (429, 4, 5, "give up"), (200, 4, None, "use")]  # fmt: skip
+
+
+def _next_step_answer(status, attempt, retry_after):
+    if status == 200:
+        return "use"
+    if status not in (429, 500, 502, 503, 504) or attempt >= 4:
+        return "give up"
+    return max(2 * 2**attempt, retry_after or 0)
+
+
+def _verify_next_step(attempt):
+    for status, number, later, expected in _ANSWERS:
+        found = attempt(status, number, later)
+        if found != expected:
+            raise AssertionError(
+                f"next_step({status}, {number}, {later}) should be {expected!r}, found {found!r}"
+            )
+
+
+next_step = Exercise(
+    verify=_verify_next_step,
+    hints=(
+        "Three cases: the page is there (200); asking again cannot help (other 4xx, or the fourth attempt); wait and ask again.",
+        "429, 500, 502, 503 and 504 mean 'later'. After attempt 1 wait 4 seconds, after attempt 2 wait 8: `2 * 2**attempt`.",
+        "`retry_after` may be None; the longer of the two waits wins: `max(2 * 2**attempt, retry_after or 0)`.",
+    ),
+    answer=_next_step_answer,
+    praise="Your scraper waits longer each time, listens to the server, and knows when to stop.",
+)
+
+
+def _group_answer(size, pairs):
+    group = list(range(size))
+    for first, second in pairs:
+        old, new = group[second], group[first]
+        group = [new if number == old else number for number in group]
+    return group
+
+
+def _verify_group(attempt):
+    rng = np.random.default_rng(0)
+    cases = [
+        (4, []),
+        (5, [(0, 1), (1, 2)]),
+        (6, [(0, 1), (2, 3), (1, 3)]),
+        (30, [tuple(pair) for pair in rng.integers(0, 30, (20, 2)).tolist()]),
+    ]
+    for size, pairs in cases:
+        found = attempt(size, list(pairs))
+        if not hasattr(found, "__len__") or len(found) != size:
+            raise AssertionError(
+                f"group({size}, {pairs}) should be a list of {size} group numbers, found {found!r}"
+            )
+        expected = _group_answer(size, pairs)
+        for first in range(size):
+            for second in range(first):
+                joined = expected[first] == expected[second]
+                if (found[first] == found[second]) != joined:
+                    what = (
+                        "belong together, directly or through others"
+                        if joined
+                        else "have nothing to do with each other"
+                    )
+                    raise AssertionError(
+                        f"with the pairs {pairs} rows {second} and {first} {what}, found groups {list(found)}"
+                    )
+
+
+group = Exercise(
+    verify=_verify_group,
+    hints=(
+        "Begin with every row in a group of its own: `list(range(size))`. Each pair then joins two groups.",
+        "Joining means ALL rows of both groups, not the two rows of the pair: otherwise a chain 0-1, 2-3, 1-3 falls apart.",
+    ),
+    answer=_group_answer,
+    praise=f"The same groups as `{groups_of_pairs.__name__}`, and no near-duplicate can end up on two sides of a split.",
+)
+
+
+def _suspects_answer(probabilities, labels, most):
+    given = probabilities[np.arange(len(labels)), labels]
+    rows = np.flatnonzero((given <= most) & (probabilities.argmax(1) != labels))
+    return rows[np.argsort(given[rows], kind="stable")].tolist()
+
+
+def _verify_suspects(attempt):
+    rng = np.random.default_rng(1)
+    small = np.array([[0.9, 0.05, 0.05], [0.3, 0.3, 0.4], [0.02, 0.97, 0.01], [0.015, 0.005, 0.98]])
+    for probabilities, labels, most in (
+        (small, np.array([0, 0, 0, 2]), 0.1),
+        (small, np.array([1, 1, 2, 0]), 0.1),
+        (small, np.array([2, 2, 2, 0]), 0.5),
+        (rng.dirichlet((0.3, 0.3, 0.3), 50), rng.integers(0, 3, 50), 0.2),
+    ):
+        expected = _suspects_answer(probabilities, labels, most)
+        found = attempt(probabilities.copy(), labels.copy(), most)
+        if not hasattr(found, "__len__"):
+            raise AssertionError(f"expected a list of row numbers, found {found!r}")
+        found = [int(row) for row in found]
+        if sorted(found) != sorted(expected):
+            raise AssertionError(
+                f"with most={most} and labels {labels.tolist()[:6]} the suspects are rows {expected}, found {found}"
+            )
+        if found != expected:
+            raise AssertionError(
+                f"the rows are right, the order is not: the most improbable label first, expected {expected}, found {found}"
+            )
+
+
+suspects = Exercise(
+    verify=_verify_suspects,
+    hints=(
+        "First the probability that each row's own label got: `probabilities[np.arange(len(labels)), labels]`.",
+        "A suspect has a low probability for its label AND another class with the highest one: `probabilities.argmax(1) != labels`.",
+        "Sort the rows by the probability of their label, smallest first: `rows[np.argsort(given[rows])]`.",
+    ),
+    answer=_suspects_answer,
+    praise="This list goes to a person who looks at the rows, from the top, as far as the time allows.",
+)

@@ -1,0 +1,69 @@
+"""What is in a pile of files, which labels deserve a second look, and how far raters agree (chapter 05)."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from helpers.data.datasets import to_rgb
+from helpers.errors import InputError
+
+SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg"}, "PNG": {".png"}, "GIF": {".gif"}, "BMP": {".bmp"}, "WEBP": {".webp"}, "TIFF": {".tif", ".tiff"},
+}  # fmt: skip
+_ORIENTATION = 0x0112  # of the EXIF tags: 1 is upright
+
+
+def inspect_images(folder: Path) -> pd.DataFrame:
+    """One row for EVERY file below `folder`, hidden ones too, each decoded once; sorted by name.
+
+    Returns:
+        `file` (relative to `folder`), `hidden`, `bytes`, `sha256`, `format` (by content, not by name; None where it is no image),
+        `mode`, `width`, `height` (pixels), `turned` (EXIF says: not upright), `misnamed` (the suffix belongs to another format),
+        `problem` (None, or why it cannot be used).
+    """
+    if not folder.is_dir():
+        raise InputError(f"the folder {folder} does not exist; give a folder of images")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return pd.DataFrame([_inspect(path, folder) for path in files])
+
+
+def _inspect(path: Path, folder: Path) -> dict:
+    content = path.read_bytes()
+    name = path.relative_to(folder)
+    row = {
+        "file": name.as_posix(), "hidden": any(part.startswith(".") for part in name.parts), "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(), "format": None, "mode": None, "width": None, "height": None,
+        "turned": False, "misnamed": False, "problem": None,
+    }  # fmt: skip
+    if not content:
+        return row | {"problem": "empty"}
+    try:
+        with Image.open(path) as image:
+            row |= {"format": image.format, "mode": image.mode, "width": image.width, "height": image.height}
+            row["turned"] = image.getexif().get(_ORIENTATION, 1) != 1
+            row["misnamed"] = path.suffix.lower() not in SUFFIXES.get(image.format, {path.suffix.lower()})
+            image.load()  # open() reads the header alone
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        row["problem"] = (
+            "no image" if row["format"] is None else f"cannot be decoded ({type(error).__name__})"
+        )
+    return row
+
+
+def convert_images(frame: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Write each picture of `frame` (`id`, `path`) as an RGB PNG into `folder`, under its place; originals stay as they are.
+
+    Returns:
+        The rows with the new `path`, and the counts `rows_in`, `changed` (pictures that were not RGB and upright before), `rows_out`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths, changed = [], 0
+    for number, path in enumerate(frame["path"]):
+        with Image.open(path) as image:
+            changed += image.mode != "RGB" or image.getexif().get(_ORIENTATION, 1) != 1
+            picture = to_rgb(image)
+        paths.append(str(folder / f"{number:05d}.png"))
+        picture.save(paths[-1])
+    return frame.assign(path=paths), {"rows_in": len(frame), "changed": changed, "rows_out": len(paths)}

@@ -1,0 +1,115 @@
+"""Repairs of chapter 05: words out of HTML, tables in an encoding that nobody wrote down, gaps in numbers."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.errors import InputError
+
+
+def text_of_html(text: str) -> str:
+    """The words of a piece of HTML: tags and comments go, what they enclose stays; a text without tags comes back as it is.
+
+    Entities are left to `clean_text`: undone before the tags are read, "5 &lt; 6" would look like the beginning of one.
+    """
+    if not re.search(r"</?[a-zA-Z][^<>]*>|<!--", text):
+        return text  # most texts; "<3" and "a < b" are no tags
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(text, "html.parser").get_text(" ")
+
+
+def read_table(file: Path, *, encoding: str | None = None) -> tuple[pd.DataFrame, dict[str, object]]:
+    """A CSV file in an encoding that nobody wrote down.
+
+    Args:
+        file: with a header; separated by comma, semicolon or tab.
+        encoding: where it is known; otherwise `decoded` looks for it.
+
+    Returns:
+        All cells as str (empty where nothing is), and `encoding`, `separator`, `rows`.
+
+    Raises:
+        InputError: the file does not exist, is empty, or cannot be decoded.
+    """
+    if not file.is_file() or not (content := file.read_bytes()).strip():
+        raise InputError(f"the file {file} does not exist or is empty; give a CSV file with a header")
+    text, encoding = decoded(content, encoding, source=file.name)
+    first_line = text.lstrip().splitlines()[0]
+    separator = max(",;\t", key=first_line.count)
+    frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    return frame, {"encoding": encoding, "separator": separator, "rows": len(frame)}
+
+
+def decoded(content: bytes, encoding: str | None = None, *, source: str = "the text") -> tuple[str, str]:
+    """Bytes as text, and the encoding that was used: the one given, else UTF-16 by its mark, else UTF-8, else Windows-1252.
+
+    Nothing is replaced. The last step is a guess: most bytes mean something in Windows-1252, so look at a few lines.
+
+    Raises:
+        InputError: the bytes do not fit; the message names the place.
+    """
+    if encoding is None and content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    try:
+        return content.decode(
+            encoding or "utf-8-sig"
+        ), encoding or "utf-8"  # nearly no other text is valid UTF-8 by chance
+    except (UnicodeDecodeError, LookupError) as error:
+        if encoding is not None:
+            raise InputError(f"{source} is not {encoding}: {error}; name another encoding") from error
+    try:
+        return content.decode("cp1252"), "cp1252"
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{source} is neither UTF-16, UTF-8 nor Windows-1252: {error}; name its encoding"
+        ) from error
+
+
+def fill_missing(values: pd.Series, how: str, *, predictors=None) -> tuple[pd.Series, dict[str, int]]:
+    """Numbers with the gaps filled, or dropped; keep a column that says which ones were filled.
+
+    Args:
+        values: numbers (N,), NaN where missing.
+        how: "drop"; "mean" or "median" of the known ones; "interpolate" between the neighbours, for rows that have an order;
+            "predict" by ridge regression from `predictors`.
+        predictors: features (N, D) of all rows, dense or sparse. Not the label: a filled value would give it away.
+
+    Returns:
+        The values (fewer for "drop"), and the counts `missing` and `rows_out`.
+
+    Raises:
+        InputError: another `how`, no known value, or predictors that are missing or not as many as values.
+    """
+    missing = values.isna()
+    if missing.all():
+        raise InputError("every value is missing: there is nothing to fill the gaps with; drop the column")
+    if how == "predict":
+        filled = values.where(~missing, _predicted(values, missing, predictors))
+    elif how in _FILLS:
+        filled = _FILLS[how](values)
+    else:
+        raise InputError(f"how must be one of {', '.join([*_FILLS, 'predict'])}, found {how!r}")
+    return filled, {"missing": int(missing.sum()), "rows_out": len(filled)}
+
+
+_FILLS = {
+    "drop": lambda values: values.dropna(),
+    "mean": lambda values: values.fillna(values.mean()),
+    "median": lambda values: values.fillna(values.median()),
+    "interpolate": lambda values: values.interpolate(limit_direction="both"),
+}
+
+
+def _predicted(values: pd.Series, missing: pd.Series, predictors) -> np.ndarray:
+    from sklearn.linear_model import Ridge
+
+    if predictors is None or predictors.shape[0] != len(values):
+        raise InputError(
+            f"predictors must have one row for each of the {len(values)} values, found {getattr(predictors, 'shape', None)}"
+        )
+    known = np.flatnonzero(~missing)
+    return Ridge(alpha=1.0).fit(predictors[known], values.iloc[known]).predict(predictors)

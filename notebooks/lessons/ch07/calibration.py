@@ -1,0 +1,127 @@
+"""Whether a model's probabilities mean what they say, how to repair them, and when to give no answer (chapter 07)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from helpers.errors import InputError
+from helpers.training.metrics import macro_f1
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows of similar confidence: how many, their mean confidence, and the share of right answers among them."""
+
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 10) -> list[Bin]:
+    """Rows sorted by the probability of the predicted class and cut into bins of equally many rows, the least sure first.
+
+    Equally many rows, and not equally wide: a bin with three rows in it says nothing.
+
+    Args:
+        probabilities: (N, C).
+        targets: class indices (N,).
+        bins: how many.
+
+    Raises:
+        InputError: there are fewer rows than bins, or the rows are no probabilities.
+    """
+    confidence, correct = _confidence(probabilities, targets)
+    if len(confidence) < bins:
+        raise InputError(f"{bins} bins need at least as many rows, found {len(confidence)}; use fewer bins")
+    parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
+    return [Bin(len(rows), float(confidence[rows].mean()), float(correct[rows].mean())) for rows in parts]
+
+
+def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 10) -> float:
+    """Mean distance between confidence and share of right answers over the bins of `reliability`, each weighted by its rows.
+
+    Source: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (2015), who use bins of equal width.
+    """
+    parts = reliability(probabilities, targets, bins=bins)
+    return sum(part.rows * abs(part.confidence - part.accuracy) for part in parts) / len(targets)
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Logits (N, C), divided by the temperature, as probabilities (N, C)."""
+    scaled = logits / temperature
+    return np.exp(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature whose probabilities have the lowest cross-entropy on these rows: above 1 for an over-confident model.
+
+    One number for all rows and classes: it moves confidence and never the order of the classes, so no answer changes. Fit
+    it on rows that trained nothing, e.g. the validation rows.
+
+    Args:
+        logits: (N, C).
+        targets: class indices (N,).
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks" (2017).
+    """
+    rows = np.arange(len(targets))
+    loss = lambda log_temperature: (
+        -np.log(softmax(logits, np.exp(log_temperature))[rows, targets] + 1e-12).mean()
+    )
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def answered_curve(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What abstaining brings: answer only the surest rows.
+
+    Args:
+        probabilities: (N, C).
+        targets: class indices (N,).
+
+    Returns:
+        Shares of the rows that are answered, 1/N to 1 (N,), and the share of right answers among them (N,).
+    """
+    confidence, correct = _confidence(probabilities, targets)
+    surest_first = np.argsort(-confidence, kind="stable")
+    answered = np.arange(1, len(correct) + 1)
+    return answered / len(correct), correct[surest_first].cumsum() / answered
+
+
+def class_offsets(
+    logits: np.ndarray, targets: np.ndarray, *, step: float = 0.05, widest: float = 1.0
+) -> np.ndarray:
+    """What to add to the logits so that macro-F1 on these rows is highest, found class by class on a grid.
+
+    Training aims at the likeliest class, macro-F1 at a balance: it pays to name a rare class a little more often. Tune the
+    offsets on validation rows and use them elsewhere: on the rows that tuned them they flatter.
+
+    Args:
+        logits: (N, C), or logarithms of probabilities.
+        targets: class indices (N,).
+        step, widest: of the grid.
+
+    Returns:
+        (C,), the first of them 0: only differences matter.
+    """
+    num_classes = logits.shape[1]
+    offsets = np.zeros(num_classes)
+    best = macro_f1(targets, logits.argmax(1), num_classes)
+    for _ in range(2):  # a second round, since the best offset of one class depends on the others
+        for column in range(1, num_classes):
+            for value in np.arange(-widest, widest + step / 2, step):
+                tried = np.where(np.arange(num_classes) == column, value, offsets)
+                score = macro_f1(targets, (logits + tried).argmax(1), num_classes)
+                if score > best + 1e-9:
+                    best, offsets = score, tried
+    return offsets
+
+
+def _confidence(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The probability of the predicted class (N,), and whether that class is right (N,)."""
+    if not np.allclose(probabilities.sum(1), 1, atol=1e-3) or probabilities.min() < 0:
+        raise InputError(
+            f"rows of probabilities must sum to 1, found sums from {probabilities.sum(1).min():.3g} to "
+            f"{probabilities.sum(1).max():.3g}; pass softmax(logits), not logits"
+        )
+    return probabilities.max(1), probabilities.argmax(1) == np.asarray(targets)

@@ -1,0 +1,72 @@
+"""Controls with a picture and its sentence below, and a field to type a comment into: the frames of the course's widgets."""
+
+import base64
+import html
+from collections.abc import Callable
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+
+from helpers import plots
+
+
+def wide(label_width: int = 130) -> dict:
+    """Options of a control with room for its description: `Dropdown(..., **wide())`; `label_width` in pixels."""
+    return {"style": {"description_width": f"{label_width}px"}, "layout": widgets.Layout(width="440px")}
+
+
+def explorer(
+    controls: dict[str, widgets.Widget], draw: Callable[..., tuple[Figure | None, str]]
+) -> widgets.VBox:
+    """Lay out `controls` with what `draw` makes of their values below; each change draws again.
+
+    Args:
+        controls: by the name of the argument of `draw` that gets the control's value.
+        draw: returns a figure (None for no picture) and one sentence, shown above the figure and as its alt text.
+
+    Returns:
+        The controls in their order, then one `HTML` widget.
+    """
+    output = widgets.HTML()
+
+    def update(_=None):
+        output.value = as_html(*draw(**{name: control.value for name, control in controls.items()}))
+
+    for control in controls.values():
+        control.observe(update, "value")
+    update()
+    return widgets.VBox([*controls.values(), output])
+
+
+def as_html(figure: Figure | None, sentence: str) -> str:
+    """The sentence as a paragraph, and the figure with the sentence as its alt text."""
+    text = html.escape(sentence, quote=False)
+    return f"<p>{text}</p>" + (image_html(figure, text) if figure else "")
+
+
+def image_html(figure: Figure, alt: str) -> str:
+    """The figure as an `img` element that carries its own PNG; `alt` is escaped but for quotation marks."""
+    png = base64.b64encode(plots.to_png(figure)).decode()
+    return f'<img alt="{alt.replace(chr(34), "&quot;")}" src="data:image/png;base64,{png}">'
+
+
+def comment_field(answer: Callable[[str], str], text: str, *, tooltip: str) -> widgets.VBox:
+    """A text field and a button: type a comment, press Enter or the button, and `answer(comment)` is shown as HTML below.
+
+    Args:
+        answer: must escape what was typed.
+        text: the comment to begin with.
+        tooltip: of the button.
+    """
+    field = widgets.Text(
+        value=text, description="Comment:", continuous_update=False, layout=widgets.Layout(width="600px")
+    )
+    button = widgets.Button(description="Label it", tooltip=tooltip, layout=widgets.Layout(width="110px"))
+    result = widgets.HTML(value=answer(text))
+
+    def show(_) -> None:
+        result.value = answer(field.value)
+
+    button.on_click(show)
+    field.observe(show, names="value")  # Enter, or leaving the field
+    return widgets.VBox([widgets.HBox([field, button]), result])

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.data import own, sources
+from helpers.errors import DataError, InputError
+
+
+def test_comments_hold_every_row_with_its_own_raters(comments):
+    assert len(comments) == 23_703
+    assert comments["platform"].value_counts().to_dict() == {"movies": 10_605, "nyt": 5_190, "tweets": 4_200, "amazon": 3_708}
+    assert comments["label"].value_counts().to_dict() == {"positive": 10_278, "negative": 9_181, "neutral": 4_244}
+    assert comments["id"].is_unique
+    assert not comments["text"].str.contains("\r|\ufeff").any()
+    # Amazon's two files have different orders: joined by position, the means would not match the ratings.
+    amazon = comments[comments["platform"] == "amazon"]
+    assert np.allclose(amazon["ratings"].map(np.mean), amazon["rating"], atol=0.01)
+    assert comments["ratings"].map(len).between(15, 99).all()
+
+
+def test_sentiment_thresholds_are_inclusive():
+    assert sources.sentiment([-0.5, -0.49, 0.49, 0.5]).tolist() == ["negative", "neutral", "neutral", "positive"]
+
+
+def test_rater_shares_are_votes():
+    assert sources.rater_shares([[4, 0, 0, -1], [1, 2]]).tolist() == [[0.25, 0.5, 0.25], [0, 0, 1]]
+
+
+def test_animals(animals):
+    assert len(animals) == 10_000
+    assert (animals["label"].value_counts() == 1000).all()
+    assert animals["image"].iloc[0].shape == (28, 28)
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_csv_with_other_names_separator_quotes_and_bom(tmp_path):
+    file = write(tmp_path / "own.csv", '\ufeffnr;Bewertung;Text\n1;gut;"so; gut"\n\n2;schlecht;"zwei\nZeilen"\n')
+    frame, problems = own.from_csv(file, text_column="Text", label_column="Bewertung")
+    assert problems == []
+    assert frame["text"].tolist() == ["so; gut", "zwei\nZeilen"]
+    assert frame["label"].tolist() == ["gut", "schlecht"]
+
+
+BAD = b"text,label\ngood one,pos\n,pos\nbad two,\none,two,three\n\xff\xfe oops,neg\nlast,neg\n"
+
+
+def test_bad_rows_stop_with_a_line_each(tmp_path):
+    file = write(tmp_path / "own.csv", BAD)
+    with pytest.raises(DataError) as caught:
+        own.from_csv(file)
+    text = str(caught.value)
+    assert "4 bad entries" in text
+    assert [problem.where for problem in caught.value.problems] == [f"row {number} of own.csv" for number in (3, 4, 5, 6)]
+    for line in (
+        "row 3 of own.csv: the text is empty",
+        "row 4 of own.csv: the label is empty",
+        "row 5 of own.csv: expected 2 fields, found 3",
+        "row 6 of own.csv: is not valid UTF-8",
+    ):
+        assert line in text
+    assert "--on-bad skip" in text
+
+
+def test_bad_rows_can_be_skipped_and_are_returned(tmp_path):
+    frame, problems = own.from_csv(write(tmp_path / "own.csv", BAD), on_bad="skip")
+    assert frame["id"].tolist() == ["2", "7"]
+    assert len(problems) == 4
+
+
+def test_at_most_20_problems_are_listed_but_all_are_counted(tmp_path):
+    file = write(tmp_path / "own.csv", "text,label\n" + ",x\n" * 33)
+    with pytest.raises(DataError) as caught:
+        own.from_csv(file)
+    assert str(caught.value).count("the text is empty") == 20
+    assert "33 bad entries" in str(caught.value)
+    assert "and 13 more" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("a,b\n1,2\n", "has no column 'text', found 'a', 'b'"),
+        ("text,label\n", "holds no usable row"),
+        ("text,label\nx,y\n".encode("utf-16"), "is UTF-16"),
+    ],
+)
+def test_bad_csv_files(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
+        own.from_csv(write(tmp_path / "own.csv", content))
+
+
+def test_missing_csv(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        own.from_csv(tmp_path / "none.csv")
+
+
+@pytest.fixture
+def image_folder(tmp_path, animals):
+    for label in ("cat", "dog"):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for number, image in enumerate(animals[animals["label"] == label]["image"].head(3)):
+            Image.fromarray(image).save(tmp_path / "own" / label / f"{number}.png")
+    return tmp_path / "own"
+
+
+def test_image_folder(image_folder):
+    (image_folder / "cat" / ".DS_Store").write_bytes(b"hidden")
+    frame, problems = own.from_folder(image_folder)
+    assert problems == []
+    assert frame["id"].tolist() == ["cat/0.png", "cat/1.png", "cat/2.png", "dog/0.png", "dog/1.png", "dog/2.png"]
+    assert frame["label"].tolist() == ["cat"] * 3 + ["dog"] * 3
+
+
+def test_bad_images_are_named(image_folder):
+    whole = (image_folder / "cat" / "0.png").read_bytes()
+    (image_folder / "cat" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (image_folder / "dog" / "notes.txt").write_text("no image")
+    (image_folder / "loose.png").write_bytes(whole)
+    with pytest.raises(DataError) as caught:
+        own.from_folder(image_folder)
+    for line in (
+        "cat/cut.png: cannot be read as an image",
+        "dog/notes.txt: is no image by its name",
+        "loose.png: lies outside a class folder",
+    ):
+        assert line in str(caught.value)
+    frame, problems = own.from_folder(image_folder, on_bad="skip")
+    assert len(frame) == 6
+    assert len(problems) == 3
+
+
+def test_labels_file(image_folder):
+    file = write(image_folder / "labels.csv", "file,label\ncat/0.png,cat\ndog/0.png,dog\ndog/9.png,dog\n")
+    with pytest.raises(DataError, match=r"row 4 of labels.csv: dog/9.png: the file does not exist"):
+        own.from_labels_file(file)
+    frame, _ = own.from_labels_file(file, on_bad="skip")
+    assert frame["label"].tolist() == ["cat", "dog"]
+
+
+def test_text_file_lines(tmp_path):
+    file = write(tmp_path / "a.txt", "one\r\n\r\nthree\n")
+    with pytest.raises(DataError, match=r"line 2 of a.txt: the text is empty"):
+        own.texts_from_lines(file)
+    assert own.texts_from_lines(file, on_bad="skip")[0] == ["one", "three"]

@@ -1,0 +1,319 @@
+"""The service as a real process: answers, limits, sentences, metrics, pages, signals; and its parts where a process cannot show them."""
+
+import asyncio
+import concurrent.futures
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.parse
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from fastapi import HTTPException
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+
+from helpers.cli import main
+from helpers.deployment import page, service
+from helpers.deployment.predict import Classifier, load_run, predict
+from helpers.deployment.service import Limits, Worker, create_app, running
+from helpers.files import ROOT
+from helpers.models.pretrained import image_classifier, save_classifier, text_classifier
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    """A finished run as far as serving needs one: real weights with a fresh head, and predictions of 300 test rows."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("runs") / "texts"
+    save_classifier(text_classifier(), folder / "model")
+    shares = np.random.default_rng(0).dirichlet([8, 1, 1], size=300)
+    lines = [f"{i},negative,negative,{a:.6f},{b:.6f},{c:.6f}" for i, (a, b, c) in enumerate(shares)]
+    (folder / "predictions.csv").write_text("\n".join(["id,target,prediction,p_negative,p_neutral,p_positive", *lines]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(text_run):
+    with running(text_run) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def image_app():
+    torch.manual_seed(0)
+    return create_app(image_classifier(classes=("<b>cat</b>", "zebra")), limits=Limits(image_bytes=200_000, pixels=10_000))
+
+
+def ask(address, path, *, method="POST", body=None, headers=JSON):
+    """(status, headers, body) of one request over a connection of its own."""
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(address).netloc, timeout=60)
+    try:
+        connection.request(method, path, body=body, headers=headers)
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read().decode()
+    finally:
+        connection.close()
+
+
+def post(address, texts):
+    return ask(address, "/predict", body=json.dumps({"texts": texts}))
+
+
+def call(app, path, *, method="POST", body=b"", headers=(), chunks=None):
+    """The same without a process: the application called by the ASGI protocol."""
+    messages = iter(chunks or [{"type": "http.request", "body": body}])
+    sent = []
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
+             "query_string": b"", "root_path": "", "scheme": "http", "server": ("test", 80), "client": ("test", 1),
+             "headers": [(name.encode(), value.encode()) for name, value in headers]}  # fmt: skip
+
+    async def receive():
+        if (message := next(messages, None)) is None:
+            await asyncio.Event().wait()  # a client that says nothing more
+        return message
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+def test_answers_are_those_of_predict(address, text_run):
+    texts = ["I love it.", "", "\u597d\u7684 \U0001f642", "x" * 5000, "<script>alert(1)</script>"]
+    texts = [text for text in texts if text]
+    status, headers, body = post(address, texts)
+    assert status == 200
+    assert headers["x-content-type-options"] == "nosniff"
+    expected = predict(load_run(text_run), texts)
+    found = json.loads(body)["predictions"]
+    np.testing.assert_allclose([list(row["probabilities"].values()) for row in found], expected, atol=1e-5)
+    assert [row["label"] for row in found] == [("negative", "neutral", "positive")[i] for i in expected.argmax(1)]
+
+
+REFUSED = [
+    (b'{"texts": []}', 422, "1 to 64 texts, found 0"),
+    (json.dumps({"texts": ["a"] * 65}).encode(), 422, "1 to 64 texts, found 65"),
+    (b'{"texts": ["fine", " \\n "]}', 422, "text 2 is empty"),
+    (json.dumps({"texts": ["a" * 5001]}).encode(), 422, "5,001 characters, at most 5,000"),
+    (b'{"texts": ["\\ud800"]}', 422, "surrogate|valid string"),
+    (b'{"texts": "one"}', 422, "body.texts: .*list"),
+    (b'{"texts": [1]}', 422, "body.texts.0: .*string"),
+    (b'{"text": ["one"]}', 422, "body.texts: Field required"),
+    (b"[1]", 422, "body"),
+    (b"", 422, "body"),
+    (b'{"texts": [', 400, "no valid JSON"),
+    (b"\xff\xfe{", 400, "."),
+    (b"[" * 100_000, 400, "."),
+    (b'{"texts": ["' + b"a" * 300_000 + b'"]}', 413, "larger than 262,144 bytes"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "sentence"), REFUSED, ids=[f"{row[1]}-{number}" for number, row in enumerate(REFUSED)])
+def test_bad_bodies_get_a_status_and_a_sentence(body, status, sentence, address):
+    found, headers, content = ask(address, "/predict", body=body)
+    assert found == status, content
+    assert headers["content-type"] == "application/json"
+    assert re.search(sentence, json.loads(content)["detail"])
+    assert "Traceback" not in content
+
+
+def test_wrong_addresses_methods_and_types(address):
+    assert ask(address, "/nothing", method="GET")[0] == 404
+    assert ask(address, "/predict", method="GET")[0] == 405
+    for kind in ({"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        status, _, content = ask(address, "/predict", body=b'{"texts": ["a"]}', headers=kind)
+        assert status == 415
+        assert "application/json" in content
+    assert post(address, ["still alive"])[0] == 200
+
+
+def test_a_large_chunked_body_is_refused_before_its_end(address):
+    host, port = urllib.parse.urlsplit(address).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(5):  # 320 KiB; the last chunk is never sent
+            client.sendall(b"10000\r\n" + b"a" * 65536 + b"\r\n")
+        answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_health_and_metrics(address):
+    health = json.loads(ask(address, "/health", method="GET")[2])
+    assert health == {"status": "ok", "task": "text", "model": "minilm", "engine": "torch", "classes": ["negative", "neutral", "positive"]}
+    for _ in range(4):
+        assert post(address, ["the same text"] * 64)[0] == 200
+    ask(address, "/secret-of-a-stranger", method="GET")
+    content = ask(address, "/metrics", method="GET")[2]
+    families = {family.name: family for family in text_string_to_metric_families(content)}
+    codes = {(s.labels["path"], s.labels["code"]): s.value for s in families["course_requests"].samples if s.name.endswith("_total")}
+    assert codes["/predict", "200"] >= 4
+    assert codes["other", "404"] >= 1
+    assert "stranger" not in content
+    assert sum(s.value for s in families["course_predictions"].samples if s.name.endswith("_total")) >= 256
+    assert families["course_request_seconds"].type == "histogram"
+    drift = {sample.labels["what"]: sample.value for sample in families["course_drift_psi"].samples}
+    assert drift["confidence"] > 0.25  # one text again and again is not what the test rows were
+
+
+class Page(HTMLParser):
+    """Every address that a page mentions, its ids and its labels."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.addresses, self.ids, self.labels, self.tags = [], set(), set(), []
+        self.feed(content)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        self.addresses += [attributes[name] for name in ("src", "href", "action") if name in attributes]
+        self.ids.add(attributes.get("id"))
+        self.labels.add(attributes.get("for"))
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_ask_no_other_host(path, address):
+    status, headers, content = ask(address, path, method="GET")
+    assert status == 200
+    page = Page(content)
+    assert all(not re.match("(https?:)?//", link) for link in page.addresses)
+    assert not re.search(r"https?://|@import", content)
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    if path == "/":
+        assert "input" in page.ids & page.labels
+        assert 'aria-live="polite"' in content
+    else:
+        assert "POST /predict" in content
+
+
+def test_names_are_escaped_in_the_pages(image_app, text_run):
+    classifier = Classifier("image", "<i>net</i>", None, ("<b>cat</b>", "dog"), None)
+    content = page.page(classifier, 100)
+    assert "<b>" not in content
+    assert "<i>" not in content
+    assert "&lt;b&gt;cat" in content
+    assert "innerHTML" not in page.SCRIPT
+
+
+def png(width, height):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), "white").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_pictures(image_app, capsys):
+    kind = [("content-type", "image/png")]
+    status, answer = call(image_app, "/predict", body=png(20, 30), headers=kind)
+    assert status == 200
+    assert set(answer["predictions"][0]["probabilities"]) == {"<b>cat</b>", "zebra"}
+    for body, headers, expected, sentence in (
+        (b"no picture", kind, 422, "cannot be read as a picture"),
+        (png(20, 30)[:60], kind, 422, "cannot be read as a picture"),
+        (png(200, 51), kind, 422, "200 x 51 pixels"),
+        (b"", kind, 422, "cannot be read"),
+        (png(20, 30), [("content-type", "application/json")], 415, "bytes of one picture"),
+        (b"a" * 200_001, kind, 413, "larger than 200,000 bytes"),
+    ):
+        status, answer = call(image_app, "/predict", body=body, headers=headers)
+        assert (status, bool(re.search(sentence, answer["detail"]))) == (expected, True), answer
+    assert len(capsys.readouterr().err.splitlines()) == 7  # one line per request
+
+
+def test_a_body_that_does_not_arrive(image_app):
+    from helpers.deployment.guard import Guard
+
+    counted = []
+    guard = Guard(image_app, lambda *request: counted.append(request[:2]), 1000, 0.05)
+    assert call(guard, "/predict", chunks=[{"type": "http.request", "body": b"a", "more_body": True}])[0] == 408
+    assert counted == [("/predict", 408)]
+
+
+def test_an_error_inside_is_one_sentence(image_app, capsys, monkeypatch):
+    monkeypatch.setattr(service, "predict", lambda *_: 1 / 0)
+    status, answer = call(image_app, "/predict", body=png(9, 9), headers=[("content-type", "image/png")])
+    assert (status, answer) == (500, {"detail": "the service made a mistake; its log says which"})
+    err = capsys.readouterr().err
+    assert "internal error: ZeroDivisionError" in err
+    assert "Traceback" not in err
+
+
+def test_overload_is_refused_at_once(text_run):
+    """Two places: of five requests at the same time two are answered and three are told to come again."""
+    worker = Worker(load_run(text_run), 2)
+
+    async def all_at_once():
+        return await asyncio.gather(*(worker.predict(["a text"]) for _ in range(5)), return_exceptions=True)
+
+    for _ in range(2):  # the places are free again afterwards
+        results = asyncio.run(all_at_once())
+        refused = [result for result in results if isinstance(result, HTTPException)]
+        assert [(error.status_code, error.headers["Retry-After"]) for error in refused] == [(503, "1")] * 3
+        assert sum(isinstance(result, np.ndarray) for result in results) == 2
+
+
+def test_a_short_load_of_mixed_requests(address):
+    kinds = {"valid": (b'{"texts": ["Nice one!"]}', 200), "empty": (b'{"texts": [""]}', 422), "malformed": (b'{"texts', 400),
+             "large": (b'{"texts": ["' + b"a" * 1_000_000 + b'"]}', 413), "emoji": ('{"texts": ["\U0001f642"]}'.encode(), 200)}  # fmt: skip
+    jobs = [kinds[name] for name in list(kinds) * 12]
+    with concurrent.futures.ThreadPoolExecutor(4) as clients:
+        found = list(clients.map(lambda job: ask(address, "/predict", body=job[0])[0], jobs))
+    assert found == [status for _, status in jobs]
+    assert ask(address, "/health", method="GET")[0] == 200
+
+
+def start(run, *options):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "helpers", "serve", str(run), *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    return process, process.stdout.readline()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without a signal it could catch")
+def test_signals_end_it_with_status_0(text_run):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process, line = start(text_run, "--port", "0")
+        port = int(re.search(r"at http://127\.0\.0\.1:(\d+)/ until Ctrl-C\n$", line)[1])
+        assert post(f"http://127.0.0.1:{port}", ["a text"])[0] == 200
+        process.send_signal(number)
+        rest, log = process.communicate(timeout=30)
+        assert (process.returncode, rest) == (0, "")
+        assert re.fullmatch(r"POST /predict 200 \d+ ms\n", log)
+
+
+def test_bad_ports_and_folders(text_run, tmp_path, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        cases = [
+            ([text_run, "--port", port], f"cannot listen on 127.0.0.1 port {port}"),
+            ([text_run, "--port", 70_000], "cannot listen on 127.0.0.1 port 70000"),
+            ([tmp_path, "--port", 0], "is no finished run"),
+            ([text_run, "--port", 0, "--onnx"], "was not exported yet"),
+        ]
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for arguments, sentence in cases:
+                assert main(["serve", *map(str, arguments)]) == 2
+                err = capsys.readouterr().err
+                assert sentence in err
+                assert len(err.splitlines()) == 1
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    with pytest.raises(service.InputError, match=r"the service did not start: error: .* is no finished run"), running(tmp_path):
+        pass

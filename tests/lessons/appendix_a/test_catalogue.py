@@ -1,0 +1,85 @@
+"""Appendix A's tools: versions are found or reported missing, each line stands in the notebook, every choice leads to a tool."""
+
+import ast
+import html
+import importlib.metadata
+import json
+
+import pytest
+
+from helpers.files import ROOT
+from lessons.appendix_a import catalogue
+
+NOTEBOOK = ROOT / "notebooks" / "A_tools_and_resources.ipynb"
+
+
+def normal(code: str) -> str:
+    return ast.unparse(ast.parse(code))
+
+
+def test_versions_are_those_of_the_packages():
+    assert catalogue.version("PyTorch") == importlib.metadata.version("torch")
+    assert catalogue.version("pdb").startswith("3.")
+
+
+def test_a_version_of_another_name_says_whose_it_is(monkeypatch):
+    assert catalogue.found("pandas") == importlib.metadata.version("pandas")
+    assert catalogue.found("torch hub") == f"torch {importlib.metadata.version('torch')}"
+    assert catalogue.found("OpenML") == f"scikit-learn {importlib.metadata.version('scikit-learn')}"
+    monkeypatch.setattr(catalogue.shutil, "which", lambda name: None)
+    assert catalogue.found("Docker") == "not found"
+
+
+def test_a_missing_tool_is_reported_with_its_line(monkeypatch):
+    monkeypatch.setattr(catalogue.shutil, "which", lambda name: None)
+    assert catalogue.version("Docker") is None
+    assert "not found" in catalogue.not_found("Docker")
+    assert catalogue.tool("Docker").line in catalogue.not_found("Docker")
+
+
+def test_a_command_says_its_version(monkeypatch, tmp_path):
+    program = tmp_path / "code"
+    program.write_text("#!/bin/sh\necho 1.102.3\necho abcdef\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert catalogue.version("VS Code") == "1.102.3"
+
+
+def test_each_line_of_python_stands_in_the_notebook():
+    book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    code = "\n".join(normal("".join(cell["source"])) for cell in book["cells"] if cell["cell_type"] == "code")
+    # Three need a network: the notebook binds their arguments instead. pdb's line waits for a person: it gets typed commands instead.
+    not_run = {"Hugging Face Hub", "torch hub", "OpenML", "pdb"}
+    for tool in catalogue.TOOLS:
+        if not tool.source.startswith("command:") and tool.name not in not_run:
+            assert normal(tool.line) in code, f"{tool.name}: {tool.line}"
+
+
+def test_tools_are_named_once_and_each_can_be_chosen():
+    names = [tool.name for tool in catalogue.TOOLS]
+    assert len(set(names)) == len(names) > 20
+    chosen = {name for *_, name in catalogue.CHOICES}
+    assert chosen <= set(names)
+    assert set(names) - chosen == {"TensorFlow"}
+
+
+def test_tables_hold_every_tool_of_their_area():
+    for area in ("data", "training", "debugging", "hubs"):
+        page = catalogue.as_table(area)
+        for tool in catalogue.TOOLS:
+            assert (f">{tool.name}</a>" in page) == (tool.area == area)
+        assert page.count('<td style="text-align:left;white-space:normal">–</td>') == sum(
+            tool.area == area and not tool.heading for tool in catalogue.TOOLS
+        )
+
+
+@pytest.mark.parametrize(("have", "want", "name"), catalogue.CHOICES)
+def test_the_widget_reaches_every_choice(have, want, name):
+    first, second, output = catalogue.chooser().children
+    first.value = have
+    assert want in second.options
+    second.value = want
+    assert output.value.startswith(f"<p>Take {name}.")
+    assert f"`{catalogue.tool(name).line}`" in html.unescape(output.value)
+    section = catalogue.tool(name).heading.partition(" ")[0]
+    assert f"section {section}" in output.value if section else "In the course" not in output.value
