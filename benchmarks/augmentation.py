@@ -1,13 +1,15 @@
-"""Measure what augmentation brings: 200 animals and 200 comments to learn from, one change at a time, three seeds.
+"""Measure what augmentation brings: 200 animals and 200 comments to learn from, one change at a time, three
+seeds.
 
 usage: python benchmarks/augmentation.py     (about 15 minutes of one core; goes on where it was stopped)
 
-The seed decides which training rows are drawn, their order, the fresh head and every random change. All variants of a task
-take the same number of optimizer steps: without augmentation the same picture is seen in each epoch, and the same comment is
-there four times in place of itself and three changed copies. Validation rows are cut in two by group: the first part
-chooses the best epoch, the second part is reported; pictures are also reported rotated and noisy, as a user's might be.
-Test rows are not touched. Each run is one process on ONE core. Results go to benchmarks/results/augmentation.json; chapter
-05 draws them.
+The seed decides which training rows are drawn, their order, the fresh head and every random change. All
+variants of a task
+take the same number of optimizer steps: without augmentation the same picture is seen in each epoch, and the
+same comment is there four times in place of itself and three changed copies. Validation rows are cut in two
+by group: the first part chooses the best epoch, the second part is reported; pictures are also reported
+rotated and noisy, as a user's might be. Test rows are not touched. Each run is one process on ONE core.
+Results go to benchmarks/results/augmentation.json; chapter 05 draws them.
 """
 
 import time
@@ -67,23 +69,43 @@ def image_run(variant: str, seed: int) -> dict:
     from helpers.training import recipes
     from helpers.training.loop import evaluate, make_accelerator
 
-    train, selection, reported = runs.three_parts(all_rows("images"), IMAGE_ROWS, seed, SELECTION_ROWS, REPORTED_ROWS)
+    train, selection, reported = runs.three_parts(
+        all_rows("images"), IMAGE_ROWS, seed, SELECTION_ROWS, REPORTED_ROWS
+    )
     classifier = image_classifier(classes=ANIMALS, image_size=IMAGE_SIZE)
     preprocessing = classifier.preprocessor
-    config = replace(recipes.default_training("images", "full"), epochs=IMAGE_EPOCHS, patience=IMAGE_EPOCHS, batch_size=20, seed=seed)
-    dataset = ImageDataset(train, training_preset(preprocessing, augmentations=IMAGES[variant]), ANIMALS, seed=seed)
+    config = replace(
+        recipes.default_training("images", "full"),
+        epochs=IMAGE_EPOCHS,
+        patience=IMAGE_EPOCHS,
+        batch_size=20,
+        seed=seed,
+    )
+    dataset = ImageDataset(
+        train, training_preset(preprocessing, augmentations=IMAGES[variant]), ANIMALS, seed=seed
+    )
     loader = make_loader(dataset, config.batch_size, collate_images, shuffle=True, seed=seed)
     accelerator = make_accelerator(classifier.model, config.precision)
     fine_tune(classifier, loader, selection, config, accelerator)
-    # A dataset draws the same changes for the same seed and epoch: each model is judged on the same rotated pictures.
+    # A dataset draws the same changes for the same seed and epoch: each model is judged on the same rotated
+    # pictures.
     views = {
         "plain": evaluation_preset(preprocessing),
         "rotated": training_preset(preprocessing, augmentations=("rotate",)),
-        "noisy": v2.Compose([evaluation_preset(preprocessing), v2.GaussianNoise(sigma=0.1 / preprocessing.std[0], clip=False)]),
+        "noisy": v2.Compose(
+            [evaluation_preset(preprocessing), v2.GaussianNoise(sigma=0.1 / preprocessing.std[0], clip=False)]
+        ),
     }
     datasets = {name: ImageDataset(reported, transform, ANIMALS, seed=0) for name, transform in views.items()}
-    loaders = {name: make_loader(dataset, recipes.EVALUATION_BATCH, collate_images) for name, dataset in datasets.items()}
-    return {"reported": {name: asdict(evaluate(classifier.model, loader, accelerator)) for name, loader in loaders.items()}}
+    loaders = {
+        name: make_loader(dataset, recipes.EVALUATION_BATCH, collate_images)
+        for name, dataset in datasets.items()
+    }
+    return {
+        "reported": {
+            name: asdict(evaluate(classifier.model, loader, accelerator)) for name, loader in loaders.items()
+        }
+    }
 
 
 def text_run(variant: str, seed: int) -> dict:
@@ -93,20 +115,32 @@ def text_run(variant: str, seed: int) -> dict:
     from helpers.training.loop import evaluate, make_accelerator
     from lessons.ch05.text_augmentation import with_copies
 
-    train, selection, reported = runs.three_parts(all_rows("sentiment"), TEXT_ROWS, seed, SELECTION_ROWS, REPORTED_ROWS)
+    train, selection, reported = runs.three_parts(
+        all_rows("sentiment"), TEXT_ROWS, seed, SELECTION_ROWS, REPORTED_ROWS
+    )
     classifier = text_classifier()
     train = with_copies(train, text_change(variant, classifier), copies=TEXT_COPIES, seed=seed)
-    config = replace(recipes.default_training("sentiment", "full"), epochs=TEXT_EPOCHS, patience=TEXT_EPOCHS, seed=seed)
+    config = replace(
+        recipes.default_training("sentiment", "full"), epochs=TEXT_EPOCHS, patience=TEXT_EPOCHS, seed=seed
+    )
     accelerator = make_accelerator(classifier.model, config.precision)
     fine_tune(classifier, recipes.training_loader(classifier, train, config), selection, config, accelerator)
-    return {"reported": {"plain": asdict(evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator))}}
+    return {
+        "reported": {
+            "plain": asdict(
+                evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
+            )
+        }
+    }
 
 
 def text_change(variant: str, classifier):
     """The change of a text that a variant's name stands for."""
     from lessons.ch05 import text_augmentation
 
-    neighbours = text_augmentation.WordNeighbours(classifier.preprocessor, classifier.model.get_input_embeddings().weight.clone())
+    neighbours = text_augmentation.WordNeighbours(
+        classifier.preprocessor, classifier.model.get_input_embeddings().weight.clone()
+    )
     return {
         "none": lambda text, _rng: text,
         "swap": lambda text, rng: text_augmentation.swap_words(text, rng, share=TEXT_SHARE),
@@ -121,12 +155,20 @@ def fine_tune(classifier, loader, selection, config, accelerator) -> None:
     from helpers.training import recipes
     from helpers.training.loop import fit
 
-    for _step in fit(classifier.model, loader, recipes.evaluation_loader(classifier, selection), config, accelerator=accelerator):
+    for _step in fit(
+        classifier.model,
+        loader,
+        recipes.evaluation_loader(classifier, selection),
+        config,
+        accelerator=accelerator,
+    ):
         pass
 
 
 def jobs() -> list[dict]:
-    """Every variant of both tasks with every seed; the seeds take turns, so that a stopped run has whole rounds."""
+    """Every variant of both tasks with every seed; the seeds take turns, so that a stopped run has whole
+    rounds.
+    """
     variants = [("images", variant) for variant in IMAGES] + [("sentiment", variant) for variant in TEXTS]
     return [{"task": task, "variant": variant, "seed": seed} for seed in SEEDS for task, variant in variants]
 

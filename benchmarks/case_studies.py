@@ -1,9 +1,10 @@
 """Measure the two jobs of the course as a user runs them, and write the README's results table.
 
-usage: python benchmarks/case_studies.py [NAME ...]     (about 15 minutes on 2 CPU cores; NAME limits it to some rows)
+usage: python benchmarks/case_studies.py [NAME ...]     (about 15 minutes on 2 CPU cores; NAME limits it to
+some rows)
 
-Each row is one command, timed from its start to its exit. Results go to benchmarks/results/case_studies.json; the table
-between the two markers in README.md is made from that file, and a test fails when they differ.
+Each row is one command, timed from its start to its exit. Results go to benchmarks/results/case_studies.json;
+the table between the two markers in README.md is made from that file, and a test fails when they differ.
 """
 
 import json
@@ -30,22 +31,41 @@ def measure(command: str) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "helpers", *command.split(), "--output", str(run)], cwd=ROOT, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "helpers", *command.split(), "--output", str(run)], cwd=ROOT, check=True
+        )
         seconds = time.perf_counter() - start
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    kept = ("validation", "test", "human_ceiling", "majority_baseline", "optimizer_steps", "device", "precision", "rows", "versions")
-    return {"command": command, "wall_seconds": round(seconds, 1)} | {name: metrics[name] for name in kept if name in metrics}
+    kept = (
+        "validation",
+        "test",
+        "human_ceiling",
+        "majority_baseline",
+        "optimizer_steps",
+        "device",
+        "precision",
+        "rows",
+        "versions",
+    )
+    return {"command": command, "wall_seconds": round(seconds, 1)} | {
+        name: metrics[name] for name in kept if name in metrics
+    }
 
 
 def table(results: dict) -> str:
     """The results as a Markdown table."""
-    lines = ["| job | `python -m helpers ...` | test accuracy | test macro-F1 (95% interval) | time |", "|---|---|---|---|---|"]
+    lines = [
+        "| job | `python -m helpers ...` | test accuracy | test macro-F1 (95% interval) | time |",
+        "|---|---|---|---|---|",
+    ]
     for name, result in results.items():
         test = result["test"]
         low, high = test["macro_f1_interval"]
         scores = f"{test['accuracy']:.3f} | {test['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
         lines.append(f"| {name} | `{result['command']}` | {scores} | {result['wall_seconds']:.0f} s |")
-    ceiling = next(result["human_ceiling"] for result in results.values() if "human_ceiling" in result)  # the same test rows in all runs
+    ceiling = next(
+        result["human_ceiling"] for result in results.values() if "human_ceiling" in result
+    )  # the same test rows in all runs
     person = "*one person against the mean of the others, the same test comments*"
     lines.append(f"| {person} | | {ceiling['accuracy']:.3f} | {ceiling['macro_f1']:.3f} | |")
     return "\n".join(lines)

@@ -2,9 +2,9 @@
 
 usage: python benchmarks/cleaning.py     (about 3 minutes of one core)
 
-The thresholds in notebooks/lessons/ch05/duplicates.py and inspection.py were chosen on the seeds 0 to 5, of which seed 0 is kept here;
-seeds 31 to 36 were not looked at before and judge them.
-Results go to benchmarks/results/cleaning.json; chapter 05 measures one seed live and draws the others.
+The thresholds in notebooks/lessons/ch05/duplicates.py and inspection.py were chosen on the seeds 0 to 5, of
+which seed 0 is kept here; seeds 31 to 36 were not looked at before and judge them. Results go to
+benchmarks/results/cleaning.json; chapter 05 measures one seed live and draws the others.
 """
 
 import json
@@ -29,7 +29,10 @@ from lessons.ch08.multimodal import image_features
 
 RESULTS = Path(__file__).resolve().parent / "results" / "cleaning.json"
 SEEDS = (0, 31, 32, 33, 34, 35, 36)
-FOLDS = {"pictures": StratifiedKFold(10, shuffle=True, random_state=0), "comments": StratifiedKFold(5, shuffle=True, random_state=0)}
+FOLDS = {
+    "pictures": StratifiedKFold(10, shuffle=True, random_state=0),
+    "comments": StratifiedKFold(5, shuffle=True, random_state=0),
+}
 
 
 def pairs_of(table) -> set[tuple[int, int]]:
@@ -46,7 +49,9 @@ def picture_scores(folder: Path, seed: int, classifier) -> dict:
     found = {"unreadable": labels.precision_recall(table["file"][table["problem"].notna()], planted)}
     good = table[table["problem"].isna()].reset_index(drop=True)
     same_bytes = pairs_of(duplicates.equal_keys(good["sha256"]))
-    found["exact"] = labels.precision_recall(same_bytes, pairs_of(duplicates.equal_keys(planted_faults.copied_bytes(good))))
+    found["exact"] = labels.precision_recall(
+        same_bytes, pairs_of(duplicates.equal_keys(planted_faults.copied_bytes(good)))
+    )
     pictures = [open_image(folder / file) for file in good["file"]]
     pairs = duplicates.near_pictures(pictures)
     planted = pairs_of(duplicates.equal_keys(good["source"])) - same_bytes
@@ -57,9 +62,13 @@ def picture_scores(folder: Path, seed: int, classifier) -> dict:
     single = single.groupby(twins).head(1).reset_index(drop=True)
     features = image_features(classifier, single.assign(image=single["picture"].map(np.asarray))).numpy()
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500, tol=1e-2))
-    probabilities = cross_val_predict(model, features, single["label"], cv=FOLDS["pictures"], method="predict_proba")
+    probabilities = cross_val_predict(
+        model, features, single["label"], cv=FOLDS["pictures"], method="predict_proba"
+    )
     suspects = labels.label_suspects(probabilities, single["label"].tolist(), sources.ANIMALS)["row"]
-    return found | {"labels": labels.precision_recall(suspects, np.flatnonzero(single["label"] != single["true_label"]))}
+    return found | {
+        "labels": labels.precision_recall(suspects, np.flatnonzero(single["label"] != single["true_label"]))
+    }
 
 
 def comment_scores(folder: Path, seed: int) -> dict:
@@ -68,24 +77,36 @@ def comment_scores(folder: Path, seed: int) -> dict:
     rows = [repair.read_table(file)[0] for file in sorted(folder.glob("*.csv")) if file.name != "labels.csv"]
     table = truth.merge(pd.concat(rows)[["id", "text", "rating"]], on="id")
     table["text"] = table["text"].map(repair.text_of_html).map(cleaning.clean_text)
-    found = {"unreadable": labels.precision_recall(table["id"][table["text"] == ""], table["id"][table["kind"] == "unreadable"])}
+    found = {
+        "unreadable": labels.precision_recall(
+            table["id"][table["text"] == ""], table["id"][table["kind"] == "unreadable"]
+        )
+    }
     good = table[table["kind"] != "unreadable"].reset_index(drop=True)
     key = good["text"].map(cleaning.duplicate_key)
     same_key = pairs_of(duplicates.equal_keys(key))
     planted_key = good["clean"].map(cleaning.clean_text).map(cleaning.duplicate_key)
     found["exact"] = labels.precision_recall(same_key, pairs_of(duplicates.equal_keys(planted_key)))
     pairs = duplicates.near_texts(good["text"].tolist())
-    found["near"] = labels.precision_recall(pairs_of(pairs) - same_key, pairs_of(duplicates.equal_keys(good["source"])) - same_key)
+    found["near"] = labels.precision_recall(
+        pairs_of(pairs) - same_key, pairs_of(duplicates.equal_keys(good["source"])) - same_key
+    )
     joined, _ = duplicates.joined_groups(good.assign(group=key), pairs)
     single, _ = cleaning.drop_duplicates(joined, joined["group"])
     planted = np.flatnonzero(single["label"] != single["true_label"])
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000))
-    probabilities = cross_val_predict(model, single["text"], single["label"], cv=FOLDS["comments"], method="predict_proba")
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000)
+    )
+    probabilities = cross_val_predict(
+        model, single["text"], single["label"], cv=FOLDS["comments"], method="predict_proba"
+    )
     found["labels"] = labels.precision_recall(
         labels.label_suspects(probabilities, single["label"].tolist(), sources.SENTIMENTS)["row"], planted
     )
     rated = np.flatnonzero(single["rating"] != "")
-    by_rating = rated[sources.sentiment(single["rating"].iloc[rated].astype(float)) != single["label"].iloc[rated]]
+    by_rating = rated[
+        sources.sentiment(single["rating"].iloc[rated].astype(float)) != single["label"].iloc[rated]
+    ]
     return found | {"labels against ratings": labels.precision_recall(by_rating, planted)}
 
 
@@ -96,7 +117,10 @@ def main() -> None:
     results = {"versions": environment.versions(), "seeds": []}
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as name:
-            scores = {"pictures": picture_scores(Path(name), seed, classifier), "comments": comment_scores(Path(name), seed)}
+            scores = {
+                "pictures": picture_scores(Path(name), seed, classifier),
+                "comments": comment_scores(Path(name), seed),
+            }
         results["seeds"].append({"seed": seed} | scores)
         print(
             seed,

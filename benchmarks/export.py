@@ -1,13 +1,16 @@
-"""Measure what an export costs and brings: ONNX in float32 and int8 against PyTorch, on every test row of the comments.
+"""Measure what an export costs and brings: ONNX in float32 and int8 against PyTorch, on every test row of the
+comments.
 
-usage: python benchmarks/export.py [RUN]     (about 6 minutes of one core; without RUN the default run is trained first, 4 more)
+usage: python benchmarks/export.py [RUN]     (about 6 minutes of one core; without RUN the default run is
+trained first, 4 more)
 
-The way of quantising is chosen on 2,000 validation rows: each candidate's agreement with PyTorch, size and time. The chosen one,
-which is `helpers.deployment.export.quantise`, and float32 are then compared with PyTorch on all test rows, once. Times are CPU times of ONE
-thread, tokenizer not included: the median of 3 passes over the same batches of 64 texts of similar length, and of single texts.
-Last, the reason why int8 of images is refused: static quantisation of the course's image model, on validation rows (without
-the environment variable RUN_IMAGES it is trained first). Results go to benchmarks/results/export.json, part by part: the script
-goes on where it was stopped.
+The way of quantising is chosen on 2,000 validation rows: each candidate's agreement with PyTorch, size and
+time. The chosen one, which is `helpers.deployment.export.quantise`, and float32 are then compared with
+PyTorch on all test rows, once. Times are CPU times of ONE thread, tokenizer not included: the median of 3
+passes over the same batches of 64 texts of similar length, and of single texts. Last, the reason why int8 of
+images is refused: static quantisation of the course's image model, on validation rows (without the
+environment variable RUN_IMAGES it is trained first). Results go to benchmarks/results/export.json, part by
+part: the script goes on where it was stopped.
 """
 
 import json
@@ -63,10 +66,15 @@ def seconds(model, batches: list[dict]) -> float:
 
 def text_batches(classifier: Classifier, texts: list[str], size: int) -> list[dict]:
     """Padded batches of texts of similar length."""
-    ids = classifier.preprocessor([clean_text(text) for text in texts], truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    ids = classifier.preprocessor(
+        [clean_text(text) for text in texts], truncation=True, max_length=MAX_TOKENS
+    )["input_ids"]
     ids.sort(key=len)
     pad = classifier.preprocessor.pad
-    return [dict(pad({"input_ids": ids[start : start + size]}, return_tensors="pt")) for start in range(0, len(ids), size)]
+    return [
+        dict(pad({"input_ids": ids[start : start + size]}, return_tensors="pt"))
+        for start in range(0, len(ids), size)
+    ]
 
 
 def describe(classifier: Classifier, model, file: Path, inputs: list, expected: np.ndarray) -> dict:
@@ -104,12 +112,21 @@ def measure_texts(run: Path, folder: Path) -> dict:
     choice = {}
     for name, file in {"float32": source, **candidates(source, folder)}.items():
         model = OnnxModel(file, threads=1)
-        choice[name] = describe(classifier, model, file, validation, expected) | {"seconds": seconds(model, batches)}
+        choice[name] = describe(classifier, model, file, validation, expected) | {
+            "seconds": seconds(model, batches)
+        }
         print(name, choice[name], flush=True)
-    expected, batches, single = predict(classifier, test), text_batches(classifier, test, 64), text_batches(classifier, test[:SINGLE], 1)
+    expected, batches, single = (
+        predict(classifier, test),
+        text_batches(classifier, test, 64),
+        text_batches(classifier, test[:SINGLE], 1),
+    )
     weights = run / "model" / "model.safetensors"
     tested = {"torch": {"megabytes": weights.stat().st_size / 1e6}}
-    times = lambda model: {"seconds": seconds(model, batches), "ms_single": 1000 * seconds(model, single) / SINGLE}
+    times = lambda model: {
+        "seconds": seconds(model, batches),
+        "ms_single": 1000 * seconds(model, single) / SINGLE,
+    }
     tested["torch"] |= times(classifier.model)
     for name, file in {"onnx": source, "int8": folder / f"{len(KEPT) - 1}.onnx"}.items():
         model = OnnxModel(file, threads=1)
@@ -141,23 +158,42 @@ def measure_images(run: Path, folder: Path) -> dict:
         {"images": torch.stack([transform(open_image(image)) for image in inputs[start : start + 64]])}
         for start in range(0, len(inputs), 64)
     ]
-    source, static = export.export_onnx(classifier, folder / "images", inputs[:50]).file, folder / "static.onnx"
+    source, static = (
+        export.export_onnx(classifier, folder / "images", inputs[:50]).file,
+        folder / "static.onnx",
+    )
     quantize_static(
-        source, static, Calibration(calibration), per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8
+        source,
+        static,
+        Calibration(calibration),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
     )
     expected = predict(classifier, inputs)
     torch_model = lambda images: classifier.model(images)
-    found = {"torch": {"megabytes": (run / "model" / "model.safetensors").stat().st_size / 1e6, "seconds": seconds(torch_model, batches)}}
+    found = {
+        "torch": {
+            "megabytes": (run / "model" / "model.safetensors").stat().st_size / 1e6,
+            "seconds": seconds(torch_model, batches),
+        }
+    }
     for name, file in {"onnx": source, "int8 (refused)": static}.items():
         model = OnnxModel(file, threads=1)
-        found[name] = describe(classifier, model, file, inputs, expected) | {"seconds": seconds(model, batches)}
+        found[name] = describe(classifier, model, file, inputs, expected) | {
+            "seconds": seconds(model, batches)
+        }
         print("images", name, found[name], flush=True)
     return found
 
 
 def trained(command: str, folder: Path) -> Path:
     """A run folder, freshly trained by a command of the course."""
-    subprocess.run([sys.executable, "-m", "helpers", "train", *command.split(), "--output", str(folder)], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "helpers", "train", *command.split(), "--output", str(folder)],
+        cwd=ROOT,
+        check=True,
+    )
     return folder
 
 
@@ -167,7 +203,10 @@ def main(arguments: list[str]) -> None:
     logging.disable(logging.WARNING)  # the quantisers advise on every call
     content = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     runs = {"texts": arguments[0] if arguments else None, "images": os.environ.get("RUN_IMAGES")}
-    jobs = {"texts": (measure_texts, "sentiment --limit 2000 --epochs 2"), "images": (measure_images, "images --limit 500 --epochs 2")}
+    jobs = {
+        "texts": (measure_texts, "sentiment --limit 2000 --epochs 2"),
+        "images": (measure_images, "images --limit 500 --epochs 2"),
+    }
     for name, (measure, command) in jobs.items():
         if name in content:
             continue

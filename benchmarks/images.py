@@ -1,11 +1,14 @@
-"""Measure what each part of the image recipe is worth, what a picture's size buys, and how long a step takes (chapter 06).
+"""Measure what each part of the image recipe is worth, what a picture's size buys, and how long a step takes
+(chapter 06).
 
-usage: python benchmarks/images.py     (about 40 minutes of one core, shared by all cores; goes on where it was stopped)
+usage: python benchmarks/images.py     (about 40 minutes of one core, shared by all cores; goes on where it
+was stopped)
 
-The task is the animals, the network EfficientNet-Lite0. Each run is one process on ONE core; times are those of that core.
-The seed decides which training rows are drawn, their order, and the fresh weights. The rate was tuned for the recipe, not for
-each variant. Validation rows are cut in two: the first part chooses the best epoch, the second part is what is reported, for
-the best epoch and for the last. Test rows are not touched. Results go to benchmarks/results/images.json; chapter 06 draws them.
+The task is the animals, the network EfficientNet-Lite0. Each run is one process on ONE core; times are those
+of that core. The seed decides which training rows are drawn, their order, and the fresh weights. The rate was
+tuned for the recipe, not for each variant. Validation rows are cut in two: the first part chooses the best
+epoch, the second part is what is reported, for the best epoch and for the last. Test rows are not touched.
+Results go to benchmarks/results/images.json; chapter 06 draws them.
 """
 
 import os
@@ -22,9 +25,16 @@ SEEDS = (1, 2, 3)
 TRAINING_ROWS, SELECTION_ROWS, REPORTED_ROWS = 500, 200, 1000
 EPOCHS, SIZE = 3, 96
 
-# What each variant changes: `training` the configuration, `model` and `images` how network and pictures are made. Rates of
-# "adam ..." are the same for all layers from the first step to the last, as beginners set them.
-PLAIN_ADAM = {"optimizer": "adam", "layer_decay": 1.0, "schedule": "constant", "warmup_share": 0.0, "weight_decay": 0.0}
+# What each variant changes: `training` the configuration, `model` and `images` how network and pictures are
+# made. Rates of "adam ..." are the same for all layers from the first step to the last, as beginners set
+# them.
+PLAIN_ADAM = {
+    "optimizer": "adam",
+    "layer_decay": 1.0,
+    "schedule": "constant",
+    "warmup_share": 0.0,
+    "weight_decay": 0.0,
+}
 VARIANTS = {
     "the recipe": {},
     "no pretrained weights": {"pretrained": False, "training": {"layer_decay": 1.0, "epochs": 2 * EPOCHS}},
@@ -47,12 +57,14 @@ VARIANTS = {
 }
 PIXELS = (64, 80, 128, 160)  # besides SIZE
 LADDER = (
-    "planes (NCHW)", "channels_last", "channels_last, bf16", "checkpointing", "head only", "head, cached features", "compiled",
+    "planes (NCHW)", "channels_last", "channels_last, bf16", "checkpointing", "head only", "head, cached "
+                                                                                           "features", "compiled",
     *(f"{size} pixels" for size in PIXELS),
 )  # fmt: skip
 BATCH = 32
-# What fine-tuning on five animals forgets about the five others: Adam's constant rate, and where BatchNorm's statistics come from.
-# "frozen": those of pretraining, in training, too; "measured again": after training, on pictures of all ten animals.
+# What fine-tuning on five animals forgets about the five others: Adam's constant rate, and where BatchNorm's
+# statistics come from. "frozen": those of pretraining, in training, too; "measured again": after training, on
+# pictures of all ten animals.
 FORGETTING = {
     "before": None,
     "0": {"learning_rate": 0.0},
@@ -109,7 +121,11 @@ def build(variant: dict):
     from helpers.data.sources import ANIMALS
     from helpers.models.pretrained import image_classifier
 
-    classifier = image_classifier(classes=ANIMALS, image_size=variant.get("sizes", [SIZE])[-1], pretrained=variant.get("pretrained", True))
+    classifier = image_classifier(
+        classes=ANIMALS,
+        image_size=variant.get("sizes", [SIZE])[-1],
+        pretrained=variant.get("pretrained", True),
+    )
     if variant.get("model") == "dropout":
         classifier.model.drop_rate = 0.3
     elif variant.get("model") == "frozen BatchNorm":
@@ -124,7 +140,11 @@ def measure(job: dict) -> dict:
     torch.set_num_threads(1)
     if "timing" in job:
         return job | time_step(job["timing"])
-    return job | (forget(FORGETTING[job["rate"]], job["seed"]) if "rate" in job else fine_tune(VARIANTS[job["variant"]], job["seed"]))
+    return job | (
+        forget(FORGETTING[job["rate"]], job["seed"])
+        if "rate" in job
+        else fine_tune(VARIANTS[job["variant"]], job["seed"])
+    )
 
 
 def fine_tune(variant: dict, seed: int) -> dict:
@@ -141,17 +161,32 @@ def fine_tune(variant: dict, seed: int) -> dict:
     accelerator = make_accelerator(classifier.model, config.precision)
     train_loader = recipes.training_loader(classifier, train, config)
     sizes = variant.get("sizes", [SIZE] * config.epochs)
-    at_size = lambda size: transform(variant.get("images", "usual"), replace(classifier.preprocessor, size=size))
+    at_size = lambda size: transform(
+        variant.get("images", "usual"), replace(classifier.preprocessor, size=size)
+    )
     train_loader.dataset.transform = at_size(sizes[0])
     curve, steps = [], config.epochs * len(train_loader)
-    for step in fit(classifier.model, train_loader, recipes.evaluation_loader(classifier, selection), config, accelerator=accelerator):
+    for step in fit(
+        classifier.model,
+        train_loader,
+        recipes.evaluation_loader(classifier, selection),
+        config,
+        accelerator=accelerator,
+    ):
         if step.validation:
             curve.append(round(step.validation.accuracy, 4))
-            train_loader.dataset.transform = at_size(sizes[min(step.epoch, len(sizes) - 1)])  # of the next epoch
+            train_loader.dataset.transform = at_size(
+                sizes[min(step.epoch, len(sizes) - 1)]
+            )  # of the next epoch
         if step.step == steps:  # `fit` puts the best weights back when it ends
             last = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
     metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
-    return {"steps": steps, "selection_curve": curve, "reported": asdict(metrics), "reported_last": asdict(last)}
+    return {
+        "steps": steps,
+        "selection_curve": curve,
+        "reported": asdict(metrics),
+        "reported_last": asdict(last),
+    }
 
 
 def forget(way: dict | None, seed: int) -> dict:
@@ -176,7 +211,9 @@ def forget(way: dict | None, seed: int) -> dict:
 
 
 def time_step(name: str) -> dict:
-    """Median processor seconds of one training step of 32 pictures, the bytes kept for its backward pass, seconds to get ready."""
+    """Median processor seconds of one training step of 32 pictures, the bytes kept for its backward pass,
+    seconds to get ready.
+    """
     import torch
 
     from helpers.tuning.freezing import apply_strategy, train_mode
@@ -193,7 +230,9 @@ def time_step(name: str) -> dict:
     train_mode(model)
     if name == "head, cached features":
         with torch.no_grad():
-            images = model.forward_head(model.forward_features(images), pre_logits=True)  # (B, 1280), computed once for all epochs
+            images = model.forward_head(
+                model.forward_features(images), pre_logits=True
+            )  # (B, 1280), computed once for all epochs
         model = model.classifier
     ready = 0.0
     if name == "compiled":
@@ -204,10 +243,20 @@ def time_step(name: str) -> dict:
             training_step(model, images, labels)()
         ready = processor_seconds() - before
     bf16 = "bf16" in name
-    timing = time_calls(training_step(model, images, labels, bf16=bf16), items=BATCH, repeats=7, warmup=2, clock=time.process_time)
+    timing = time_calls(
+        training_step(model, images, labels, bf16=bf16),
+        items=BATCH,
+        repeats=7,
+        warmup=2,
+        clock=time.process_time,
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
         kept = None if name == "compiled" else round(saved_bytes(model, images) / 1e6, 1)
-    return {"seconds_per_step": round(timing.seconds, 4), "ready_seconds": round(ready, 1), "saved_megabytes": kept}
+    return {
+        "seconds_per_step": round(timing.seconds, 4),
+        "ready_seconds": round(ready, 1),
+        "saved_megabytes": kept,
+    }
 
 
 def processor_seconds() -> float:
@@ -229,7 +278,12 @@ def jobs() -> list[dict]:
 def main() -> None:
     """Measure what fine-tuning forgets, the ladder of speed, and the variants, on all cores."""
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-    settings = {"training_rows": TRAINING_ROWS, "selection_rows": SELECTION_ROWS, "reported_rows": REPORTED_ROWS, "epochs": EPOCHS}
+    settings = {
+        "training_rows": TRAINING_ROWS,
+        "selection_rows": SELECTION_ROWS,
+        "reported_rows": REPORTED_ROWS,
+        "epochs": EPOCHS,
+    }
     settings |= {"size": SIZE, "batch": BATCH, "variants": VARIANTS, "forgetting": FORGETTING}
     results = runs.opened(RESULTS, settings, ("forgetting", "ladder", "runs"))
     runs.complete(RESULTS, results, "forgetting", forgetting_jobs(), measure)

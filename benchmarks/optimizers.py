@@ -2,8 +2,9 @@
 
 usage: python benchmarks/optimizers.py     (about 10 minutes on one CPU core)
 
-Every run starts from the same kind of fresh network and is judged by its last epoch on the validation rows: no run may choose
-its best epoch. Test rows are not read. Results go to benchmarks/results/optimizers.json; chapter 03 reads that file.
+Every run starts from the same kind of fresh network and is judged by its last epoch on the validation rows:
+no run may choose its best epoch. Test rows are not read. Results go to benchmarks/results/optimizers.json;
+chapter 03 reads that file.
 """
 
 import itertools
@@ -28,24 +29,34 @@ from lessons.ch03.networks import CNN
 
 RESULTS = Path(__file__).resolve().parent / "results" / "optimizers.json"
 TRAIN_ROWS, VALIDATION_ROWS, WIDTH, SEEDS = 2000, 1000, 8, range(5)
-BASE = TrainingConfig(epochs=5, batch_size=64, patience=99, precision="no")  # linear decay after a short warm-up
+BASE = TrainingConfig(
+    epochs=5, batch_size=64, patience=99, precision="no"
+)  # linear decay after a short warm-up
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-HIGHER_RATES = {"adadelta": (30.0, 100.0)}  # the others learn nothing from 3 on; no optimizer's best rate may lie at an end of its grid
+HIGHER_RATES = {
+    "adadelta": (30.0, 100.0)
+}  # the others learn nothing from 3 on; no optimizer's best rate may lie at an end of its grid
 BATCH_SIZES = (16, 64, 256)
 BATCH_RATE = 0.1  # of SGD with 64 rows; "scaled" multiplies it by rows / 64 (Goyal et al., 2017)
 WAYS = ("same epochs, same rate", "same epochs, scaled rate", "same steps, scaled rate")
 
 
 def run(train: Silhouettes, validation: Silhouettes, config: TrainingConfig) -> dict:
-    """Train once; what was set, the last epoch's validation accuracy and loss (None where it is not finite), steps and seconds."""
+    """Train once; what was set, the last epoch's validation accuracy and loss (None where it is not finite),
+    steps and seconds.
+    """
     environment.seed_everything(config.seed)
     model = CNN(len(sources.ANIMALS), width=WIDTH)
     train_loader = make_loader(train, config.batch_size, collate_images, shuffle=True, seed=config.seed)
     validation_loader = make_loader(validation, 500, collate_images)
     start = time.perf_counter()
-    for step in fit(model, train_loader, validation_loader, config, accelerator=make_accelerator(model, "no")):
+    for step in fit(
+        model, train_loader, validation_loader, config, accelerator=make_accelerator(model, "no")
+    ):
         last = step
-    settings = {name: getattr(config, name) for name in ("optimizer", "learning_rate", "batch_size", "epochs", "seed")}
+    settings = {
+        name: getattr(config, name) for name in ("optimizer", "learning_rate", "batch_size", "epochs", "seed")
+    }
     loss = last.validation.loss
     return settings | {
         "accuracy": last.validation.accuracy,
@@ -67,7 +78,10 @@ def main() -> None:
     """Run the whole grid and write the results file."""
     torch.set_num_threads(1)
     parts = splits.split(cleaning.clean_images(sources.animals())[0])
-    data = Silhouettes(splits.subsample(parts["train"], TRAIN_ROWS)), Silhouettes(splits.subsample(parts["validation"], VALIDATION_ROWS))
+    data = (
+        Silhouettes(splits.subsample(parts["train"], TRAIN_ROWS)),
+        Silhouettes(splits.subsample(parts["validation"], VALIDATION_ROWS)),
+    )
     rates = [
         run(*data, replace(BASE, optimizer=optimizer, learning_rate=rate, seed=seed))
         for optimizer in OPTIMIZERS
@@ -93,8 +107,13 @@ def main() -> None:
 
 def as_text(results: dict) -> str:
     """JSON with one run per line, so that a changed run is one changed line."""
-    lists = {name: "[\n" + ",\n".join(f"    {json.dumps(row)}" for row in results[name]) + "\n  ]" for name in ("rates", "batches")}
-    heads = {name: json.dumps(results[name], indent=2).replace("\n", "\n  ") for name in ("settings", "versions")}
+    lists = {
+        name: "[\n" + ",\n".join(f"    {json.dumps(row)}" for row in results[name]) + "\n  ]"
+        for name in ("rates", "batches")
+    }
+    heads = {
+        name: json.dumps(results[name], indent=2).replace("\n", "\n  ") for name in ("settings", "versions")
+    }
     return "{\n" + ",\n".join(f'  "{name}": {text}' for name, text in (heads | lists).items()) + "\n}\n"
 
 

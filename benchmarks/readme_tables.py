@@ -1,4 +1,6 @@
-"""Put a measured table into README.md, between the two markers that carry the name of the script that measured it."""
+"""Put a measured table into README.md, between the two markers that carry the name of the script that
+measured it.
+"""
 
 from pathlib import Path
 

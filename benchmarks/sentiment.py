@@ -1,15 +1,17 @@
-"""Measure what improves the sentiment model of chapter 07, one change at a time, and how far the best recipe gets with all comments.
+"""Measure what improves the sentiment model of chapter 07, one change at a time, and how far the best recipe
+gets with all comments.
 
-usage: python benchmarks/sentiment.py     (about 45 minutes of one core, shared by all cores; goes on where it was stopped)
+usage: python benchmarks/sentiment.py     (about 45 minutes of one core, shared by all cores; goes on where it
+was stopped)
 
-Improvements: 1,500 training comments, 2 epochs, three seeds, each run one process on ONE core. The seed decides which rows are
-drawn, their order and the fresh weights. Validation rows are cut in two by group: the first part chooses the epoch, the
-second part, which chose nothing, is reported.
+Improvements: 1,500 training comments, 2 epochs, three seeds, each run one process on ONE core. The seed
+decides which rows are drawn, their order and the fresh weights. Validation rows are cut in two by group: the
+first part chooses the epoch, the second part, which chose nothing, is reported.
 
-All comments: 16,415 training rows, 2 epochs, three seeds. The validation rows choose the epoch, whether one run answers or
-all three together, and whether the classes get offsets (tuned on one half of the groups, scored on the other). The
-choice that wins meets the test rows, once. The logits of these runs are kept in runs/sentiment_benchmark, so that another
-way to combine them needs no training.
+All comments: 16,415 training rows, 2 epochs, three seeds. The validation rows choose the epoch, whether one
+run answers or all three together, and whether the classes get offsets (tuned on one half of the groups,
+scored on the other). The choice that wins meets the test rows, once. The logits of these runs are kept in
+runs/sentiment_benchmark, so that another way to combine them needs no training.
 
 A larger encoder is a matter of MODEL ("bert-base-uncased", "roberta-base"); it has not been measured.
 Results go to benchmarks/results/sentiment.json, which chapter 07 draws.
@@ -21,7 +23,9 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: threads of several runs on few cores stall each other
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # before torch is imported: threads of several runs on few cores stall each other
+)
 
 import numpy as np
 import pandas as pd
@@ -50,8 +54,12 @@ EPOCHS = 2
 BATCH_SIZE, LEARNING_RATE = 32, 2e-4
 FULL_SELECTION_ROWS = 1000  # that choose the epoch
 RATING_WEIGHT = 0.5  # of the squared error of half the mean rating (-2..2) beside the cross-entropy
-FULL_RECIPE = "votes and rating"  # the best on validation in earlier runs with all comments, and a server needs nothing but the text
-CLAIM = {"accuracy": 0.80, "f1": 0.75}  # of the article that this case study goes back to: without data, split or interval
+# the best on validation in earlier runs with all comments, and a server needs nothing but the text
+FULL_RECIPE = "votes and rating"
+CLAIM = {
+    "accuracy": 0.80,
+    "f1": 0.75,
+}  # of the article that this case study goes back to: without data, split or interval
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,8 @@ class Recipe:
         rating: one more output learns the raters' mean; it is thrown away after training.
         augmented: every text once as it is and once with words swapped or left out, in half as many epochs.
         features: platform and length are written before each text.
-        two_outputs: "negative" and "positive" as two yes-or-no questions to the raters; neutral is what is neither.
+        two_outputs: "negative" and "positive" as two yes-or-no questions to the raters; neutral is what is
+            neither.
     """
 
     votes: bool = False
@@ -114,18 +123,26 @@ def loss_of(recipe: Recipe, targets: torch.Tensor):
         if recipe.two_outputs:
             return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
         total = F.cross_entropy(logits[:, :3], wanted[:, :3], reduction="sum")
-        return total + RATING_WEIGHT * F.mse_loss(logits[:, 3], wanted[:, 3], reduction="sum") if recipe.rating else total
+        return (
+            total + RATING_WEIGHT * F.mse_loss(logits[:, 3], wanted[:, 3], reduction="sum")
+            if recipe.rating
+            else total
+        )
 
     return loss
 
 
 def answer_in_three_classes(recipe: Recipe, model: torch.nn.Module) -> None:
-    """Let the model in evaluation mode give logits of the three classes, whatever it learns with. In place."""
+    """Let the model in evaluation mode give logits of the three classes, whatever it learns with. In
+    place.
+    """
 
     def hook(module, _inputs, output):
         if not module.training and recipe.two_outputs:
             negative, positive = output.logits.float().sigmoid().unbind(1)  # (B,) each
-            output.logits = torch.stack([negative, (1 - negative - positive).clamp(min=1e-4), positive], 1).log()
+            output.logits = torch.stack(
+                [negative, (1 - negative - positive).clamp(min=1e-4), positive], 1
+            ).log()
         elif not module.training:
             output.logits = output.logits[:, :3]
 
@@ -133,22 +150,41 @@ def answer_in_three_classes(recipe: Recipe, model: torch.nn.Module) -> None:
 
 
 def train(recipe: Recipe, seed: int, rows_to_learn: pd.DataFrame, selection: pd.DataFrame):
-    """Train and keep the epoch that is best on `selection`; the classifier, its accelerator and that macro-F1."""
+    """Train and keep the epoch that is best on `selection`; the classifier, its accelerator and that
+    macro-F1.
+    """
     epochs = EPOCHS
     if recipe.augmented:
         rows_to_learn, epochs = with_copies(rows_to_learn, changed, copies=1, seed=seed), EPOCHS // 2
     environment.seed_everything(seed)
     targets = targets_of(recipe, rows_to_learn)
-    classifier = text_classifier(MODEL, SENTIMENTS if targets.shape[1] == 3 else tuple(map(str, range(targets.shape[1]))))
+    classifier = text_classifier(
+        MODEL, SENTIMENTS if targets.shape[1] == 3 else tuple(map(str, range(targets.shape[1])))
+    )
     answer_in_three_classes(recipe, classifier.model)
     classifier = replace(classifier, classes=SENTIMENTS)
     config = replace(
-        recipes.default_training("sentiment", "full"), batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, epochs=epochs,
-        patience=epochs, seed=seed,
-    )  # fmt: skip
+        recipes.default_training("sentiment", "full"),
+        batch_size=BATCH_SIZE,
+        learning_rate=LEARNING_RATE,
+        epochs=epochs,
+        patience=epochs,
+        seed=seed,
+    )
     accelerator = make_accelerator(classifier.model, config.precision)
-    loaders = recipes.training_loader(classifier, rows_to_learn, config), recipes.evaluation_loader(classifier, selection)
-    steps = list(fit(classifier.model, *loaders, config, accelerator=accelerator, loss_function=loss_of(recipe, targets)))
+    loaders = (
+        recipes.training_loader(classifier, rows_to_learn, config),
+        recipes.evaluation_loader(classifier, selection),
+    )
+    steps = list(
+        fit(
+            classifier.model,
+            *loaders,
+            config,
+            accelerator=accelerator,
+            loss_function=loss_of(recipe, targets),
+        )
+    )
     return classifier, accelerator, max(step.validation.macro_f1 for step in steps if step.validation)
 
 
@@ -176,9 +212,13 @@ def measure_full(recipe: Recipe, job: dict) -> dict:
     classifier, accelerator, best = train(recipe, job["seed"], parts["train"], chosen_by)
     LOGITS.mkdir(parents=True, exist_ok=True)
     for name in ("validation", "test"):
-        logits = predict_logits(classifier.model, recipes.evaluation_loader(classifier, parts[name]), accelerator)
+        logits = predict_logits(
+            classifier.model, recipes.evaluation_loader(classifier, parts[name]), accelerator
+        )
         np.save(LOGITS / f"{name}_{job['seed']}.npy", logits)
-    validation = classification_metrics(stored_logits("validation", job["seed"]), encode_labels(parts["validation"], SENTIMENTS))
+    validation = classification_metrics(
+        stored_logits("validation", job["seed"]), encode_labels(parts["validation"], SENTIMENTS)
+    )
     return {"selection_macro_f1": best, "validation": asdict(validation)}
 
 
@@ -199,7 +239,9 @@ def log_probabilities(part: str, seeds: tuple[int, ...]) -> np.ndarray:
 
 
 def choose(validation: pd.DataFrame) -> tuple[list[dict], dict]:
-    """Every way to combine the runs with its validation macro-F1, cross-fitted over two halves of the groups, and the best of them."""
+    """Every way to combine the runs with its validation macro-F1, cross-fitted over two halves of the groups,
+    and the best of them.
+    """
     from lessons.ch07.calibration import class_offsets
 
     targets = encode_labels(validation, SENTIMENTS)
@@ -212,7 +254,11 @@ def choose(validation: pd.DataFrame) -> tuple[list[dict], dict]:
             offsets = class_offsets(logits[half != side], targets[half != side])
             guesses[half == side] = (logits[half == side] + offsets).argmax(1)
         plain = {"name": name, "seeds": seeds, "offsets": [0.0, 0.0, 0.0]}
-        tuned = {"name": f"{name}, offsets", "seeds": seeds, "offsets": class_offsets(logits, targets).round(3).tolist()}
+        tuned = {
+            "name": f"{name}, offsets",
+            "seeds": seeds,
+            "offsets": class_offsets(logits, targets).round(3).tolist(),
+        }
         candidates.append(plain | {"validation_macro_f1": macro_f1(targets, logits.argmax(1), 3)})
         candidates.append(tuned | {"validation_macro_f1": macro_f1(targets, guesses, 3)})
     return candidates, max(candidates, key=lambda candidate: candidate["validation_macro_f1"])
@@ -228,7 +274,10 @@ def test_once(chosen: dict, test: pd.DataFrame) -> dict:
         "accuracy_interval": accuracy_interval(targets, guesses, groups=groups),
         "human_ceiling": human_ceiling(test["ratings"]),
         "by_platform": {
-            platform: {"macro_f1": macro_f1(targets[at], guesses[at], 3), "human": human_ceiling(test["ratings"].iloc[at])["macro_f1"]}
+            platform: {
+                "macro_f1": macro_f1(targets[at], guesses[at], 3),
+                "human": human_ceiling(test["ratings"].iloc[at])["macro_f1"],
+            }
             for platform, at in test.groupby("platform").indices.items()
         },
     }

@@ -1,10 +1,13 @@
-"""Measure the HTTP service under load: 1,000 mixed requests from 4 clients against the real server process, per engine.
+"""Measure the HTTP service under load: 1,000 mixed requests from 4 clients against the real server process,
+per engine.
 
-usage: python benchmarks/service_load.py [RUN]     (about 3 minutes on 2 CPU cores; without RUN the default run is trained first)
+usage: python benchmarks/service_load.py [RUN]     (about 3 minutes on 2 CPU cores; without RUN the default
+run is trained first)
 
-RUN must hold both exports (`python -m helpers export RUN --format onnx`, and again with --int8); they are made where missing.
-Each client sends its next request when the last one was answered, and every status code is checked. Latencies are wall times in
-ms as a client sees them, on a machine on which client and server share the cores. Results go to benchmarks/results/service_load.json.
+RUN must hold both exports (`python -m helpers export RUN --format onnx`, and again with --int8); they are
+made where missing. Each client sends its next request when the last one was answered, and every status code
+is checked. Latencies are wall times in ms as a client sees them, on a machine on which client and server
+share the cores. Results go to benchmarks/results/service_load.json.
 """
 
 import json
@@ -27,9 +30,29 @@ from helpers.deployment.predict import ENGINES, FOLDERS
 
 RESULTS = Path(__file__).resolve().parent / "results" / "service_load.json"
 REQUESTS, CLIENTS = 1000, 4
-# Of every ten requests seven are valid; the rest is what a service meets as well. Kind: the status that is right for it.
-MIX = {"comment": 200, "batch of 16": 200, "emoji": 200, "Chinese": 200, "empty": 422, "1 MB": 413, "malformed JSON": 400}
-SHARES = ("comment", "comment", "comment", "batch of 16", "emoji", "Chinese", "comment", "empty", "1 MB", "malformed JSON")
+# Of every ten requests seven are valid; the rest is what a service meets as well. Kind: the status that is
+# right for it.
+MIX = {
+    "comment": 200,
+    "batch of 16": 200,
+    "emoji": 200,
+    "Chinese": 200,
+    "empty": 422,
+    "1 MB": 413,
+    "malformed JSON": 400,
+}
+SHARES = (
+    "comment",
+    "comment",
+    "comment",
+    "batch of 16",
+    "emoji",
+    "Chinese",
+    "comment",
+    "empty",
+    "1 MB",
+    "malformed JSON",
+)
 
 
 def body(kind: str, number: int, comments: list[str]) -> bytes:
@@ -68,10 +91,17 @@ def measure(run: Path, engine: str, comments: list[str]) -> dict:
         metrics = client.get("/metrics").text
     wrong = [(kind, status) for kind, status, _ in found if status != MIX[kind]]
     if wrong or not alive or "course_requests_total" not in metrics:
-        raise SystemExit(f"{engine}: {len(wrong)} wrong answers, the first {wrong[:5]}; alive afterwards: {alive}")
+        raise SystemExit(
+            f"{engine}: {len(wrong)} wrong answers, the first {wrong[:5]}; alive afterwards: {alive}"
+        )
     latency = {kind: [ms for name, _, ms in found if name == kind] for kind in MIX}
     rows = {
-        kind: {"status": MIX[kind], "requests": len(ms), "ms_p50": float(np.percentile(ms, 50)), "ms_p95": float(np.percentile(ms, 95))}
+        kind: {
+            "status": MIX[kind],
+            "requests": len(ms),
+            "ms_p50": float(np.percentile(ms, 50)),
+            "ms_p95": float(np.percentile(ms, 95)),
+        }
         for kind, ms in latency.items()
     }
     return {"requests_per_second": REQUESTS / seconds, "alive_afterwards": alive, "kinds": rows}
@@ -81,16 +111,32 @@ def main(arguments: list[str]) -> None:
     """Measure every engine and write the results file."""
     comments = sources.comments()["text"].sample(REQUESTS + 16, random_state=0).tolist()
     with tempfile.TemporaryDirectory() as name:
-        run = Path(arguments[0]) if arguments else trained("sentiment --limit 2000 --epochs 2", Path(name) / "run")
+        run = (
+            Path(arguments[0])
+            if arguments
+            else trained("sentiment --limit 2000 --epochs 2", Path(name) / "run")
+        )
         for engine, folder in FOLDERS.items():
             if not (run / folder / "model.onnx").is_file():
                 command(["export", str(run), "--format", "onnx", *(["--int8"] if engine == "int8" else [])])
         results = {engine: measure(run, engine, comments) for engine in ENGINES}
     for engine, result in results.items():
-        print(f"{engine}: {result['requests_per_second']:.0f} requests per second, alive afterwards: {result['alive_afterwards']}")
+        print(
+            f"{engine}: {result['requests_per_second']:.0f} requests per second, alive afterwards: "
+            f"{result['alive_afterwards']}"
+        )
         for kind, row in result["kinds"].items():
-            print(f"  {kind:<15} {row['status']}  {row['requests']:>4} requests  p50 {row['ms_p50']:6.1f} ms  p95 {row['ms_p95']:6.1f} ms")
-    content = {"clients": CLIENTS, "requests": REQUESTS, "cores": os.cpu_count(), "engines": results, "versions": environment.versions()}
+            print(
+                f"  {kind:<15} {row['status']}  {row['requests']:>4} requests  p50 {row['ms_p50']:6.1f} ms  "
+                f"p95 {row['ms_p95']:6.1f} ms"
+            )
+    content = {
+        "clients": CLIENTS,
+        "requests": REQUESTS,
+        "cores": os.cpu_count(),
+        "engines": results,
+        "versions": environment.versions(),
+    }
     RESULTS.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

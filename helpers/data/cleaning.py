@@ -1,4 +1,5 @@
-"""What must be repaired or removed before a split: encoding damage, empty texts, duplicates, gaps (chapters 05 and 07).
+"""What must be repaired or removed before a split: encoding damage, empty texts, duplicates, gaps (chapters
+05 and 07).
 
 Every function returns the cleaned rows and a count of what it did: nothing disappears without a number.
 """
@@ -35,7 +36,9 @@ def clean_comments(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
 
 def clean_images(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Drop exact duplicates, by the bytes of the pixels (`image`) or of the file (`path`); counts as in `clean_comments`."""
+    """Drop exact duplicates, by the bytes of the pixels (`image`) or of the file (`path`); counts as in
+    `clean_comments`.
+    """
     kept, counts = drop_duplicates(frame, frame.apply(_content_hash, axis=1))
     return kept, {"rows_in": len(frame), **counts, "rows_out": len(kept)}
 
@@ -43,18 +46,25 @@ def clean_images(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 def clean_text(text: str) -> str:
     """Undo what storage did to a text, and nothing else: mojibake, HTML entities, runs of white space.
 
-    Case, punctuation, stop words and emoticons stay: a pretrained encoder has learnt what they mean (chapter 07).
+    Case, punctuation, stop words and emoticons stay: a pretrained encoder has learnt what they mean (chapter
+    07).
     """
     return re.sub(r"\s+", " ", ftfy.fix_text(html.unescape(text))).strip()
 
 
 def duplicate_key(text: str) -> str:
-    """What two texts share when a reader would call them the same: letters and digits, lower case, single spaces."""
-    return re.sub(r"[\W_]+", " ", text.casefold()).strip() or text  # ":)" has no letters: it stands for itself
+    """What two texts share when a reader would call them the same: letters and digits, lower case, single
+    spaces.
+    """
+    return (
+        re.sub(r"[\W_]+", " ", text.casefold()).strip() or text
+    )  # ":)" has no letters: it stands for itself
 
 
 def drop_duplicates(frame: pd.DataFrame, keys: pd.Series) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Keep the first row of each key; where copies disagree on the label, keep none, since nobody knows which is right."""
+    """Keep the first row of each key; where copies disagree on the label, keep none, since nobody knows which
+    is right.
+    """
     conflicting = frame.groupby(keys)["label"].transform("nunique") > 1
     repeated = keys.duplicated() & ~conflicting
     kept = frame[~conflicting & ~repeated].reset_index(drop=True)

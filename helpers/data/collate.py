@@ -1,4 +1,6 @@
-"""Samples into batches: pad texts to the longest of the batch, stack images (chapter 02), mix images (chapter 04)."""
+"""Samples into batches: pad texts to the longest of the batch, stack images (chapter 02), mix images (chapter
+04).
+"""
 
 import zlib
 from collections.abc import Callable
@@ -20,7 +22,9 @@ class PadCollate:
         self.pad_token_id = pad_token_id
 
     def __call__(self, samples: list[dict]) -> dict[str, torch.Tensor]:
-        """Samples of a `TextDataset` as `input_ids` and `attention_mask` int64 (B, L), `labels` and `indices` int64 (B,)."""
+        """Samples of a `TextDataset` as `input_ids` and `attention_mask` int64 (B, L), `labels` and `indices`
+        int64 (B,).
+        """
         length = max(len(sample["input_ids"]) for sample in samples)
         input_ids = torch.full((len(samples), length), self.pad_token_id)  # (B, L)
         attention_mask = torch.zeros((len(samples), length), dtype=torch.int64)  # (B, L): 1 = a real token
@@ -31,15 +35,21 @@ class PadCollate:
 
 
 def collate_images(samples: list[dict]) -> dict[str, torch.Tensor]:
-    """Samples of an `ImageDataset` as `images` float32 (B, 3, H, W) with channels innermost in memory, `labels` and `indices` int64 (B,)."""
-    images = torch.stack([sample["image"] for sample in samples]).contiguous(memory_format=torch.channels_last)
+    """Samples of an `ImageDataset` as `images` float32 (B, 3, H, W) with channels innermost in memory,
+    `labels` and `indices` int64 (B,).
+    """
+    images = torch.stack([sample["image"] for sample in samples]).contiguous(
+        memory_format=torch.channels_last
+    )
     return {"images": images, **_labels_and_indices(samples)}
 
 
 class MixupCollate:
-    """Collate images, then blend each with another one of the batch: t x + (1 - t) x', and the labels in the same shares.
+    """Collate images, then blend each with another one of the batch: t x + (1 - t) x', and the labels in the
+    same shares.
 
-    The blend depends on the seed and the rows of the batch alone, so a resumed run draws what an unbroken one draws.
+    The blend depends on the seed and the rows of the batch alone, so a resumed run draws what an unbroken one
+    draws.
 
     Args:
         collate: makes `images` and `labels` of samples, e.g. `collate_images`.

@@ -1,7 +1,9 @@
-"""DataFrame rows as PyTorch datasets: map-style for texts and images, iterable for files too large to hold (chapter 02).
+"""DataFrame rows as PyTorch datasets: map-style for texts and images, iterable for files too large to hold
+(chapter 02).
 
-A map-style dataset answers "how many?" and "give me number i"; the loader asks. A stream just keeps handing out rows.
-Each sample is a dictionary that carries its `index`, so that a prediction can always be traced to its row.
+A map-style dataset answers "how many?" and "give me number i"; the loader asks. A stream just keeps handing
+out rows. Each sample is a dictionary that carries its `index`, so that a prediction can always be traced to
+its row.
 """
 
 import csv
@@ -24,7 +26,8 @@ MAX_TOKENS = 128  # 4 of the 23,703 embedded comments are longer; a longer text 
 class TextDataset(Dataset):
     """Texts as token ids, tokenised once when the dataset is built.
 
-    Samples: {"input_ids": list of int (without padding: collating pads), "label": int (absent without labels), "index": int}.
+    Samples: {"input_ids": list of int (without padding: collating pads), "label": int (absent without
+    labels), "index": int}.
 
     Args:
         frame: rows with `text`, and `label` where `classes` is given.
@@ -36,9 +39,17 @@ class TextDataset(Dataset):
         InputError: a label is none of `classes`.
     """
 
-    def __init__(self, frame: pd.DataFrame, tokenizer, classes: tuple[str, ...] | None = None, max_length: int = MAX_TOKENS):
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        tokenizer,
+        classes: tuple[str, ...] | None = None,
+        max_length: int = MAX_TOKENS,
+    ):
         texts = frame["text"].tolist()
-        self.input_ids = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
+        self.input_ids = (
+            tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
+        )
         self.labels = None if classes is None else encode_labels(frame, classes)
 
     def __len__(self) -> int:
@@ -57,13 +68,15 @@ class TextDataset(Dataset):
 class ImageDataset(Dataset):
     """Images, decoded when they are asked for and then transformed.
 
-    Samples: {"image": what `transform` returns, usually float32 (3, H, W), "label": int (absent without labels), "index": int}.
+    Samples: {"image": what `transform` returns, usually float32 (3, H, W), "label": int (absent without
+    labels), "index": int}.
 
-    The random part of a transform depends on (seed, epoch, index) alone: an image gets the same crop in epoch 3 whether it is
-    loaded by the main process or by worker 7, before or after a resume.
+    The random part of a transform depends on (seed, epoch, index) alone: an image gets the same crop in epoch
+    3 whether it is loaded by the main process or by worker 7, before or after a resume.
 
     Args:
-        frame: rows with `path` (a file) or `image` (uint8 array (H, W) or (H, W, 3)), and `label` where `classes` is given.
+        frame: rows with `path` (a file) or `image` (uint8 array (H, W) or (H, W, 3)), and `label` where
+            `classes` is given.
         transform: called with a PIL image in RGB.
         classes: as in `TextDataset`.
         seed: of the random part of `transform`.
@@ -72,19 +85,30 @@ class ImageDataset(Dataset):
         InputError: a label is none of `classes`.
     """
 
-    def __init__(self, frame: pd.DataFrame, transform: Callable, classes: tuple[str, ...] | None = None, *, seed: int = 0):
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        transform: Callable,
+        classes: tuple[str, ...] | None = None,
+        *,
+        seed: int = 0,
+    ):
         self.sources = frame["path" if "path" in frame else "image"].tolist()
         self.labels = None if classes is None else encode_labels(frame, classes)
         self.transform = transform
         self.seed = seed
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # shared: persistent workers must see it change
+        self.epoch = torch.zeros(
+            (), dtype=torch.int64
+        ).share_memory_()  # shared: persistent workers must see it change
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __getitem__(self, index: int) -> dict:
         image = open_image(self.sources[index])
-        with torch.random.fork_rng(devices=[]):  # the model's dropout must not notice how many images were augmented
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # the model's dropout must not notice how many images were augmented
             torch.manual_seed(zlib.crc32(f"{self.seed}/{self.epoch.item()}/{index}".encode()))
             sample = {"image": self.transform(image), "index": index}
         return sample if self.labels is None else sample | {"label": int(self.labels[index])}
@@ -97,8 +121,8 @@ class ImageDataset(Dataset):
 class CommentStream(IterableDataset):
     """Rows of a CSV file, read as they are needed: for files that do not fit in memory.
 
-    An iterable dataset has no index, so every worker would read every row and each comment would arrive once per worker.
-    Worker w of W therefore keeps only the rows w, w + W, w + 2W, ...
+    An iterable dataset has no index, so every worker would read every row and each comment would arrive once
+    per worker. Worker w of W therefore keeps only the rows w, w + W, w + 2W, ...
 
     Samples: the row as a dictionary of strings.
 
@@ -133,10 +157,15 @@ def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     Raises:
         InputError: a label is none of `classes`; the message names the first rows and counts them all.
     """
-    indices = frame["label"].map({name: i for i, name in enumerate(classes)}).fillna(-1).to_numpy(dtype=np.int64)
+    indices = (
+        frame["label"].map({name: i for i, name in enumerate(classes)}).fillna(-1).to_numpy(dtype=np.int64)
+    )
     if (unknown := np.flatnonzero(indices < 0)).size:
         rows = ", ".join(f"{frame['label'].iloc[i]!r} (id {frame['id'].iloc[i]})" for i in unknown[:5])
-        raise InputError(f"labels must be among {', '.join(classes)}, found {rows}; {unknown.size} rows in all: mend or remove them")
+        raise InputError(
+            f"labels must be among {', '.join(classes)}, found {rows}; {unknown.size} rows in all: mend or "
+            "remove them"
+        )
     return indices
 
 
@@ -144,12 +173,16 @@ def to_rgb(image: Image.Image, *, background: tuple[int, int, int] = (0, 0, 0)) 
     """Any picture as upright RGB with 8 bits a channel.
 
     Args:
-        image: in any mode; 16 bits are divided by 257 (65,535 becomes 255), where `convert("RGB")` would cut at 255.
-        background: what shows through transparent pixels; `convert("RGB")` shows the hidden colour below them.
+        image: in any mode; 16 bits are divided by 257 (65,535 becomes 255), where `convert("RGB")` would cut
+            at 255.
+        background: what shows through transparent pixels; `convert("RGB")` shows the hidden colour below
+            them.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # "I;16", and "I" as some versions of Pillow read the same file
-        image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+        image = Image.fromarray(
+            (np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8)
+        )
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
@@ -157,7 +190,8 @@ def to_rgb(image: Image.Image, *, background: tuple[int, int, int] = (0, 0, 0)) 
 
 
 class Silhouettes(Dataset):
-    """Silhouettes as tensors that lie ready in memory, which is faster than `ImageDataset` for images this small.
+    """Silhouettes as tensors that lie ready in memory, which is faster than `ImageDataset` for images this
+    small.
 
     Samples: {"image": float32 (1, 28, 28) in 0..1, "label": int, "index": int}, for `collate_images`.
 

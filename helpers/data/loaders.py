@@ -10,9 +10,16 @@ from helpers.data.samplers import BucketBatchSampler
 
 
 def make_loader(
-    dataset: Dataset, batch_size: int, collate_fn: Callable, *, shuffle: bool = False, seed: int = 0, num_workers: int = 0,
-    num_processes: int = 1, process_index: int = 0,
-) -> DataLoader:  # fmt: skip
+    dataset: Dataset,
+    batch_size: int,
+    collate_fn: Callable,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+    num_workers: int = 0,
+    num_processes: int = 1,
+    process_index: int = 0,
+) -> DataLoader:
     """A loader whose batches depend on the seed and the epoch alone.
 
     Args:
@@ -21,11 +28,19 @@ def make_loader(
         collate_fn: samples -> batch, e.g. `PadCollate(...)` or `collate_images`.
         shuffle: True for training. Evaluation keeps one fixed order, sorted by length.
         seed: of the order and of the workers.
-        num_workers: worker processes; 0 loads in the main process, the fastest for samples that are already in memory.
+        num_workers: worker processes; 0 loads in the main process, the fastest for samples that are already
+            in memory.
         num_processes, process_index: for distributed training, see `BucketBatchSampler`.
     """
     lengths = getattr(dataset, "lengths", np.ones(len(dataset)))
-    sampler = BucketBatchSampler(lengths, batch_size, shuffle=shuffle, seed=seed, num_processes=num_processes, process_index=process_index)
+    sampler = BucketBatchSampler(
+        lengths,
+        batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        num_processes=num_processes,
+        process_index=process_index,
+    )
     return DataLoader(
         dataset,
         batch_sampler=sampler,
@@ -33,7 +48,9 @@ def make_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(seed),  # workers derive their seeds from it: PyTorch's, NumPy's and `random`'s
+        generator=torch.Generator().manual_seed(
+            seed
+        ),  # workers derive their seeds from it: PyTorch's, NumPy's and `random`'s
     )
 
 

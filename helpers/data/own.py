@@ -1,7 +1,8 @@
-"""Your own rows: a CSV file, a folder of images, a labels file, and the inputs of a prediction (chapters 02 and 05).
+"""Your own rows: a CSV file, a folder of images, a labels file, and the inputs of a prediction (chapters 02
+and 05).
 
-Every function that reads labelled rows returns a DataFrame with the columns that `sources` names, and the problems of the rows
-that were left out.
+Every function that reads labelled rows returns a DataFrame with the columns that `sources` names, and the
+problems of the rows that were left out.
 """
 
 import csv
@@ -16,19 +17,25 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".
 
 
 def from_csv(
-    file: str | Path, *, text_column: str = "text", label_column: str | None = "label", group_column: str | None = None,
+    file: str | Path,
+    *,
+    text_column: str = "text",
+    label_column: str | None = "label",
+    group_column: str | None = None,
     on_bad: str = "stop",
-) -> tuple[pd.DataFrame, list[Problem]]:  # fmt: skip
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Your own texts: a CSV file with a header, separated by comma, semicolon or tab, in UTF-8.
 
     Args:
         file: the CSV file.
         text_column, label_column: names of the columns; `label_column=None` reads texts without labels.
         group_column: rows with the same value stay on one side of a split (one author, one article).
-        on_bad: "stop" raises when any row is bad, "skip" leaves bad rows out and returns what was wrong with them.
+        on_bad: "stop" raises when any row is bad, "skip" leaves bad rows out and returns what was wrong with
+            them.
 
     Returns:
-        The good rows (`id` is the row number as a spreadsheet shows it: the header is row 1), and the problems of the others.
+        The good rows (`id` is the row number as a spreadsheet shows it: the header is row 1), and the
+        problems of the others.
 
     Raises:
         DataError: some rows are bad and `on_bad` is "stop".
@@ -45,25 +52,32 @@ def from_csv(
 
 
 def from_folder(folder: str | Path, *, on_bad: str = "stop") -> tuple[pd.DataFrame, list[Problem]]:
-    """Your own images: one sub-folder per class, its name is the label. Every image is decoded once to see that it can be.
+    """Your own images: one sub-folder per class, its name is the label. Every image is decoded once to see
+    that it can be.
 
     Args:
-        folder: holds the class folders; hidden files are ignored, every other file that is no readable image is bad.
+        folder: holds the class folders; hidden files are ignored, every other file that is no readable image
+            is bad.
         on_bad: "stop" or "skip", as in `from_csv`.
 
     Returns:
-        The good images (`id` and `group` are the path below `folder`, `path` is the file) and the problems of the others.
+        The good images (`id` and `group` are the path below `folder`, `path` is the file) and the problems of
+        the others.
 
     Raises:
         DataError, InputError: as in `from_csv`.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"the image folder {folder} does not exist; give a folder with one sub-folder per class")
+        raise InputError(
+            f"the image folder {folder} does not exist; give a folder with one sub-folder per class"
+        )
     rows, problems = [], []
     # Sorted: the order of a folder's listing differs between machines, and with it every split.
     for path in sorted(
-        p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
     ):
         name = path.relative_to(folder).as_posix()
         if "/" not in name:
@@ -98,7 +112,9 @@ def from_labels_file(
 
 
 def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[dict], dict[int, Problem]]:
-    """The good records of a CSV file as {"id": row number, role: field, ...}, and the problems of the others by row number."""
+    """The good records of a CSV file as {"id": row number, role: field, ...}, and the problems of the others
+    by row number.
+    """
     if not file.is_file():
         raise InputError(f"the file {file} does not exist; give the path of a CSV file")
     content = file.read_bytes()
@@ -114,7 +130,8 @@ def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[dict], dict[in
     missing = [name for name in columns.values() if name not in header]
     if missing:
         raise InputError(
-            f"{file.name} has no column {missing[0]!r}, found {', '.join(map(repr, header))}; name yours with "
+            f"{file.name} has no column {missing[0]!r}, found {', '.join(map(repr, header))}; name yours "
+            "with "
             "--text-column and --label-column"
         )
     places = {role: header.index(name) for role, name in columns.items()}
@@ -161,10 +178,14 @@ def _judge(problems: list[Problem], good: int, source: Path, on_bad: str) -> Non
     if problems and on_bad == "stop":
         raise DataError(problems, f"mend them in {source}, or pass --on-bad skip to go on without them")
     if not good:
-        raise InputError(f"{source} holds no usable {'image' if source.is_dir() else 'row'}; {len(problems)} were bad")
+        raise InputError(
+            f"{source} holds no usable {'image' if source.is_dir() else 'row'}; {len(problems)} were bad"
+        )
 
 
-def check_texts(texts: list[str], on_bad: str = "stop", where: str = "input {}") -> tuple[list[str], list[Problem]]:
+def check_texts(
+    texts: list[str], on_bad: str = "stop", where: str = "input {}"
+) -> tuple[list[str], list[Problem]]:
     """The texts that hold something, and the problems of the others; `where` names a text by its number."""
     good, problems = [], []
     for number, text in enumerate(texts, start=1):
@@ -182,19 +203,31 @@ def texts_from_lines(file: Path, *, on_bad: str = "stop") -> tuple[list[str], li
     """A text file with one text per line, in UTF-8, as `check_texts` returns it."""
     if not file.is_file():
         raise InputError(f"the file {file} does not exist; give a .txt file with one text per line")
-    lines = file.read_bytes().decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n").rstrip("\n").split("\n")
+    lines = (
+        file.read_bytes()
+        .decode("utf-8-sig", errors="surrogateescape")
+        .replace("\r\n", "\n")
+        .rstrip("\n")
+        .split("\n")
+    )
     return check_texts(lines, on_bad, f"line {{}} of {file.name}")
 
 
 def image_files(source: Path | list[str], *, on_bad: str = "stop") -> tuple[list[str], list[Problem]]:
-    """The readable images of a folder (sorted by name, sub-folders included) or of a list of paths, and the problems of the others."""
+    """The readable images of a folder (sorted by name, sub-folders included) or of a list of paths, and the
+    problems of the others.
+    """
     if isinstance(source, Path):
         if not source.is_dir():
-            raise InputError(f"{source} is no folder of images; give a folder, or image files on the command line")
+            raise InputError(
+                f"{source} is no folder of images; give a folder, or image files on the command line"
+            )
         files = sorted(str(p) for p in source.rglob("*") if p.is_file() and not p.name.startswith("."))
     else:
         files = source
     problems = {file: Problem(file, what) for file in files if (what := _image_problem(Path(file)))}
     good = [file for file in files if file not in problems]
-    _judge(list(problems.values()), len(good), source if isinstance(source, Path) else Path("the input"), on_bad)
+    _judge(
+        list(problems.values()), len(good), source if isinstance(source, Path) else Path("the input"), on_bad
+    )
     return good, list(problems.values())

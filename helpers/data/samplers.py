@@ -1,4 +1,6 @@
-"""Which rows form a batch: shuffled by seed and epoch, similar lengths together, shared among processes (chapter 02)."""
+"""Which rows form a batch: shuffled by seed and epoch, similar lengths together, shared among processes
+(chapter 02).
+"""
 
 from collections.abc import Iterator
 
@@ -7,23 +9,27 @@ from torch.utils.data import Sampler
 
 from helpers.errors import InputError
 
-POOL = 50  # batches whose rows are sorted by length together: enough to save padding, few enough to stay random
+POOL = (
+    50  # batches whose rows are sorted by length together: enough to save padding, few enough to stay random
+)
 
 
 class BucketBatchSampler(Sampler[list[int]]):
     """Batches of row numbers in which rows of similar length meet, so that little padding is needed.
 
-    An epoch is one random permutation of the rows, cut into pools of 50 batches; each pool is sorted by length and cut into
-    batches, and the batches are shuffled. The order depends on (seed, epoch) alone, so a resumed run sees the same batches.
+    An epoch is one random permutation of the rows, cut into pools of 50 batches; each pool is sorted by
+    length and cut into batches, and the batches are shuffled. The order depends on (seed, epoch) alone, so a
+    resumed run sees the same batches.
 
-    The rows are dealt out evenly: 100 rows in batches of at most 32 make 4 batches of 25, not 3 of 32 and a last one of 4
-    that would move the weights as far as a full one.
+    The rows are dealt out evenly: 100 rows in batches of at most 32 make 4 batches of 25, not 3 of 32 and a
+    last one of 4 that would move the weights as far as a full one.
 
-    With several processes each batch is split among them: the batch size, and with it the number of optimizer steps, does
-    not depend on how many processes share the work. Each row is read by exactly one of them.
+    With several processes each batch is split among them: the batch size, and with it the number of optimizer
+    steps, does not depend on how many processes share the work. Each row is read by exactly one of them.
 
     Args:
-        lengths: length of every row (N,), e.g. its tokens; equal lengths make this an ordinary shuffling batch sampler.
+        lengths: length of every row (N,), e.g. its tokens; equal lengths make this an ordinary shuffling
+            batch sampler.
         batch_size: largest batch, all processes together.
         shuffle: False keeps the order of lengths and never changes it: for evaluation.
         seed: of the order.
@@ -33,13 +39,23 @@ class BucketBatchSampler(Sampler[list[int]]):
         InputError: there is no row, or a batch could leave a process without one.
     """
 
-    def __init__(self, lengths, batch_size: int, *, shuffle: bool = True, seed: int = 0, num_processes: int = 1, process_index: int = 0):
+    def __init__(
+        self,
+        lengths,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        num_processes: int = 1,
+        process_index: int = 0,
+    ):
         self.lengths = np.asarray(lengths)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, found {batch_size}")
         if len(self.lengths) < num_processes or (batch_size < 2 * num_processes and num_processes > 1):
             raise InputError(
-                f"{len(self.lengths)} rows in batches of {batch_size} cannot be split among {num_processes} processes; "
+                f"{len(self.lengths)} rows in batches of {batch_size} cannot be split among {num_processes} "
+                "processes; "
                 "use fewer processes or larger batches"
             )
         if not len(self.lengths):
@@ -68,5 +84,7 @@ class BucketBatchSampler(Sampler[list[int]]):
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch, and the batch to begin with (a resumed run skips those it has done without loading them)."""
+        """Choose the epoch, and the batch to begin with (a resumed run skips those it has done without
+        loading them).
+        """
         self.epoch, self.start = epoch, start

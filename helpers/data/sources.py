@@ -1,7 +1,9 @@
-"""Where rows come from: the embedded comments and animals, your own CSV, image folder or labels file (chapters 02, 05).
+"""Where rows come from: the embedded comments and animals, your own CSV, image folder or labels file
+(chapters 02, 05).
 
-Every function returns a pandas DataFrame with at least `id` (str, unique), `group` (str: rows that must stay on one side of
-a split) and `label` (str, a word), and either `text` (str), `image` (uint8 array (H, W)) or `path` (str).
+Every function returns a pandas DataFrame with at least `id` (str, unique), `group` (str: rows that must stay
+on one side of a split) and `label` (str, a word), and either `text` (str), `image` (uint8 array (H, W)) or
+`path` (str).
 """
 
 import ast
@@ -12,7 +14,12 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from helpers import assets
 
-PLATFORMS = {"tweets": "tweets", "amazon": "amazonReviewSnippets", "movies": "movieReviewSnippets", "nyt": "nytEditorialSnippets"}
+PLATFORMS = {
+    "tweets": "tweets",
+    "amazon": "amazonReviewSnippets",
+    "movies": "movieReviewSnippets",
+    "nyt": "nytEditorialSnippets",
+}
 SENTIMENTS = ("negative", "neutral", "positive")
 ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
@@ -21,8 +28,8 @@ def comments() -> pd.DataFrame:
     """23,703 comments from 4 platforms, each rated from -4 to +4 by 15 to 99 people.
 
     Returns:
-        Columns `id` ("amazon:12_3"), `platform`, `group` ("amazon:12": one review, one article, one tweet), `text` (raw),
-        `rating` (float, published mean), `ratings` (list of int), `label` (see `sentiment`).
+        Columns `id` ("amazon:12_3"), `platform`, `group` ("amazon:12": one review, one article, one tweet),
+        `text` (raw), `rating` (float, published mean), `ratings` (list of int), `label` (see `sentiment`).
 
     Source: Hutto and Gilbert, "VADER", ICWSM 2014 (MIT licence). Chapter 07.
     """
@@ -32,13 +39,17 @@ def comments() -> pd.DataFrame:
 
 
 def sentiment(ratings) -> np.ndarray:
-    """Mean ratings (N,) on -4..4 as words: at most -0.5 is negative, at least +0.5 positive, between them neutral."""
+    """Mean ratings (N,) on -4..4 as words: at most -0.5 is negative, at least +0.5 positive, between them
+    neutral.
+    """
     ratings = np.asarray(ratings, dtype=float)
     return np.select([ratings <= -0.5, ratings >= 0.5], ["negative", "positive"], "neutral")
 
 
 def rater_shares(ratings) -> np.ndarray:
-    """What share of a comment's raters chose each of `SENTIMENTS`, float32 (N, 3), from one list of ratings per comment."""
+    """What share of a comment's raters chose each of `SENTIMENTS`, float32 (N, 3), from one list of ratings
+    per comment.
+    """
     words = [sentiment(row) for row in ratings]
     return np.array([[(row == name).mean() for name in SENTIMENTS] for row in words], dtype=np.float32)
 
@@ -46,7 +57,8 @@ def rater_shares(ratings) -> np.ndarray:
 def _platform(name: str, stem: str) -> pd.DataFrame:
     texts = _tab_separated(f"comments/{stem}_GroundTruth.txt", ["id", "rating", "text"])
     raters = _tab_separated(f"comments/{stem}_anonDataRatings.txt", ["id", "mean", "std", "ratings"])
-    # The two files of one platform do not share an order (Amazon), so they are joined by id, and no row may be lost.
+    # The two files of one platform do not share an order (Amazon), so they are joined by id, and no row may
+    # be lost.
     frame = texts.merge(raters[["id", "ratings"]], on="id", how="left", validate="one_to_one")
     frame["rating"] = frame["rating"].astype(float)
     frame["ratings"] = frame["ratings"].map(ast.literal_eval)
@@ -57,7 +69,8 @@ def _platform(name: str, stem: str) -> pd.DataFrame:
 
 
 def _tab_separated(target: str, columns: list[str]) -> pd.DataFrame:
-    # Not read_csv: comments hold quotation marks that are text. One file starts with a byte-order mark: utf-8-sig drops it.
+    # Not read_csv: comments hold quotation marks that are text. One file starts with a byte-order mark:
+    # utf-8-sig drops it.
     lines = assets.path(target).read_bytes().decode("utf-8-sig").split("\r\n")
     return pd.DataFrame([line.split("\t") for line in lines if line], columns=columns)
 
@@ -73,14 +86,16 @@ def animals() -> pd.DataFrame:
     with np.load(assets.path(assets.ANIMALS_NPZ), allow_pickle=False) as arrays:
         images, labels = arrays["images"], arrays["labels"]
     ids = [f"animals:{number}" for number in range(len(images))]
-    return pd.DataFrame({"id": ids, "group": ids, "image": list(images), "label": [ANIMALS[label] for label in labels]})
+    return pd.DataFrame(
+        {"id": ids, "group": ids, "image": list(images), "label": [ANIMALS[label] for label in labels]}
+    )
 
 
 def human_ceiling(ratings) -> dict[str, float]:
     """How well ONE person predicts what the other people think: the score a model can reasonably aim at.
 
-    Each rater in turn plays the model; the target is the sentiment of the mean of all other raters of that comment. Every
-    comment counts the same, whatever its number of raters.
+    Each rater in turn plays the model; the target is the sentiment of the mean of all other raters of that
+    comment. Every comment counts the same, whatever its number of raters.
 
     Args:
         ratings: one list of integer ratings (-4..4) per comment, at least two each.
@@ -97,6 +112,15 @@ def human_ceiling(ratings) -> dict[str, float]:
     guesses, targets, weights = map(np.concatenate, (guesses, targets, weights))
     return {
         "accuracy": float(accuracy_score(targets, guesses, sample_weight=weights)),
-        "macro_f1": float(f1_score(targets, guesses, labels=list(SENTIMENTS), average="macro", sample_weight=weights, zero_division=0)),
+        "macro_f1": float(
+            f1_score(
+                targets,
+                guesses,
+                labels=list(SENTIMENTS),
+                average="macro",
+                sample_weight=weights,
+                zero_division=0,
+            )
+        ),
         "n": len(ratings),
     }

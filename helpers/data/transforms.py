@@ -1,6 +1,8 @@
-"""Image presets: what is done to a picture before a model sees it, in training and in evaluation (chapters 02 and 05).
+"""Image presets: what is done to a picture before a model sees it, in training and in evaluation (chapters 02
+and 05).
 
-Two presets, because two jobs: training may see a picture changed at random, evaluation must see it as it is (chapter 05).
+Two presets, because two jobs: training may see a picture changed at random, evaluation must see it as it is
+(chapter 05).
 """
 
 from collections.abc import Collection
@@ -29,27 +31,35 @@ class ImagePreprocessing:
 
 
 def evaluation_preset(preprocessing: ImagePreprocessing) -> v2.Compose:
-    """PIL image -> float32 (3, size, size): resized, centre-cropped, scaled to 0..1, standardised. Nothing random."""
+    """PIL image -> float32 (3, size, size): resized, centre-cropped, scaled to 0..1, standardised. Nothing
+    random.
+    """
     return v2.Compose([*_whole_picture(preprocessing), *_to_standardised_tensor(preprocessing)])
 
 
 def training_preset(
-    preprocessing: ImagePreprocessing, *, augmentations: Collection[str] = ("crop", "flip"), smallest_crop: float = 0.7
+    preprocessing: ImagePreprocessing,
+    *,
+    augmentations: Collection[str] = ("crop", "flip"),
+    smallest_crop: float = 0.7,
 ) -> v2.Compose:
     """As `evaluation_preset`, with random changes.
 
     Args:
         preprocessing: what the model expects.
-        augmentations: some of `AUGMENTATIONS`. "crop": a part of the picture; "flip": left-right, every second picture;
-            "upside_down": top-bottom, every second picture; "rotate": by up to 20 degrees; "colour": brightness, contrast and
-            saturation by up to 40 per cent; "noise": on every pixel of every second picture, with standard deviation 0.1 on the scale 0..1.
+        augmentations: some of `AUGMENTATIONS`. "crop": a part of the picture; "flip": left-right, every
+            second picture; "upside_down": top-bottom, every second picture; "rotate": by up to 20 degrees;
+            "colour": brightness, contrast and saturation by up to 40 per cent; "noise": on every pixel of
+            every second picture, with standard deviation 0.1 on the scale 0..1.
         smallest_crop: least share of the image's area that a crop keeps.
 
     Raises:
         InputError: an augmentation is none of `AUGMENTATIONS`.
     """
     if unknown := sorted(set(augmentations) - set(AUGMENTATIONS)):
-        raise InputError(f"augmentations must be among {', '.join(AUGMENTATIONS)}, found {', '.join(unknown)}")
+        raise InputError(
+            f"augmentations must be among {', '.join(AUGMENTATIONS)}, found {', '.join(unknown)}"
+        )
     size = preprocessing.size
     on_picture = {
         "flip": v2.RandomHorizontalFlip(),
@@ -63,7 +73,14 @@ def training_preset(
     # Noise is measured on the scale 0..1, so it comes after scaling and before standardising.
     noise = [v2.RandomApply([v2.GaussianNoise(sigma=0.1)], p=0.5)] if "noise" in augmentations else []
     return v2.Compose(
-        [*first, *(step for name, step in on_picture.items() if name in augmentations), to_image, to_unit_range, *noise, standardise]
+        [
+            *first,
+            *(step for name, step in on_picture.items() if name in augmentations),
+            to_image,
+            to_unit_range,
+            *noise,
+            standardise,
+        ]
     )
 
 
@@ -72,5 +89,10 @@ def _whole_picture(preprocessing: ImagePreprocessing) -> list:
 
 
 def _to_standardised_tensor(preprocessing: ImagePreprocessing) -> list:
-    # Two different steps: scaling maps 0..255 to 0..1; standardising then subtracts the mean and divides by the std.
-    return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(preprocessing.mean, preprocessing.std)]
+    # Two different steps: scaling maps 0..255 to 0..1; standardising then subtracts the mean and divides by
+    # the std.
+    return [
+        v2.ToImage(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(preprocessing.mean, preprocessing.std),
+    ]

@@ -1,7 +1,9 @@
-"""Is what the model sees today like what it was tested on? The population stability index and a monitor (chapters 07 and 08).
+"""Is what the model sees today like what it was tested on? The population stability index and a monitor
+(chapters 07 and 08).
 
-New inputs come without labels, so accuracy cannot be watched. What can be: the model's confidence, the labels it gives, and
-the length of the texts. A change of these says that the inputs have changed; whether answers got worse only new labels can say.
+New inputs come without labels, so accuracy cannot be watched. What can be: the model's confidence, the labels
+it gives, and the length of the texts. A change of these says that the inputs have changed; whether answers
+got worse only new labels can say.
 """
 
 from dataclasses import dataclass
@@ -15,34 +17,47 @@ FEWEST_ROWS = 200  # with 10 bins and so few rows chance alone already gives an 
 
 
 def population_stability_index(reference, current, *, bins: int = 10) -> float:
-    """How much the distribution of a number has moved: the sum over bins of (q - p) ln(q / p), 0 = not at all.
+    """How much the distribution of a number has moved: the sum over bins of (q - p) ln(q / p), 0 = not at
+    all.
 
     Args:
-        reference: numbers (N,) from when all was well; their quantiles are the edges of the bins, so that each bin holds the
-            same share p of them. Equal quantiles (many equal numbers) make fewer bins. The outer bins are open.
+        reference: numbers (N,) from when all was well; their quantiles are the edges of the bins, so that
+            each bin holds the same share p of them. Equal quantiles (many equal numbers) make fewer bins. The
+            outer bins are open.
         current: numbers (M,) of today; their shares of the bins are q.
         bins: how many.
 
     Raises:
         InputError: no numbers on one side, one that is not finite, or fewer than 2 bins.
 
-    Source: Siddiqi, "Credit Risk Scorecards" (2006), also for the thresholds 0.1 and 0.25; they are a custom, not a test.
+    Source: Siddiqi, "Credit Risk Scorecards" (2006), also for the thresholds 0.1 and 0.25; they are a custom,
+    not a test.
     """
     reference, current = (np.asarray(values, dtype=float).ravel() for values in (reference, current))
-    if bins < 2 or not len(reference) or not len(current) or not (np.isfinite(reference).all() and np.isfinite(current).all()):
+    if (
+        bins < 2
+        or not len(reference)
+        or not len(current)
+        or not (np.isfinite(reference).all() and np.isfinite(current).all())
+    ):
         raise InputError(
-            f"the index needs finite numbers on both sides and at least 2 bins, found {len(reference)} and {len(current)} numbers, "
+            f"the index needs finite numbers on both sides and at least 2 bins, found {len(reference)} and "
+            f"{len(current)} numbers, "
             f"bins={bins}; leave out what is missing"
         )
     edges = np.unique(np.quantile(reference, np.linspace(0, 1, bins + 1)[1:-1]))
-    counts = (np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1) for values in (reference, current))
+    counts = (
+        np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+        for values in (reference, current)
+    )
     return stability_index(*counts)
 
 
 def stability_index(reference_counts, current_counts) -> float:
     """The index of two lists of counts (K,) of the same bins or classes.
 
-    A bin that is empty on one side would make it infinite: it counts as half a row there. Bins empty on both sides do not count.
+    A bin that is empty on one side would make it infinite: it counts as half a row there. Bins empty on both
+    sides do not count.
 
     Raises:
         InputError: the lists differ in length, or one has no rows.
@@ -50,7 +65,8 @@ def stability_index(reference_counts, current_counts) -> float:
     counts = [np.asarray(values, dtype=float) for values in (reference_counts, current_counts)]
     if counts[0].shape != counts[1].shape or any(values.sum() <= 0 for values in counts):
         raise InputError(
-            f"two lists of counts of the same bins are needed, each with rows, found {counts[0].tolist()} and {counts[1].tolist()}"
+            f"two lists of counts of the same bins are needed, each with rows, found {counts[0].tolist()} "
+            f"and {counts[1].tolist()}"
         )
     used = (counts[0] + counts[1]) > 0
     p, q = (np.maximum(values[used], 0.5) / values.sum() for values in counts)
@@ -67,7 +83,8 @@ class Finding:
     """One thing that was watched.
 
     Attributes:
-        what: "confidence" (the largest probability), "predicted class", "share of <class>" or "text length" (characters).
+        what: "confidence" (the largest probability), "predicted class", "share of <class>" or "text length"
+            (characters).
         reference, current: mean, or share of the class; NaN for "predicted class", which has no mean.
         psi: the stability index.
         verdict: of the index, or "too few rows".
@@ -81,7 +98,8 @@ class Finding:
 
 
 class DriftMonitor:
-    """Remembers the predictions on reference inputs, usually the test rows, and compares those on new inputs with them.
+    """Remembers the predictions on reference inputs, usually the test rows, and compares those on new inputs
+    with them.
 
     Args:
         classes: names of the C classes.
@@ -107,7 +125,9 @@ class DriftMonitor:
         before, now = self.probabilities, self._checked(probabilities)
         found = [self._of_numbers("confidence", before.max(1), now.max(1))]
         counts = [np.bincount(p.argmax(1), minlength=len(self.classes)) for p in (before, now)]
-        found.append(self._finding("predicted class", float("nan"), float("nan"), stability_index(*counts), now))
+        found.append(
+            self._finding("predicted class", float("nan"), float("nan"), stability_index(*counts), now)
+        )
         for name, old, new in zip(self.classes, *counts):
             psi = stability_index([old, len(before) - old], [new, len(now) - new])
             found.append(self._finding(f"share of {name}", old / len(before), new / len(now), psi, now))
@@ -118,12 +138,19 @@ class DriftMonitor:
     def _checked(self, probabilities) -> np.ndarray:
         array = np.asarray(probabilities, dtype=float)
         if array.ndim != 2 or array.shape[1] != len(self.classes) or not len(array):
-            raise InputError(f"probabilities must be (N, {len(self.classes)}) with N > 0, found {array.shape}; give those of `predict`")
+            raise InputError(
+                f"probabilities must be (N, {len(self.classes)}) with N > 0, found {array.shape}; give those "
+                "of `predict`"
+            )
         return array
 
     def _of_numbers(self, what: str, before, now) -> Finding:
-        return self._finding(what, np.mean(before), np.mean(now), population_stability_index(before, now), now)
+        return self._finding(
+            what, np.mean(before), np.mean(now), population_stability_index(before, now), now
+        )
 
     def _finding(self, what: str, reference: float, current: float, psi: float, now) -> Finding:
         enough = min(len(self.probabilities), len(now)) >= FEWEST_ROWS
-        return Finding(what, float(reference), float(current), psi, verdict(psi) if enough else "too few rows")
+        return Finding(
+            what, float(reference), float(current), psi, verdict(psi) if enough else "too few rows"
+        )

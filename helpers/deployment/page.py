@@ -1,7 +1,7 @@
 """The two pages of the HTTP service: one to try the model, one that lists its addresses (chapter 07).
 
-Plain HTML with a little JavaScript of its own: no other host is asked for anything, and the content security policy, which
-admits this script and this style by their hashes alone, would not let it.
+Plain HTML with a little JavaScript of its own: no other host is asked for anything, and the content security
+policy, which admits this script and this style by their hashes alone, would not let it.
 """
 
 import base64
@@ -74,48 +74,73 @@ if (is_text && given !== null) { field.value = given; ask(); }
 
 def page(classifier: Classifier, characters: int) -> str:
     """The page on which a person labels one comment, at most so many characters long, or one picture."""
-    field = f'<label for="input">Your comment</label><textarea id="input" rows="4" maxlength="{characters}" required autofocus></textarea>'
+    field = (
+        f'<label for="input">Your comment</label><textarea id="input" rows="4" maxlength="{characters}" '
+        "required autofocus></textarea>"
+    )
     if classifier.task != "text":
-        field = '<label for="input">Your picture</label><input id="input" type="file" accept="image/*" required>'
+        field = (
+            '<label for="input">Your picture</label><input id="input" type="file" accept="image/*" required>'
+        )
     classes = html.escape(", ".join(classifier.classes))
     return _whole(
         "Try the model",
         f"<p>{html.escape(classifier.name)} chooses one of these labels: {classes}.</p>"
         f'<form data-task="{html.escape(classifier.task)}">{field}<button>Label it</button></form>'
         '<section id="result" aria-live="polite" aria-label="Result"></section>'
-        '<p>For programs: <a href="docs">the addresses of this service</a>.</p><noscript><p>This page needs JavaScript.</p></noscript>'
+        '<p>For programs: <a href="docs">the addresses of this service</a>.</p><noscript><p>This page needs '
+        "JavaScript.</p></noscript>"
         f"<script>{SCRIPT}</script>",
     )
 
 
 def docs(schema: dict) -> str:
-    """The page that lists the addresses of an OpenAPI schema; FastAPI's own loads its scripts from another host."""
+    """The page that lists the addresses of an OpenAPI schema; FastAPI's own loads its scripts from another
+    host.
+    """
     parts = ['<p>The machine-readable description is at <a href="openapi.json">openapi.json</a>.</p>']
     for path, methods in schema["paths"].items():
         for method, described in methods.items():
-            parts.append(f"<h2>{method.upper()} {html.escape(path)}</h2><p>{html.escape(described.get('summary', ''))}</p>")
+            parts.append(
+                f"<h2>{method.upper()} "
+                f"{html.escape(path)}</h2><p>{html.escape(described.get('summary', ''))}</p>"
+            )
             if body := described.get("requestBody"):
                 parts.append(f"<p>Body: {html.escape(', '.join(body['content']))}</p>")
     parts.append("<h2>Forms of bodies</h2>")
     for name, form in schema.get("components", {}).get("schemas", {}).items():
-        if "Error" not in name:  # FastAPI's own form of errors; this service answers {"detail": "one sentence"}
-            parts.append(f"<h3>{html.escape(name)}</h3><pre>{html.escape(json.dumps(form.get('properties', {}), indent=2))}</pre>")
-    parts.append("<p>Errors have a status of 400 or more and the form <code>{&quot;detail&quot;: &quot;one sentence&quot;}</code>.</p>")
+        if (
+            "Error" not in name
+        ):  # FastAPI's own form of errors; this service answers {"detail": "one sentence"}
+            parts.append(
+                f"<h3>{html.escape(name)}</h3><pre>{html.escape(json.dumps(form.get('properties', {}), indent=2))}</pre>"
+            )
+    parts.append(
+        "<p>Errors have a status of 400 or more and the form <code>{&quot;detail&quot;: &quot;one "
+        "sentence&quot;}</code>.</p>"
+    )
     return _whole("Addresses of the service", "".join(parts))
 
 
 def response(content: str) -> HTMLResponse:
     """A page with its content security policy."""
-    script, style = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (SCRIPT, STYLE))
+    script, style = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (SCRIPT, STYLE)
+    )
     policy = (
-        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; img-src 'self' data:; "
+        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; "
+        "img-src 'self' data:; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     return HTMLResponse(content, headers={"Content-Security-Policy": policy})
 
 
 def _whole(title: str, body: str) -> str:
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><link rel="icon" href="data:,">'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width"><title>{title}</title><link rel="icon" href="data:,">'
+    )
     return (
-        f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>\n'
+        "<!doctype html><html "
+        f'lang="en"><head>{head}<style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>\n'
     )

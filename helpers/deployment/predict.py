@@ -19,7 +19,10 @@ from helpers.errors import InputError
 from helpers.models.pretrained import Classifier, load_classifier
 
 BATCH = 64
-FOLDERS = {"onnx": "onnx", "int8": "onnx-int8"}  # where `python -m helpers export` puts a run's exports, below the run folder
+FOLDERS = {
+    "onnx": "onnx",
+    "int8": "onnx-int8",
+}  # where `python -m helpers export` puts a run's exports, below the run folder
 ENGINES = ("torch", *FOLDERS)
 
 
@@ -37,7 +40,8 @@ def load_run(folder: str | Path, *, engine: str = "torch") -> Classifier:
         raise InputError(f"the engine must be one of {', '.join(ENGINES)}, found {engine!r}")
     if not (Path(folder) / "model" / "labels.json").is_file():
         raise InputError(
-            f"{folder} is no finished run (model/labels.json is missing); give a folder written by `python -m helpers train ... --output RUN`"
+            f"{folder} is no finished run (model/labels.json is missing); give a folder written by `python "
+            "-m helpers train ... --output RUN`"
         )
     if engine == "torch":
         return load_classifier(Path(folder) / "model")
@@ -45,7 +49,8 @@ def load_run(folder: str | Path, *, engine: str = "torch") -> Classifier:
     if not (exported / "model.onnx").is_file():
         option = " --int8" if engine == "int8" else ""
         raise InputError(
-            f"{folder} was not exported yet ({exported} is missing); run `python -m helpers export {folder} --format onnx{option}`"
+            f"{folder} was not exported yet ({exported} is missing); run `python -m helpers export {folder} "
+            f"--format onnx{option}`"
         )
     return load_onnx(exported)
 
@@ -62,7 +67,10 @@ def load_onnx(folder: str | Path, *, threads: int = 0) -> Classifier:
     """
     folder = Path(folder)
     if missing := [name for name in ("model.onnx", "labels.json") if not (folder / name).is_file()]:
-        raise InputError(f"{folder} holds no export ({missing[0]} is missing); write one with `python -m helpers export RUN --format onnx`")
+        raise InputError(
+            f"{folder} holds no export ({missing[0]} is missing); write one with `python -m helpers export "
+            "RUN --format onnx`"
+        )
     description = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     if description["task"] == "text":
         from transformers import AutoTokenizer
@@ -72,11 +80,14 @@ def load_onnx(folder: str | Path, *, threads: int = 0) -> Classifier:
         size, mean, std = (description["preprocessing"][name] for name in ("size", "mean", "std"))
         preprocessor = ImagePreprocessing(size, tuple(mean), tuple(std))
     model = OnnxModel(folder / "model.onnx", threads=threads)
-    return Classifier(description["task"], description["name"], model, tuple(description["classes"]), preprocessor)
+    return Classifier(
+        description["task"], description["name"], model, tuple(description["classes"]), preprocessor
+    )
 
 
 class OnnxModel(nn.Module):
-    """An exported model behind the call that the PyTorch one has; the work is done by ONNX Runtime on the CPU.
+    """An exported model behind the call that the PyTorch one has; the work is done by ONNX Runtime on the
+    CPU.
 
     Args:
         file: a .onnx file.
@@ -94,14 +105,26 @@ class OnnxModel(nn.Module):
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only: its warnings speak of graph nodes
         try:
-            self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime has a class of its own for each way a file can be bad, and no common one
-            raise InputError(f"{file} cannot be read by ONNX Runtime ({str(error).splitlines()[0]}); export the run again") from error
+            self.session = onnxruntime.InferenceSession(
+                str(file), options, providers=["CPUExecutionProvider"]
+            )
+        except (
+            Exception
+        ) as error:  # the runtime has a class of its own for each way a file can be bad, and no common one
+            raise InputError(
+                f"{file} cannot be read by ONNX Runtime ({str(error).splitlines()[0]}); export the run again"
+            ) from error
 
     def forward(self, images=None, *, input_ids=None, attention_mask=None) -> torch.Tensor:
         """Logits (B, C) of images float32 (B, 3, H, W), or of texts int64 (B, L) twice."""
-        tensors = {"images": images} if images is not None else {"input_ids": input_ids, "attention_mask": attention_mask}
-        return torch.from_numpy(self.session.run(None, {name: tensor.numpy() for name, tensor in tensors.items()})[0])
+        tensors = (
+            {"images": images}
+            if images is not None
+            else {"input_ids": input_ids, "attention_mask": attention_mask}
+        )
+        return torch.from_numpy(
+            self.session.run(None, {name: tensor.numpy() for name, tensor in tensors.items()})[0]
+        )
 
 
 def predict(classifier: Classifier, inputs: list) -> np.ndarray:
@@ -126,10 +149,14 @@ def predict(classifier: Classifier, inputs: list) -> np.ndarray:
 
 def _text_logits(classifier: Classifier, texts: list[str]) -> torch.Tensor:
     tokenizer = classifier.preprocessor
-    token_ids = tokenizer([clean_text(text) for text in texts], truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    token_ids = tokenizer([clean_text(text) for text in texts], truncation=True, max_length=MAX_TOKENS)[
+        "input_ids"
+    ]
     batch = PadCollate(tokenizer.pad_token_id)([{"input_ids": ids, "index": 0} for ids in token_ids])
     output = classifier.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    return getattr(output, "logits", output)  # models of transformers wrap their logits, an exported one returns them bare
+    return getattr(
+        output, "logits", output
+    )  # models of transformers wrap their logits, an exported one returns them bare
 
 
 def _image_logits(classifier: Classifier, sources: list) -> torch.Tensor:
@@ -161,6 +188,7 @@ def compare(p: np.ndarray, q: np.ndarray) -> Comparison:
     p, q = np.asarray(p), np.asarray(q)
     if p.shape != q.shape or p.ndim != 2 or len(p) == 0:
         raise InputError(
-            f"the probabilities of two models must both be (N, C) with N > 0, found {p.shape} and {q.shape}; predict the same inputs"
+            f"the probabilities of two models must both be (N, C) with N > 0, found {p.shape} and {q.shape}; "
+            "predict the same inputs"
         )
     return Comparison(len(p), float(np.abs(p - q).max()), float((p.argmax(1) == q.argmax(1)).mean()))

@@ -1,6 +1,8 @@
-"""Everything a run needs to go on as if it had never stopped, in one file that is whole or absent (chapter 03).
+"""Everything a run needs to go on as if it had never stopped, in one file that is whole or absent (chapter
+03).
 
-Why not `torch.save`? It writes a pickle, and a pickle is a program. Tensors go to safetensors, the rest to JSON in its header.
+Why not `torch.save`? It writes a pickle, and a pickle is a program. Tensors go to safetensors, the rest to
+JSON in its header.
 """
 
 import json
@@ -39,7 +41,9 @@ class Progress:
     history: list[dict] = field(default_factory=list)
 
 
-def save_checkpoint(file: Path, model: nn.Module, optimizer, scheduler, progress: Progress, scaler=None) -> None:
+def save_checkpoint(
+    file: Path, model: nn.Module, optimizer, scheduler, progress: Progress, scaler=None
+) -> None:
     """Write model, optimizer moments, schedule, loss scale and progress, atomically.
 
     No random state is stored: the loop derives the random numbers of every step from the seed and the step.
@@ -54,7 +58,13 @@ def save_checkpoint(file: Path, model: nn.Module, optimizer, scheduler, progress
         "scaler": scaler.state_dict() if scaler is not None else None,
         "progress": asdict(progress),
     }
-    write_atomically(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {"rest": json.dumps(rest)}))
+    write_atomically(
+        file,
+        save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            {"rest": json.dumps(rest)},
+        ),
+    )
 
 
 def load_checkpoint(file: Path, model: nn.Module, optimizer, scheduler, scaler=None) -> Progress:
@@ -67,7 +77,9 @@ def load_checkpoint(file: Path, model: nn.Module, optimizer, scheduler, scaler=N
     try:
         model.load_state_dict(_below(tensors, "model"))
     except RuntimeError as error:
-        raise InputError(f"{file} belongs to another model ({str(error).splitlines()[0]}); start a new run folder") from error
+        raise InputError(
+            f"{file} belongs to another model ({str(error).splitlines()[0]}); start a new run folder"
+        ) from error
     moments = {}
     for name, tensor in _below(tensors, "optimizer").items():
         index, key = name.split(".", 1)
@@ -86,7 +98,9 @@ def read_progress(file: Path) -> Progress:
 
 def save_weights(file: Path, model: nn.Module) -> None:
     """Write the weights alone, atomically."""
-    write_atomically(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}))
+    write_atomically(
+        file, save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    )
 
 
 def load_weights(file: Path, model: nn.Module) -> None:
@@ -102,8 +116,14 @@ def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (no dictionary)
             return tensors, json.loads((archive.metadata() or {}).get("rest", "{}"))
     except SafetensorError as error:
-        raise InputError(f"{file} is no whole safetensors file ({error}); delete the run folder and start again") from error
+        raise InputError(
+            f"{file} is no whole safetensors file ({error}); delete the run folder and start again"
+        ) from error
 
 
 def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+    return {
+        name.removeprefix(f"{prefix}."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }

@@ -1,4 +1,6 @@
-"""Every number a training run depends on, in one frozen object that is saved beside the result (chapter 03)."""
+"""Every number a training run depends on, in one frozen object that is saved beside the result (chapter
+03).
+"""
 
 from dataclasses import dataclass
 
@@ -16,7 +18,8 @@ class TrainingConfig:
         batch_size: rows per batch, all processes together.
         accumulation_steps: batches per optimizer step; their gradients add up to that of one large batch.
         learning_rate: of the head, at the end of the warm-up.
-        layer_decay: factor of the learning rate from one layer group to the one below it; 1 = the same rate everywhere.
+        layer_decay: factor of the learning rate from one layer group to the one below it; 1 = the same rate
+            everywhere.
         weight_decay: decoupled, on weight matrices only.
         label_smoothing: share of each target's probability spread over all classes.
         optimizer: "adamw", "adam", "sgd" or "adadelta", see `tuning.schedules.make_optimizer`.
@@ -52,7 +55,12 @@ class TrainingConfig:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, found {getattr(self, name)}")
         precisions = ("auto", "bf16", "fp16", "no")
-        for name, choices in (("strategy", STRATEGIES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", precisions)):
+        for name, choices in (
+            ("strategy", STRATEGIES),
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("precision", precisions),
+        ):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, found {getattr(self, name)!r}")
         if self.learning_rate <= 0:

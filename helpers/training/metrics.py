@@ -8,7 +8,9 @@ from sklearn.metrics import accuracy_score, f1_score
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of one set of rows: share of right predictions, mean F1 over the classes, mean cross-entropy (nats), number of rows."""
+    """Of one set of rows: share of right predictions, mean F1 over the classes, mean cross-entropy (nats),
+    number of rows.
+    """
 
     accuracy: float
     macro_f1: float
@@ -19,7 +21,8 @@ class Metrics:
 def classification_metrics(logits: np.ndarray, targets: np.ndarray) -> Metrics:
     """Metrics of logits (N, C) against class indices (N,).
 
-    The loss is the mean over rows. A mean of batch means would count a row in a small batch more than one in a large batch.
+    The loss is the mean over rows. A mean of batch means would count a row in a small batch more than one in
+    a large batch.
     """
     num_classes = logits.shape[1]
     predictions = logits.argmax(1)
@@ -34,14 +37,19 @@ def classification_metrics(logits: np.ndarray, targets: np.ndarray) -> Metrics:
 
 def macro_f1(targets, predictions, num_classes: int) -> float:
     """Mean over the classes of F1, the harmonic mean of precision and recall; every class counts the same."""
-    return float(f1_score(targets, predictions, labels=list(range(num_classes)), average="macro", zero_division=0))
+    return float(
+        f1_score(targets, predictions, labels=list(range(num_classes)), average="macro", zero_division=0)
+    )
 
 
-def macro_f1_interval(targets, predictions, num_classes: int, *, groups=None, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+def macro_f1_interval(
+    targets, predictions, num_classes: int, *, groups=None, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
     """95% bootstrap interval of macro-F1: how far the figure would move with other rows from the same source.
 
-    Rows are drawn with replacement, whole groups at a time: sentences of one review succeed or fail together, so a review
-    is one observation, and counting its sentences as independent would make the interval too narrow.
+    Rows are drawn with replacement, whole groups at a time: sentences of one review succeed or fail together,
+    so a review is one observation, and counting its sentences as independent would make the interval too
+    narrow.
 
     Args:
         targets, predictions: class indices (N,).
@@ -57,16 +65,23 @@ def macro_f1_interval(targets, predictions, num_classes: int, *, groups=None, re
 
 def paired_interval(
     targets, first, second, num_classes: int, *, groups=None, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:  # fmt: skip
-    """95% bootstrap interval of the macro-F1 of `first` minus that of `second`, both scored on the same drawn rows.
+) -> tuple[float, float]:
+    """95% bootstrap interval of the macro-F1 of `first` minus that of `second`, both scored on the same drawn
+    rows.
 
-    Two methods meet the same hard rows, so their difference varies less than either score. Arguments as in `macro_f1_interval`.
+    Two methods meet the same hard rows, so their difference varies less than either score. Arguments as in
+    `macro_f1_interval`.
     """
-    scores = [_drawn_macro_f1(targets, predictions, num_classes, groups, resamples, seed) for predictions in (first, second)]
+    scores = [
+        _drawn_macro_f1(targets, predictions, num_classes, groups, resamples, seed)
+        for predictions in (first, second)
+    ]
     return _middle_95(scores[0] - scores[1])  # the same seed: the same draws
 
 
-def accuracy_interval(targets, predictions, *, groups=None, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+def accuracy_interval(
+    targets, predictions, *, groups=None, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
     """95% bootstrap interval of accuracy, see `macro_f1_interval`."""
     correct = (np.asarray(targets) == np.asarray(predictions)).astype(int)  # two "classes": wrong and right
     tables = _drawn_tables(correct, correct, 2, groups, resamples, seed)
@@ -76,18 +91,24 @@ def accuracy_interval(targets, predictions, *, groups=None, resamples: int = 200
 def _drawn_tables(targets, predictions, num_classes: int, groups, resamples: int, seed: int) -> np.ndarray:
     """Confusion tables (R, C, C) of the rows of R draws of whole groups with replacement."""
     targets, predictions = np.asarray(targets), np.asarray(predictions)
-    codes = np.arange(len(targets)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    codes = (
+        np.arange(len(targets)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    )
     num_groups = codes.max() + 1
     confusion = np.zeros((num_groups, num_classes, num_classes))  # (G, C, C): of each group alone
     np.add.at(confusion, (codes, targets, predictions), 1)
     rng = np.random.default_rng(seed)
-    draws = (np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups) for _ in range(resamples))
+    draws = (
+        np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups) for _ in range(resamples)
+    )
     return np.stack([np.tensordot(times_drawn, confusion, axes=1) for times_drawn in draws])
 
 
 def _drawn_macro_f1(targets, predictions, num_classes: int, groups, resamples: int, seed: int) -> np.ndarray:
     """Macro-F1 (R,) of each draw."""
-    tables = _drawn_tables(targets, predictions, num_classes, groups, resamples, seed)  # (R, C, C): rows are targets
+    tables = _drawn_tables(
+        targets, predictions, num_classes, groups, resamples, seed
+    )  # (R, C, C): rows are targets
     hits, denominators = np.diagonal(tables, axis1=1, axis2=2), tables.sum(1) + tables.sum(2)  # (R, C)
     return np.divide(2 * hits, denominators, out=np.zeros(hits.shape), where=denominators > 0).mean(1)
 

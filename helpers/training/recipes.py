@@ -27,7 +27,8 @@ DEFAULT_MODELS = {"sentiment": "minilm", "images": "efficientnet_lite0"}
 QUICK_LIMIT = 2000  # training rows at quick scale
 EVALUATION_BATCH = 128  # no gradients are kept, so more rows fit than in training
 
-# Chosen on the validation rows of the embedded data; `benchmarks/case_studies.py` measures what they reach on the test rows.
+# Chosen on the validation rows of the embedded data; `benchmarks/case_studies.py` measures what they reach on
+# the test rows.
 DEFAULTS = {
     ("sentiment", "full"): TrainingConfig(epochs=3, batch_size=16, learning_rate=1.5e-4, layer_decay=0.9),
     ("sentiment", "head"): TrainingConfig(epochs=5, learning_rate=2e-3),
@@ -50,8 +51,10 @@ class RunConfig:
         text_column, label_column, group_column, file_column: of your CSV file, see `sources`.
         on_bad: "stop" or "skip" bad rows or files.
         model: a name or folder, see `models.pretrained`.
-        soft_labels: where rows have `ratings`, learn the shares of the raters' votes beside the one label of their mean.
-        limit: at most so many training rows, and half as many validation rows; 0 = all. Test rows are never limited.
+        soft_labels: where rows have `ratings`, learn the shares of the raters' votes beside the one label of
+            their mean.
+        limit: at most so many training rows, and half as many validation rows; 0 = all. Test rows are never
+            limited.
         training: see `TrainingConfig`.
     """
 
@@ -76,7 +79,9 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rows ready for training: the splits, the class names, what cleaning did and which rows or files were left out."""
+    """Rows ready for training: the splits, the class names, what cleaning did and which rows or files were
+    left out.
+    """
 
     splits: dict[str, pd.DataFrame]
     classes: tuple[str, ...]
@@ -85,22 +90,39 @@ class Prepared:
 
 
 def default_training(task: str, strategy: str, **changes) -> TrainingConfig:
-    """The recipe's numbers for a task and a strategy, with `changes` (those that are not None) in their place."""
+    """The recipe's numbers for a task and a strategy, with `changes` (those that are not None) in their
+    place.
+    """
     if (task, strategy) not in DEFAULTS:
-        raise InputError(f"there is no recipe for {task!r} with strategy {strategy!r}, found only {', '.join(map(' '.join, DEFAULTS))}")
-    return replace(DEFAULTS[task, strategy], strategy=strategy, **{name: value for name, value in changes.items() if value is not None})
+        raise InputError(
+            f"there is no recipe for {task!r} with strategy {strategy!r}, found only "
+            f"{', '.join(map(' '.join, DEFAULTS))}"
+        )
+    return replace(
+        DEFAULTS[task, strategy],
+        strategy=strategy,
+        **{name: value for name, value in changes.items() if value is not None},
+    )
 
 
 def load_rows(config: RunConfig, data: str | None) -> tuple[pd.DataFrame, list[Problem]]:
-    """The rows of `data`, or of the task's embedded data for None, and the problems of those that were left out."""
+    """The rows of `data`, or of the task's embedded data for None, and the problems of those that were left
+    out.
+    """
     if data is None:
         return (sources.comments() if config.task == "sentiment" else sources.animals()), []
     if config.task == "sentiment":
         return own.from_csv(
-            data, text_column=config.text_column, label_column=config.label_column, group_column=config.group_column, on_bad=config.on_bad
+            data,
+            text_column=config.text_column,
+            label_column=config.label_column,
+            group_column=config.group_column,
+            on_bad=config.on_bad,
         )
     if Path(data).is_file():
-        return own.from_labels_file(data, file_column=config.file_column, label_column=config.label_column, on_bad=config.on_bad)
+        return own.from_labels_file(
+            data, file_column=config.file_column, label_column=config.label_column, on_bad=config.on_bad
+        )
     return own.from_folder(data, on_bad=config.on_bad)
 
 
@@ -109,13 +131,17 @@ def prepare(config: RunConfig) -> Prepared:
     frame, skipped = load_rows(config, config.data)
     clean = cleaning.clean_comments if config.task == "sentiment" else cleaning.clean_images
     frame, counts = clean(frame)
-    parts = splits.split(frame)  # one split for all seeds: a run that is repeated with another seed has the same test rows
+    parts = splits.split(
+        frame
+    )  # one split for all seeds: a run that is repeated with another seed has the same test rows
     parts["train"] = splits.subsample(parts["train"], config.limit)
     parts["validation"] = splits.subsample(parts["validation"], -(-config.limit // 2))
     return Prepared(parts, tuple(sorted(frame["label"].unique())), counts, skipped)
 
 
-def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]) -> tuple[pd.DataFrame, list[Problem]]:
+def load_labelled(
+    config: RunConfig, data: str, classes: tuple[str, ...]
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Your own labelled rows for the evaluation of a trained run, and the problems of those left out.
 
     Raises:
@@ -126,7 +152,10 @@ def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]) -> tup
         frame["text"] = frame["text"].map(cleaning.clean_text)
     unknown = ~frame["label"].isin(classes)
     found = [
-        Problem(f"row {row.id}" if row.id.isdigit() else row.id, f"unknown label {row.label!r}, the run knows {', '.join(classes)}")
+        Problem(
+            f"row {row.id}" if row.id.isdigit() else row.id,
+            f"unknown label {row.label!r}, the run knows {', '.join(classes)}",
+        )
         for row in frame[unknown].itertuples()
     ]
     if found and config.on_bad == "stop":
@@ -143,23 +172,32 @@ def build_classifier(config: RunConfig, classes: tuple[str, ...]) -> Classifier:
 
 
 def loss_function(config: RunConfig, train: pd.DataFrame) -> Callable:
-    """The loss of a run: where rows have `ratings`, half of each target is the label and half the shares of the raters' votes.
+    """The loss of a run: where rows have `ratings`, half of each target is the label and half the shares of
+    the raters' votes.
 
     A vote of 11 to 9 is no certainty, and a model that must call it one learns noise by heart.
     """
     if config.soft_labels and "ratings" in train:
-        labels = np.eye(len(sources.SENTIMENTS), dtype=np.float32)[encode_labels(train, sources.SENTIMENTS)]  # (N, 3)
+        labels = np.eye(len(sources.SENTIMENTS), dtype=np.float32)[
+            encode_labels(train, sources.SENTIMENTS)
+        ]  # (N, 3)
         return soft_cross_entropy(torch.from_numpy((labels + sources.rater_shares(train["ratings"])) / 2))
     return cross_entropy(config.training.label_smoothing)
 
 
-def training_loader(classifier: Classifier, frame: pd.DataFrame, config: TrainingConfig, **sharding) -> DataLoader:
+def training_loader(
+    classifier: Classifier, frame: pd.DataFrame, config: TrainingConfig, **sharding
+) -> DataLoader:
     """Shuffled, augmented (images) batches of `frame`; `sharding` is num_processes and process_index."""
     if classifier.task == "text":
         dataset = TextDataset(frame, classifier.preprocessor, classifier.classes)
     else:
-        dataset = ImageDataset(frame, training_preset(classifier.preprocessor), classifier.classes, seed=config.seed)
-    return make_loader(dataset, config.batch_size, collate_for(classifier), shuffle=True, seed=config.seed, **sharding)
+        dataset = ImageDataset(
+            frame, training_preset(classifier.preprocessor), classifier.classes, seed=config.seed
+        )
+    return make_loader(
+        dataset, config.batch_size, collate_for(classifier), shuffle=True, seed=config.seed, **sharding
+    )
 
 
 def evaluation_loader(classifier: Classifier, frame: pd.DataFrame, **sharding) -> DataLoader:

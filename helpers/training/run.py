@@ -1,6 +1,8 @@
-"""One training run from configuration to run folder: train, touch the test rows once, write what happened (chapters 06, 07).
+"""One training run from configuration to run folder: train, touch the test rows once, write what happened
+(chapters 06, 07).
 
-RUN/  config.json  history.csv  metrics.json  predictions.csv  model/  checkpoints/  (report.html: `helpers.training.report`)
+RUN/  config.json  history.csv  metrics.json  predictions.csv  model/  checkpoints/  (report.html:
+`helpers.training.report`)
 """
 
 import json
@@ -28,7 +30,11 @@ from helpers.tuning.lora import add_lora, merge_lora
 
 
 def train(
-    config: RunConfig, folder: Path, *, resume: bool = False, on_step: Callable[[Step, int], None] | None = None
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_step: Callable[[Step, int], None] | None = None,
 ) -> tuple[dict, Prepared]:
     """Train as `config` says and fill the run folder; in a run of several processes all of them call this.
 
@@ -62,10 +68,15 @@ def train(
     planned = config.training.epochs * -(-len(train_loader) // config.training.accumulation_steps)
     checkpoint = folder / "checkpoints" / CHECKPOINT
     steps = fit(
-        classifier.model, train_loader, validation_loader, config.training, accelerator=accelerator,
+        classifier.model,
+        train_loader,
+        validation_loader,
+        config.training,
+        accelerator=accelerator,
         loss_function=recipes.loss_function(config, prepared.splits["train"]),
-        folder=folder / "checkpoints", resume=resume and checkpoint.is_file(),
-    )  # fmt: skip
+        folder=folder / "checkpoints",
+        resume=resume and checkpoint.is_file(),
+    )
     for step in steps:
         if on_step:
             on_step(step, planned)
@@ -87,23 +98,38 @@ def train(
     if accelerator.is_main_process:
         save_classifier(classifier, folder / "model")
         write_csv(folder / "history.csv", pd.DataFrame(progress.history))
-        write_csv(folder / "predictions.csv", predictions_table(prepared.splits["test"], test_logits, classifier.classes))
+        write_csv(
+            folder / "predictions.csv",
+            predictions_table(prepared.splits["test"], test_logits, classifier.classes),
+        )
         write_skipped(folder, prepared.skipped)
         write_json(folder / "metrics.json", metrics)
     leave(accelerator)
     return metrics, prepared
 
 
-def describe(classifier: Classifier, prepared: Prepared, validation_logits: np.ndarray, test_logits: np.ndarray) -> dict:
-    """Validation and test metrics, and what to read them against: the largest class, and people where they were asked."""
+def describe(
+    classifier: Classifier, prepared: Prepared, validation_logits: np.ndarray, test_logits: np.ndarray
+) -> dict:
+    """Validation and test metrics, and what to read them against: the largest class, and people where they
+    were asked.
+    """
     test = prepared.splits["test"]
-    targets = {name: encode_labels(prepared.splits[name], classifier.classes) for name in ("train", "validation", "test")}
+    targets = {
+        name: encode_labels(prepared.splits[name], classifier.classes)
+        for name in ("train", "validation", "test")
+    }
     result = {"validation": asdict(classification_metrics(validation_logits, targets["validation"]))}
     result["test"] = asdict(classification_metrics(test_logits, targets["test"]))
     groups = test["group"].to_numpy()
-    result["test"]["macro_f1_interval"] = macro_f1_interval(targets["test"], test_logits.argmax(1), len(classifier.classes), groups=groups)
+    result["test"]["macro_f1_interval"] = macro_f1_interval(
+        targets["test"], test_logits.argmax(1), len(classifier.classes), groups=groups
+    )
     largest = np.bincount(targets["train"]).argmax()
-    result["majority_baseline"] = {"class": classifier.classes[largest], "accuracy": float((targets["test"] == largest).mean())}
+    result["majority_baseline"] = {
+        "class": classifier.classes[largest],
+        "accuracy": float((targets["test"] == largest).mean()),
+    }
     if "ratings" in test:
         result["human_ceiling"] = human_ceiling(test["ratings"])
     if "platform" in test:
@@ -121,7 +147,8 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
     Args:
         folder: the run folder.
         data: a CSV file or image folder; None for the run's test rows.
-        columns: names of columns and `on_bad`, as in `RunConfig`, where they differ from those the run was trained with.
+        columns: names of columns and `on_bad`, as in `RunConfig`, where they differ from those the run was
+            trained with.
 
     Returns:
         The metrics with `macro_f1_interval`, and `skipped`, the problems of rows that were left out.
@@ -130,17 +157,28 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
         InputError: `folder` is no run, or the data are bad.
     """
     folder = Path(folder)
-    config = replace(load_config(folder), **{name: value for name, value in columns.items() if value is not None})
+    config = replace(
+        load_config(folder), **{name: value for name, value in columns.items() if value is not None}
+    )
     classifier = load_classifier(folder / "model")
     frame, skipped = (
-        (recipes.prepare(config).splits["test"], []) if data is None else recipes.load_labelled(config, data, classifier.classes)
+        (recipes.prepare(config).splits["test"], [])
+        if data is None
+        else recipes.load_labelled(config, data, classifier.classes)
     )
     accelerator = make_accelerator(classifier.model, config.training.precision)
     sharding = {"num_processes": accelerator.num_processes, "process_index": accelerator.process_index}
-    logits = predict_logits(classifier.model, recipes.evaluation_loader(classifier, frame, **sharding), accelerator)
+    logits = predict_logits(
+        classifier.model, recipes.evaluation_loader(classifier, frame, **sharding), accelerator
+    )
     targets = encode_labels(frame, classifier.classes)
-    interval = macro_f1_interval(targets, logits.argmax(1), len(classifier.classes), groups=frame["group"].to_numpy())
-    return asdict(classification_metrics(logits, targets)) | {"macro_f1_interval": interval, "skipped": [asdict(p) for p in skipped]}
+    interval = macro_f1_interval(
+        targets, logits.argmax(1), len(classifier.classes), groups=frame["group"].to_numpy()
+    )
+    return asdict(classification_metrics(logits, targets)) | {
+        "macro_f1_interval": interval,
+        "skipped": [asdict(p) for p in skipped],
+    }
 
 
 def check_output(folder: Path, *, resume: bool) -> None:
@@ -152,10 +190,16 @@ def check_output(folder: Path, *, resume: bool) -> None:
     if resume:
         load_config(folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not an empty folder; choose another --output, or go on with the run in it by --resume")
+        raise InputError(
+            f"{folder} is not an empty folder; choose another --output, or go on with the run in it by "
+            "--resume"
+        )
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not files.is_writable(existing):
-        raise InputError(f"the run folder {folder} cannot be written ({existing} is no writable folder); choose another --output")
+        raise InputError(
+            f"the run folder {folder} cannot be written ({existing} is no writable folder); choose another "
+            "--output"
+        )
 
 
 def start_folder(folder: Path, config: RunConfig) -> None:
@@ -163,7 +207,9 @@ def start_folder(folder: Path, config: RunConfig) -> None:
     try:
         write_json(folder / "config.json", asdict(config))
     except OSError as error:
-        raise InputError(f"the run folder {folder} cannot be written ({error.strerror}); choose another --output") from error
+        raise InputError(
+            f"the run folder {folder} cannot be written ({error.strerror}); choose another --output"
+        ) from error
 
 
 def load_config(folder: Path) -> RunConfig:
@@ -175,19 +221,24 @@ def load_config(folder: Path) -> RunConfig:
     file = Path(folder) / "config.json"
     if not file.is_file():
         raise InputError(
-            f"{folder} is no run folder (config.json is missing); give one written by `python -m helpers train ... --output RUN`"
+            f"{folder} is no run folder (config.json is missing); give one written by `python -m helpers "
+            "train ... --output RUN`"
         )
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         return RunConfig(**values | {"training": TrainingConfig(**values["training"])})
     except (json.JSONDecodeError, TypeError, KeyError) as error:
-        raise InputError(f"{file} is no configuration of a run ({error}); train again into a new folder") from error
+        raise InputError(
+            f"{file} is no configuration of a run ({error}); train again into a new folder"
+        ) from error
 
 
 def predictions_table(frame: pd.DataFrame, logits: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """One row per input: `id`, `target`, `prediction` and the probability of each class."""
     probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))  # (N, C)
-    table = pd.DataFrame({"id": frame["id"], "target": frame["label"], "prediction": [classes[i] for i in logits.argmax(1)]})
+    table = pd.DataFrame(
+        {"id": frame["id"], "target": frame["label"], "prediction": [classes[i] for i in logits.argmax(1)]}
+    )
     for column, name in enumerate(classes):
         table[f"p_{name}"] = probabilities[:, column].round(6)
     return table

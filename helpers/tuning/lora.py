@@ -1,8 +1,9 @@
 """LoRA: leave every pretrained matrix as it is, and learn a small correction beside it (chapter 04).
 
-A layer's weight W (out, in) stays frozen; what moves are A (rank, in) and B (out, rank), and the layer computes
-W x + (alpha / rank) B A x. B starts at zero, so training starts exactly from the pretrained model.
-Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021). The work is done by the library peft.
+A layer's weight W (out, in) stays frozen; what moves are A (rank, in) and B (out, rank), and the layer
+computes W x + (alpha / rank) B A x. B starts at zero, so training starts exactly from the pretrained model.
+Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021). The work is done by the
+library peft.
 """
 
 from torch import nn
@@ -12,7 +13,8 @@ from helpers.tuning.freezing import layer_groups
 
 
 def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0) -> None:
-    """Put adapters beside every linear layer, and every ungrouped convolution, below the head. In place; seed before calling.
+    """Put adapters beside every linear layer, and every ungrouped convolution, below the head. In place; seed
+    before calling.
 
     Args:
         model: one that `layer_groups` knows.
@@ -26,14 +28,24 @@ def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: f
     from peft import LoraConfig, inject_adapter_in_model
 
     if has_lora(model):
-        raise InputError("the model has LoRA adapters already; call merge_lora first, or build the model anew")
-    below_head = {id(part) for _, modules in layer_groups(model)[:-1] for module in modules for part in module.modules()}
-    targets = [name for name, module in model.named_modules() if id(module) in below_head and _can_adapt(module)]
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets), model)
+        raise InputError(
+            "the model has LoRA adapters already; call merge_lora first, or build the model anew"
+        )
+    below_head = {
+        id(part) for _, modules in layer_groups(model)[:-1] for module in modules for part in module.modules()
+    }
+    targets = [
+        name for name, module in model.named_modules() if id(module) in below_head and _can_adapt(module)
+    ]
+    inject_adapter_in_model(
+        LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets), model
+    )
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Add each correction to its matrix and remove the adapters: a plain model again, as fast and as large as before. In place."""
+    """Add each correction to its matrix and remove the adapters: a plain model again, as fast and as large as
+    before. In place.
+    """
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(model.named_modules()):

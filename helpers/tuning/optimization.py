@@ -1,4 +1,6 @@
-"""How fast weights move: learning rates per layer, over time, and the optimizers that use them (chapters 03 and 04)."""
+"""How fast weights move: learning rates per layer, over time, and the optimizers that use them (chapters 03
+and 04).
+"""
 
 import math
 from collections.abc import Callable
@@ -13,7 +15,9 @@ from helpers.tuning.freezing import layer_groups
 
 
 def _one_cycle(p: float) -> float:
-    """Up on a cosine from 1/25 in the first 30%, then down on a cosine to nearly nothing (Smith and Topin, 2018)."""
+    """Up on a cosine from 1/25 in the first 30%, then down on a cosine to nearly nothing (Smith and Topin,
+    2018).
+    """
     start, end, peak = 1 / 25, 1 / 250_000, 0.3
     low, share = (start, 1 - p / peak) if p < peak else (end, (p - peak) / (1 - peak))
     return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
@@ -33,11 +37,13 @@ SCHEDULES = tuple(SHAPES)
 OPTIMIZERS = ("adamw", "adam", "sgd", "adadelta")
 
 
-def parameter_groups(model: nn.Module, learning_rate: float, *, weight_decay: float = 0.01, layer_decay: float = 1.0) -> list[dict]:
+def parameter_groups(
+    model: nn.Module, learning_rate: float, *, weight_decay: float = 0.01, layer_decay: float = 1.0
+) -> list[dict]:
     """Parameters for an optimizer: lower layers learn more slowly, and biases and norms are not decayed.
 
-    Lower layers hold what is common to all texts or images, so they need to change least: each group's rate is
-    `layer_decay` times that of the group above it (discriminative learning rates: Howard and Ruder, 2018).
+    Lower layers hold what is common to all texts or images, so they need to change least: each group's rate
+    is `layer_decay` times that of the group above it (discriminative learning rates: Howard and Ruder, 2018).
 
     Args:
         model: any model; with `layer_decay` below 1 one that `layer_groups` knows.
@@ -54,15 +60,24 @@ def parameter_groups(model: nn.Module, learning_rate: float, *, weight_decay: fl
             ("vectors", [p for p in parameters if p.ndim <= 1], 0.0),
         ):
             if chosen:
-                result.append({"params": chosen, "lr": learning_rate * layer_decay**depth, "weight_decay": decay, "name": f"{name} {part}"})
+                result.append(
+                    {
+                        "params": chosen,
+                        "lr": learning_rate * layer_decay**depth,
+                        "weight_decay": decay,
+                        "name": f"{name} {part}",
+                    }
+                )
     return result
 
 
 def make_schedule(name: str, optimizer: Optimizer, num_steps: int, *, warmup_share: float = 0.1) -> LambdaLR:
-    """Warm-up from 0 to the full rate, then the decay called `name`, one step of the schedule per optimizer step.
+    """Warm-up from 0 to the full rate, then the decay called `name`, one step of the schedule per optimizer
+    step.
 
-    The first steps of a fresh head bring large, arbitrary gradients; the warm-up keeps them from shaking the pretrained
-    layers. The decay lets the last steps settle. "one-cycle" brings a long warm-up of its own, so it gets no other.
+    The first steps of a fresh head bring large, arbitrary gradients; the warm-up keeps them from shaking the
+    pretrained layers. The decay lets the last steps settle. "one-cycle" brings a long warm-up of its own, so
+    it gets no other.
 
     Args:
         name: one of `SCHEDULES`.
@@ -89,8 +104,8 @@ def make_optimizer(name: str, groups: list[dict]) -> Optimizer:
     """The optimizer called `name` over the groups of `parameter_groups`, which bring rates and decay.
 
     Args:
-        name: "adamw" (decay apart from the gradient), "adam" (decay added to the gradient), "sgd" (momentum 0.9, decay added
-            to the gradient) or "adadelta".
+        name: "adamw" (decay apart from the gradient), "adam" (decay added to the gradient), "sgd" (momentum
+            0.9, decay added to the gradient) or "adadelta".
         groups: see `parameter_groups`.
 
     Raises:

@@ -1,7 +1,8 @@
 """The map of the course, once as Mermaid (chapter 00's text) and once as SVG, both from the lists below.
 
-After a change: `python notebooks/figures/course_map.py` writes course_map.svg and prints the Mermaid text for chapter 00;
-tests/notebooks/test_course_map.py fails while the two, the chapters on disk and these lists differ.
+After a change: `python notebooks/figures/course_map.py` writes course_map.svg and prints the Mermaid text for
+chapter 00; tests/notebooks/test_course_map.py fails while the two, the chapters on disk and these lists
+differ.
 """
 
 import textwrap
@@ -58,8 +59,10 @@ def svg() -> str:
     y = height - 18
     parts += [
         f'<path d="M{LEFT},{y - 5} h44" stroke="#333" stroke-width="2" fill="none" marker-end="url(#tip)"/>',
-        f'<text class="legend" x="{LEFT + 54}" y="{y}" font-size="14">the order to read in; 06 and 07 stand side by side</text>',
-        f'<text class="legend" x="{LEFT + 480}" y="{y}" font-size="14">A and B: to look things up at any time</text>',
+        f'<text class="legend" x="{LEFT + 54}" y="{y}" font-size="14">the order to read in; 06 and 07 stand '
+        "side by side</text>",
+        f'<text class="legend" x="{LEFT + 480}" y="{y}" font-size="14">A and B: to look things up at any '
+        "time</text>",
     ]
     text = f"Eleven chapters and the order to read them in: {names}."
     return drawing.document(width, height, parts, name="map", title=TITLE, text=text)
@@ -72,7 +75,11 @@ def _corner(column: int, row: int) -> tuple[int, int]:
 def _node(number: str, title: str, x: int, y: int) -> str:
     labels = textwrap.wrap(f"{number} {title}", 21)
     texts = drawing.lines(labels, x + WIDTH / 2, y + HEIGHT / 2)
-    rect = f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="10" fill="#cfe6f5" stroke="#0072b2" stroke-width="3"/>'
+    rect = (
+        f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="10" fill="#cfe6f5" '
+        'stroke="#0072b2" '
+        'stroke-width="3"/>'
+    )
     return (
         f'<g class="node" id="c{number}">{rect}<text text-anchor="middle" font-size="16">{texts}</text></g>'
     )
@@ -92,7 +99,10 @@ def _edge(start: str, end: str) -> str:
         path = f"M{x0 + WIDTH},{y0 + middle + 14:g} h{GAP_X / 2:g} V{y1 + middle:g} H{x1 - 4}"
     else:  # up into the next column
         path = f"M{x0 + WIDTH},{y0 + middle:g} H{x1 + WIDTH / 2:g} V{y1 + HEIGHT + 4}"
-    return f'<path class="edge" data-from="c{start}" data-to="c{end}" d="{path}" fill="none" stroke="#333" stroke-width="2" marker-end="url(#tip)"/>'
+    return (
+        f'<path class="edge" data-from="c{start}" data-to="c{end}" d="{path}" fill="none" stroke="#333" '
+        'stroke-width="2" marker-end="url(#tip)"/>'
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The three workflows of appendix B, once as Mermaid and once as SVG, both from the lists in notebooks/lessons/workflows.py.
+"""The three workflows of appendix B, once as Mermaid and once as SVG, both from the lists in
+notebooks/lessons/workflows.py.
 
-After a change: `python notebooks/figures/flowcharts.py` writes the SVG files and prints Mermaid text and tables for
-appendix B; tests/notebooks/test_flowcharts.py fails while they differ.
+After a change: `python notebooks/figures/flowcharts.py` writes the SVG files and prints Mermaid text and
+tables for appendix B; tests/notebooks/test_flowcharts.py fails while they differ.
 """
 
 import base64
@@ -36,7 +37,9 @@ def headings(notebook: str) -> list[str]:
 
 
 def edges(chart: Chart) -> list[tuple[int, int, str]]:
-    """(number of the node it leaves, number of the node it reaches, answer or ""); the second is not larger on a way back."""
+    """(number of the node it leaves, number of the node it reaches, answer or ""); the second is not larger
+    on a way back.
+    """
     numbers = {node.text: number for number, node in enumerate(chart.nodes)}
     onward = [(n, n + 1, node.onward) for n, node in enumerate(chart.nodes[:-1])]
     return onward + [
@@ -60,7 +63,8 @@ def mermaid(chart: Chart) -> str:
     lines += ["    classDef question fill:#fff,stroke:#d55e00,stroke-width:3px,color:#000"]
     for name, kind in (("step", False), ("question", True)):
         lines.append(
-            f"    class {','.join(f'n{n}' for n, node in enumerate(chart.nodes) if bool(node.back) == kind)} {name}"
+            f"    class {','.join(f'n{n}' for n, node in enumerate(chart.nodes) if bool(node.back) == kind)} "
+            f"{name}"
         )
     return "\n".join(lines)
 
@@ -101,7 +105,8 @@ def svg(chart: Chart) -> str:
             _question(label, *places[number]) if node.back else _step(label, node.section, *places[number])
         )
         parts.append(
-            f'<a class="node" id="n{number}" href="../{html.escape(node.link)}"><title>{html.escape(node.heading)}</title>{shape}</a>'
+            f'<a class="node" id="n{number}" '
+            f'href="../{html.escape(node.link)}"><title>{html.escape(node.heading)}</title>{shape}</a>'
         )
     return drawing.document(WIDTH, height, parts, name=chart.name, title=chart.title, text=description(chart))
 
@@ -124,19 +129,24 @@ def alt_text(chart: Chart) -> str:
 def page(chart: Chart) -> str:
     """The drawing as HTML with a link above each box.
 
-    JupyterLab shows an SVG output as a picture, in which links are dead, and its handling of links stops with an error at
-    those of an SVG inside a page. So the links lie above the picture; where styles are removed they follow it as a list.
+    JupyterLab shows an SVG output as a picture, in which links are dead, and its handling of links stops with
+    an error at those of an SVG inside a page. So the links lie above the picture; where styles are removed
+    they follow it as a list.
     """
     places = boxes(chart)
     height = int(places[-1][1] + places[-1][3] + TOP)
     data = base64.b64encode(svg(chart).encode()).decode()
     links = "".join(
-        f'<a href="{html.escape(node.link)}" title="{html.escape(node.heading)}" style="position:absolute;color:transparent;overflow:hidden;'
+        f'<a href="{html.escape(node.link)}" title="{html.escape(node.heading)}" '
+        'style="position:absolute;color:transparent;overflow:hidden;'
         f'left:{100 * x / WIDTH:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / WIDTH:.2f}%;height:{100 * h / height:.2f}%">'
         f"{html.escape(label)} </a>"
         for node, label, (x, y, w, h) in zip(chart.nodes, chart.labels(), places)
     )
-    picture = f'<img alt="{html.escape(alt_text(chart))}" src="data:image/svg+xml;base64,{data}" style="display:block;width:100%">'
+    picture = (
+        f'<img alt="{html.escape(alt_text(chart))}" src="data:image/svg+xml;base64,{data}" '
+        'style="display:block;width:100%">'
+    )
     return f'<div style="position:relative;max-width:{WIDTH}px">{picture}{links}</div>'
 
 
@@ -150,16 +160,24 @@ def show(chart: Chart) -> None:
 def _step(label: str, section: str, x: float, y: float, width: float, height: float) -> str:
     middle = y + height / 2 + 6
     return (
-        f'<rect x="{x:g}" y="{y:g}" width="{width}" height="{height}" rx="10" fill="#cfe6f5" stroke="#0072b2" stroke-width="3"/>'
-        f'<text class="label" x="{x + 16:g}" y="{middle:g}" font-size="19" font-weight="bold">{html.escape(label)}</text>'
+        f'<rect x="{x:g}" y="{y:g}" width="{width}" height="{height}" rx="10" fill="#cfe6f5" '
+        'stroke="#0072b2" stroke-width="3"/>'
+        f'<text class="label" x="{x + 16:g}" y="{middle:g}" font-size="19" '
+        f'font-weight="bold">{html.escape(label)}</text>'
         f'<text x="{x + width - 14:g}" y="{middle:g}" font-size="16" text-anchor="end">{section}</text>'
     )
 
 
 def _question(label: str, x: float, y: float, width: float, height: float) -> str:
-    corners = f"{x + width / 2:g},{y:g} {x + width:g},{y + height / 2:g} {x + width / 2:g},{y + height:g} {x:g},{y + height / 2:g}"
+    corners = (
+        f"{x + width / 2:g},{y:g} {x + width:g},{y + height / 2:g} {x + width / 2:g},{y + height:g} "
+        f"{x:g},{y + height / 2:g}"
+    )
     texts = drawing.lines(textwrap.wrap(label, 21), x + width / 2, y + height / 2 + 1, gap=19)
-    return f'<polygon points="{corners}" fill="#fff" stroke="#d55e00" stroke-width="3"/><text class="label" text-anchor="middle" font-size="17">{texts}</text>'
+    return (
+        f'<polygon points="{corners}" fill="#fff" stroke="#d55e00" stroke-width="3"/><text class="label" '
+        f'text-anchor="middle" font-size="17">{texts}</text>'
+    )
 
 
 def _onward(chart: Chart, places: list) -> list[str]:
@@ -192,14 +210,21 @@ def _back(chart: Chart, places: list) -> list[str]:
         into = (
             y1 + h1 / 2 - 12 * arriving.index(edge) + 6 * (len(arriving) - 1)
         )  # the outer lane arrives above the inner one
-        path = f"M{x0 + w0 - abs(shift) * w0 / h0:g},{y0 + h0 / 2 + shift:g} H{x0 + w0 + 60 + LANE * lane:g} V{into:g} H{x1 + w1 + 3:g}"
+        path = (
+            f"M{x0 + w0 - abs(shift) * w0 / h0:g},{y0 + h0 / 2 + shift:g} "
+            f"H{x0 + w0 + 60 + LANE * lane:g} "
+            f"V{into:g} H{x1 + w1 + 3:g}"
+        )
         parts.append(_path(start, end, path, BACK))
         parts.append(_answer(answer, x0 + w0 + 8, y0 + h0 / 2 + shift + (20 if shift > 0 else -7)))
     return parts
 
 
 def _path(start: int, end: int, path: str, look: str) -> str:
-    return f'<path class="edge" data-from="n{start}" data-to="n{end}" d="{path}" fill="none" {look} marker-end="url(#tip)"/>'
+    return (
+        f'<path class="edge" data-from="n{start}" data-to="n{end}" d="{path}" fill="none" {look} '
+        'marker-end="url(#tip)"/>'
+    )
 
 
 def _answer(text: str, x: float, y: float) -> str:

@@ -1,4 +1,6 @@
-"""Controls with a picture and its sentence below, and a field to type a comment into: the frames of the course's widgets."""
+"""Controls with a picture and its sentence below, and a field to type a comment into: the frames of the
+course's widgets.
+"""
 
 import base64
 import html
@@ -11,7 +13,9 @@ from helpers import plots
 
 
 def wide(label_width: int = 130) -> dict:
-    """Options of a control with room for its description: `Dropdown(..., **wide())`; `label_width` in pixels."""
+    """Options of a control with room for its description: `Dropdown(..., **wide())`; `label_width` in
+    pixels.
+    """
     return {"style": {"description_width": f"{label_width}px"}, "layout": widgets.Layout(width="440px")}
 
 
@@ -22,7 +26,8 @@ def explorer(
 
     Args:
         controls: by the name of the argument of `draw` that gets the control's value.
-        draw: returns a figure (None for no picture) and one sentence, shown above the figure and as its alt text.
+        draw: returns a figure (None for no picture) and one sentence, shown above the figure and as its alt
+            text.
 
     Returns:
         The controls in their order, then one `HTML` widget.
@@ -51,7 +56,8 @@ def image_html(figure: Figure, alt: str) -> str:
 
 
 def comment_field(answer: Callable[[str], str], text: str, *, tooltip: str) -> widgets.VBox:
-    """A text field and a button: type a comment, press Enter or the button, and `answer(comment)` is shown as HTML below.
+    """A text field and a button: type a comment, press Enter or the button, and `answer(comment)` is shown as
+    HTML below.
 
     Args:
         answer: must escape what was typed.

@@ -1,4 +1,6 @@
-"""The exercises' common form: `check` an attempt, get a `hint`, read a `solution`. Each chapter's exercises are in chNN.py."""
+"""The exercises' common form: `check` an attempt, get a `hint`, read a `solution`. Each chapter's exercises
+are in chNN.py.
+"""
 
 import inspect
 import textwrap
@@ -11,7 +13,8 @@ class Exercise:
     """One exercise of a chapter.
 
     Attributes:
-        verify: called with the attempt; raises AssertionError with a sentence that says what was expected and what was found.
+        verify: called with the attempt; raises AssertionError with a sentence that says what was expected and
+            what was found.
         hints: from a push in the right direction to nearly the answer.
         answer: one right attempt, written as a learner would write it; `solution` shows its source.
         praise: what the learner has just shown, in one sentence.
@@ -23,7 +26,9 @@ class Exercise:
     praise: str
 
     def check(self, attempt: object) -> None:
-        """Print whether the attempt (a function, a class or a value: the exercise says which) is right, and if not, why."""
+        """Print whether the attempt (a function, a class or a value: the exercise says which) is right, and
+        if not, why.
+        """
         try:
             self.verify(attempt)
         except AssertionError as error:

@@ -1,6 +1,8 @@
-"""The three workflows of appendix B as lists: their steps, their questions, and the section of the course that does each.
+"""The three workflows of appendix B as lists: their steps, their questions, and the section of the course
+that does each.
 
-`notebooks/figures/flowcharts.py` draws them, the stepper of appendix B walks through them, and a test follows every link.
+`notebooks/figures/flowcharts.py` draws them, the stepper of appendix B walks through them, and a test follows
+every link.
 """
 
 import re
@@ -74,7 +76,9 @@ class Chart:
 
 
 def anchor(heading: str) -> str:
-    """The fragment that leads to a heading in JupyterLab and in nbconvert's pages: spaces become hyphens, markup goes."""
+    """The fragment that leads to a heading in JupyterLab and in nbconvert's pages: spaces become hyphens,
+    markup goes.
+    """
     return quote(re.sub(r"[`*]", "", heading).replace(" ", "-"), safe="?/:@!$&'()*+,;=")
 
 

@@ -72,7 +72,10 @@ def test_comments_without_tags_stay_as_they_are(comments):
     assert (comments["text"].map(repair.text_of_html) == comments["text"]).all()
 
 
-@pytest.mark.parametrize(("encoding", "name"), [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("cp1252", "cp1252")])
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("cp1252", "cp1252")],
+)
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_tables_are_read_in_any_encoding(tmp_path, encoding, name, separator):
     file = tmp_path / "t.csv"
@@ -124,7 +127,11 @@ def test_prediction_uses_the_known_rows():
 
 @pytest.mark.parametrize(
     ("values", "how", "sentence"),
-    [([np.nan], "mean", "nothing to fill"), ([1.0, np.nan], "guess", "how must be one of"), ([1.0, np.nan], "predict", "one row for each")],
+    [
+        ([np.nan], "mean", "nothing to fill"),
+        ([1.0, np.nan], "guess", "how must be one of"),
+        ([1.0, np.nan], "predict", "one row for each"),
+    ],
 )
 def test_what_cannot_be_filled(values, how, sentence):
     with pytest.raises(InputError, match=sentence):

@@ -29,7 +29,9 @@ def test_text_samples_and_padded_batch(parts, text_classifier):
 
 
 def test_unknown_label_is_named(parts, text_classifier):
-    with pytest.raises(InputError, match=r"labels must be among good, found '(negative|neutral|positive)'.*5 rows in all"):
+    with pytest.raises(
+        InputError, match=r"labels must be among good, found '(negative|neutral|positive)'.*5 rows in all"
+    ):
         TextDataset(parts["train"].head(5), text_classifier.preprocessor, ("good",))
 
 
@@ -58,7 +60,9 @@ def test_workers_give_the_same_batches_as_the_main_process(animals):
     alone, shared = batches(0), batches(2)
     assert len(alone) == 6
     assert all(torch.equal(a, b) for a, b in zip(alone, shared))
-    assert not torch.equal(torch.cat(alone[:3]).sort(0).values, torch.cat(alone[3:]).sort(0).values), "epoch 2 repeats epoch 1"
+    assert not torch.equal(torch.cat(alone[:3]).sort(0).values, torch.cat(alone[3:]).sort(0).values), (
+        "epoch 2 repeats epoch 1"
+    )
 
 
 def test_evaluation_preset_scales_then_standardises(animals):
@@ -80,7 +84,9 @@ def test_open_image_makes_rgb_upright_and_closes_the_file(tmp_path):
 
 
 def test_open_image_keeps_the_greys_of_16_bit_pictures(tmp_path):
-    Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(tmp_path / "scan.png")
+    Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(
+        tmp_path / "scan.png"
+    )
     assert len(np.unique(np.asarray(open_image(tmp_path / "scan.png")))) == 256
 
 
@@ -106,7 +112,9 @@ def test_cache_remembers(animals):
 
 
 def test_mixup_blends_images_and_labels_alike_and_repeatably(animals):
-    dataset = ImageDataset(animals.groupby("label").head(2), evaluation_preset(PREPROCESSING), sources.ANIMALS)
+    dataset = ImageDataset(
+        animals.groupby("label").head(2), evaluation_preset(PREPROCESSING), sources.ANIMALS
+    )
     samples = [dataset[i] for i in (0, 5, 11, 19)]
     mixup = MixupCollate(collate_images, 10, alpha=1.0)
     plain, mixed = collate_images(samples), mixup(samples)
@@ -114,11 +122,18 @@ def test_mixup_blends_images_and_labels_alike_and_repeatably(animals):
     assert mixed["targets"].sum(1) == pytest.approx(torch.ones(4))
     share = mixed["targets"][0, plain["labels"][0]].item()
     assert 0 < share < 1
-    partner = (mixed["images"] - share * plain["images"]) / (1 - share)  # each row minus its own part is another row
-    distances = [[(partner[i] - plain["images"][j]).abs().max().item() < 1e-3 for j in range(4)] for i in range(4)]
+    partner = (mixed["images"] - share * plain["images"]) / (
+        1 - share
+    )  # each row minus its own part is another row
+    distances = [
+        [(partner[i] - plain["images"][j]).abs().max().item() < 1e-3 for j in range(4)] for i in range(4)
+    ]
     for row, matches in enumerate(distances):
         assert matches.count(True) == 1
-        expected = share * torch.eye(10)[plain["labels"][row]] + (1 - share) * torch.eye(10)[plain["labels"][matches.index(True)]]
+        expected = (
+            share * torch.eye(10)[plain["labels"][row]]
+            + (1 - share) * torch.eye(10)[plain["labels"][matches.index(True)]]
+        )
         assert torch.allclose(mixed["targets"][row], expected, atol=1e-5)
     assert torch.equal(mixup(samples)["images"], mixed["images"])
     assert mixup(samples[::-1])["targets"].max() != mixed["targets"].max()  # another batch, another share

@@ -49,7 +49,10 @@ def test_a_resumed_epoch_goes_on_with_the_next_batch():
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_share_each_batch(processes):
     alone = list(BucketBatchSampler(LENGTHS, 32))
-    shares = [list(BucketBatchSampler(LENGTHS, 32, num_processes=processes, process_index=i)) for i in range(processes)]
+    shares = [
+        list(BucketBatchSampler(LENGTHS, 32, num_processes=processes, process_index=i))
+        for i in range(processes)
+    ]
     assert all(len(share) == len(alone) for share in shares)
     for number, batch in enumerate(alone):
         assert sorted(flat(share[number] for share in shares)) == sorted(batch)

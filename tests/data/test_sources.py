@@ -8,8 +8,17 @@ from helpers.errors import DataError, InputError
 
 def test_comments_hold_every_row_with_its_own_raters(comments):
     assert len(comments) == 23_703
-    assert comments["platform"].value_counts().to_dict() == {"movies": 10_605, "nyt": 5_190, "tweets": 4_200, "amazon": 3_708}
-    assert comments["label"].value_counts().to_dict() == {"positive": 10_278, "negative": 9_181, "neutral": 4_244}
+    assert comments["platform"].value_counts().to_dict() == {
+        "movies": 10_605,
+        "nyt": 5_190,
+        "tweets": 4_200,
+        "amazon": 3_708,
+    }
+    assert comments["label"].value_counts().to_dict() == {
+        "positive": 10_278,
+        "negative": 9_181,
+        "neutral": 4_244,
+    }
     assert comments["id"].is_unique
     assert not comments["text"].str.contains("\r|\ufeff").any()
     # Amazon's two files have different orders: joined by position, the means would not match the ratings.
@@ -19,7 +28,12 @@ def test_comments_hold_every_row_with_its_own_raters(comments):
 
 
 def test_sentiment_thresholds_are_inclusive():
-    assert sources.sentiment([-0.5, -0.49, 0.49, 0.5]).tolist() == ["negative", "neutral", "neutral", "positive"]
+    assert sources.sentiment([-0.5, -0.49, 0.49, 0.5]).tolist() == [
+        "negative",
+        "neutral",
+        "neutral",
+        "positive",
+    ]
 
 
 def test_rater_shares_are_votes():
@@ -38,7 +52,9 @@ def write(path, content):
 
 
 def test_csv_with_other_names_separator_quotes_and_bom(tmp_path):
-    file = write(tmp_path / "own.csv", '\ufeffnr;Bewertung;Text\n1;gut;"so; gut"\n\n2;schlecht;"zwei\nZeilen"\n')
+    file = write(
+        tmp_path / "own.csv", '\ufeffnr;Bewertung;Text\n1;gut;"so; gut"\n\n2;schlecht;"zwei\nZeilen"\n'
+    )
     frame, problems = own.from_csv(file, text_column="Text", label_column="Bewertung")
     assert problems == []
     assert frame["text"].tolist() == ["so; gut", "zwei\nZeilen"]
@@ -54,7 +70,9 @@ def test_bad_rows_stop_with_a_line_each(tmp_path):
         own.from_csv(file)
     text = str(caught.value)
     assert "4 bad entries" in text
-    assert [problem.where for problem in caught.value.problems] == [f"row {number} of own.csv" for number in (3, 4, 5, 6)]
+    assert [problem.where for problem in caught.value.problems] == [
+        f"row {number} of own.csv" for number in (3, 4, 5, 6)
+    ]
     for line in (
         "row 3 of own.csv: the text is empty",
         "row 4 of own.csv: the label is empty",
@@ -112,7 +130,14 @@ def test_image_folder(image_folder):
     (image_folder / "cat" / ".DS_Store").write_bytes(b"hidden")
     frame, problems = own.from_folder(image_folder)
     assert problems == []
-    assert frame["id"].tolist() == ["cat/0.png", "cat/1.png", "cat/2.png", "dog/0.png", "dog/1.png", "dog/2.png"]
+    assert frame["id"].tolist() == [
+        "cat/0.png",
+        "cat/1.png",
+        "cat/2.png",
+        "dog/0.png",
+        "dog/1.png",
+        "dog/2.png",
+    ]
     assert frame["label"].tolist() == ["cat"] * 3 + ["dog"] * 3
 
 

@@ -16,7 +16,9 @@ def test_no_group_on_two_sides_and_no_row_lost(clean, parts):
 def test_shares_and_classes_are_balanced(clean, parts):
     for name, share in (("train", 0.7), ("validation", 0.2), ("test", 0.1)):
         assert len(parts[name]) / len(clean) == pytest.approx(share, abs=0.01)
-        difference = parts[name]["label"].value_counts(normalize=True) - clean["label"].value_counts(normalize=True)
+        difference = parts[name]["label"].value_counts(normalize=True) - clean["label"].value_counts(
+            normalize=True
+        )
         assert difference.abs().max() < 0.01
 
 

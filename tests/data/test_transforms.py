@@ -1,4 +1,6 @@
-"""The image presets: evaluation is never random, training is, and each augmentation does what its name says."""
+"""The image presets: evaluation is never random, training is, and each augmentation does what its name
+says.
+"""
 
 import numpy as np
 import pytest
@@ -36,7 +38,9 @@ def test_values_are_scaled_then_standardised():
 
 def test_training_without_augmentation_is_evaluation(giraffe):
     plain = evaluation_preset(EXPECTED)(giraffe)
-    assert all(torch.equal(plain, found) for found in draws(training_preset(EXPECTED, augmentations=()), giraffe, 3))
+    assert all(
+        torch.equal(plain, found) for found in draws(training_preset(EXPECTED, augmentations=()), giraffe, 3)
+    )
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -49,7 +53,10 @@ def test_each_augmentation_is_random_and_keeps_the_shape(name, giraffe):
 @pytest.mark.parametrize(("name", "axis"), [("flip", 2), ("upside_down", 1)])
 def test_flips_mirror_or_leave(name, axis, giraffe):
     plain = evaluation_preset(EXPECTED)(giraffe)
-    kinds = {torch.equal(found, plain) for found in draws(training_preset(EXPECTED, augmentations=(name,)), giraffe)}
+    kinds = {
+        torch.equal(found, plain)
+        for found in draws(training_preset(EXPECTED, augmentations=(name,)), giraffe)
+    }
     assert kinds == {True, False}
     for found in draws(training_preset(EXPECTED, augmentations=(name,)), giraffe):
         assert torch.equal(found, plain) or torch.equal(found, plain.flip(axis))
@@ -68,7 +75,10 @@ def test_noise_spares_every_second_picture_and_has_its_size():
 
 
 def test_the_usual_preset_is_crop_and_flip(giraffe):
-    usual, named = (draws(training_preset(EXPECTED, **options), giraffe, 3) for options in ({}, {"augmentations": ["flip", "crop"]}))
+    usual, named = (
+        draws(training_preset(EXPECTED, **options), giraffe, 3)
+        for options in ({}, {"augmentations": ["flip", "crop"]})
+    )
     assert all(torch.equal(a, b) for a, b in zip(usual, named))
 
 

@@ -20,21 +20,36 @@ def test_an_empty_bin_counts_as_half_a_row():
     # 10 of 20 against 0 of 10: the empty share becomes 0.5 / 10.
     expected = (0.05 - 0.5) * math.log(0.05 / 0.5) + (1 - 0.5) * math.log(1 / 0.5)
     assert stability_index([10, 10], [0, 10]) == pytest.approx(expected)
-    assert stability_index([10, 10, 0], [0, 10, 0]) == pytest.approx(expected)  # empty on both sides: not there
+    assert stability_index([10, 10, 0], [0, 10, 0]) == pytest.approx(
+        expected
+    )  # empty on both sides: not there
 
 
 def test_index_of_equal_far_and_tied_numbers():
     numbers = np.random.default_rng(0).normal(size=5000)
     assert population_stability_index(numbers, numbers) == 0
     assert verdict(population_stability_index(numbers, numbers + 3)) == "drifted"
-    assert population_stability_index(np.ones(50), np.ones(70)) == 0  # one value only: nothing that could move below or above
+    assert (
+        population_stability_index(np.ones(50), np.ones(70)) == 0
+    )  # one value only: nothing that could move below or above
     assert population_stability_index(np.ones(50), np.zeros(70)) > 1
-    assert [verdict(psi) for psi in (0.0999, 0.1, 0.2499, 0.25)] == ["stable", "shifted", "shifted", "drifted"]
+    assert [verdict(psi) for psi in (0.0999, 0.1, 0.2499, 0.25)] == [
+        "stable",
+        "shifted",
+        "shifted",
+        "drifted",
+    ]
 
 
 @pytest.mark.parametrize(
     ("reference", "current", "bins"),
-    [([], [1.0], 10), ([1.0], [], 10), ([1.0, math.nan], [1.0], 10), ([1.0], [math.inf], 10), ([1.0], [1.0], 1)],
+    [
+        ([], [1.0], 10),
+        ([1.0], [], 10),
+        ([1.0, math.nan], [1.0], 10),
+        ([1.0], [math.inf], 10),
+        ([1.0], [1.0], 1),
+    ],
 )
 def test_bad_numbers(reference, current, bins):
     with pytest.raises(InputError, match="finite numbers on both sides"):
@@ -60,7 +75,12 @@ def test_monitor_tells_platforms_apart(clean):
     monitor = DriftMonitor(classes, *shares(tweets.iloc[::2]))
     same = {finding.what: finding for finding in monitor.compare(*shares(tweets.iloc[1::2]))}
     other = {finding.what: finding for finding in monitor.compare(*shares(news))}
-    assert list(same) == ["confidence", "predicted class", *(f"share of {name}" for name in classes), "text length"]
+    assert list(same) == [
+        "confidence",
+        "predicted class",
+        *(f"share of {name}" for name in classes),
+        "text length",
+    ]
     assert {finding.verdict for finding in same.values()} == {"stable"}
     assert other["confidence"].verdict == other["predicted class"].verdict == "drifted"
     assert other["text length"].psi > 0.1 > same["text length"].psi
@@ -76,7 +96,9 @@ def test_monitor_does_not_judge_a_few_rows():
     monitor = DriftMonitor(classes, p)
     assert {finding.verdict for finding in monitor.compare(p[:199])} == {"too few rows"}
     assert {finding.verdict for finding in monitor.compare(p[:200])} == {"stable"}
-    assert "text length" not in {finding.what for finding in monitor.compare(p, [3] * 400)}  # unknown for the reference
+    assert "text length" not in {
+        finding.what for finding in monitor.compare(p, [3] * 400)
+    }  # unknown for the reference
     for wrong in (p[:, :1], p[0], p[:0]):
         with pytest.raises(InputError, match="probabilities must be"):
             monitor.compare(wrong)

@@ -1,4 +1,6 @@
-"""Exports agree with PyTorch on real rows, are complete, small where they should be, and appear whole or not at all."""
+"""Exports agree with PyTorch on real rows, are complete, small where they should be, and appear whole or not
+at all.
+"""
 
 import copy
 import json
@@ -18,7 +20,9 @@ from helpers.models.pretrained import image_classifier, text_classifier
 
 @pytest.fixture(scope="module")
 def short_model():
-    """The real MiniLM with two of its layers (the export takes a third of the time) and a fresh head that dares to differ."""
+    """The real MiniLM with two of its layers (the export takes a third of the time) and a fresh head that
+    dares to differ.
+    """
     torch.manual_seed(0)
     classifier = text_classifier()
     classifier.model.bert.encoder.layer = classifier.model.bert.encoder.layer[:2]
@@ -54,21 +58,32 @@ def test_int8_is_small_and_close(short_model, texts, exported):
     assert small.bytes < large.bytes / 3
     assert small.parity.agreement >= 0.99
     assert 0 < small.parity.max_difference < 0.1
-    kinds = {tensor.data_type for tensor in onnx.load(small.file).graph.initializer if np.prod(tensor.dims) > 300_000}
+    kinds = {
+        tensor.data_type
+        for tensor in onnx.load(small.file).graph.initializer
+        if np.prod(tensor.dims) > 300_000
+    }
     assert kinds <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
-    # A row's answer does not depend on its neighbours in the batch, as it would with one scale for all activations.
+    # A row's answer does not depend on its neighbours in the batch, as it would with one scale for all
+    # activations.
     alone = predict(load_onnx(small.folder), texts[4:5])
     np.testing.assert_allclose(alone, predict(load_onnx(small.folder), texts)[4:5], atol=1e-3)
 
 
 def test_export_is_complete_and_alone(exported):
     for done in exported.values():
-        assert {"model.onnx", "labels.json", "tokenizer.json"} <= {file.name for file in done.folder.iterdir()}
+        assert {"model.onnx", "labels.json", "tokenizer.json"} <= {
+            file.name for file in done.folder.iterdir()
+        }
         assert not list(done.folder.glob("*.data"))
         onnx.load(done.file, load_external_data=False)
     parent = exported[True].folder.parent
     assert sorted(entry.name for entry in parent.iterdir()) == ["False", "True"]  # no temporary folder stays
-    assert json.loads((exported[True].folder / "labels.json").read_text())["classes"] == ["negative", "neutral", "positive"]
+    assert json.loads((exported[True].folder / "labels.json").read_text())["classes"] == [
+        "negative",
+        "neutral",
+        "positive",
+    ]
 
 
 def test_images(animals, tmp_path, capfd):
@@ -116,7 +131,11 @@ def test_folders_that_may_not_be_written(short_model, texts, exported, tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    for folder, sentence in (("full", "neither empty nor"), ("file", "neither empty nor"), ("file/below", "cannot be written")):
+    for folder, sentence in (
+        ("full", "neither empty nor"),
+        ("file", "neither empty nor"),
+        ("file/below", "cannot be written"),
+    ):
         with pytest.raises(InputError, match=sentence):
             export_onnx(short_model, tmp_path / folder, texts)
     assert (tmp_path / "full" / "thesis.txt").read_text() == "mine"

@@ -1,4 +1,6 @@
-"""The service as a real process: answers, limits, sentences, metrics, pages, signals; and its parts where a process cannot show them."""
+"""The service as a real process: answers, limits, sentences, metrics, pages, signals; and its parts where a
+process cannot show them.
+"""
 
 import asyncio
 import concurrent.futures
@@ -33,13 +35,17 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory):
-    """A finished run as far as serving needs one: real weights with a fresh head, and predictions of 300 test rows."""
+    """A finished run as far as serving needs one: real weights with a fresh head, and predictions of 300 test
+    rows.
+    """
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("runs") / "texts"
     save_classifier(text_classifier(), folder / "model")
     shares = np.random.default_rng(0).dirichlet([8, 1, 1], size=300)
     lines = [f"{i},negative,negative,{a:.6f},{b:.6f},{c:.6f}" for i, (a, b, c) in enumerate(shares)]
-    (folder / "predictions.csv").write_text("\n".join(["id,target,prediction,p_negative,p_neutral,p_positive", *lines]) + "\n")
+    (folder / "predictions.csv").write_text(
+        "\n".join(["id,target,prediction,p_negative,p_neutral,p_positive", *lines]) + "\n"
+    )
     return folder
 
 
@@ -52,7 +58,9 @@ def address(text_run):
 @pytest.fixture(scope="module")
 def image_app():
     torch.manual_seed(0)
-    return create_app(image_classifier(classes=("<b>cat</b>", "zebra")), limits=Limits(image_bytes=200_000, pixels=10_000))
+    return create_app(
+        image_classifier(classes=("<b>cat</b>", "zebra")), limits=Limits(image_bytes=200_000, pixels=10_000)
+    )
 
 
 def ask(address, path, *, method="POST", body=None, headers=JSON):
@@ -74,9 +82,20 @@ def call(app, path, *, method="POST", body=b"", headers=(), chunks=None):
     """The same without a process: the application called by the ASGI protocol."""
     messages = iter(chunks or [{"type": "http.request", "body": body}])
     sent = []
-    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
-             "query_string": b"", "root_path": "", "scheme": "http", "server": ("test", 80), "client": ("test", 1),
-             "headers": [(name.encode(), value.encode()) for name, value in headers]}  # fmt: skip
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "server": ("test", 80),
+        "client": ("test", 1),
+        "headers": [(name.encode(), value.encode()) for name, value in headers],
+    }
 
     async def receive():
         if (message := next(messages, None)) is None:
@@ -99,7 +118,9 @@ def test_answers_are_those_of_predict(address, text_run):
     expected = predict(load_run(text_run), texts)
     found = json.loads(body)["predictions"]
     np.testing.assert_allclose([list(row["probabilities"].values()) for row in found], expected, atol=1e-5)
-    assert [row["label"] for row in found] == [("negative", "neutral", "positive")[i] for i in expected.argmax(1)]
+    assert [row["label"] for row in found] == [
+        ("negative", "neutral", "positive")[i] for i in expected.argmax(1)
+    ]
 
 
 REFUSED = [
@@ -120,7 +141,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("body", "status", "sentence"), REFUSED, ids=[f"{row[1]}-{number}" for number, row in enumerate(REFUSED)])
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"), REFUSED, ids=[f"{row[1]}-{number}" for number, row in enumerate(REFUSED)]
+)
 def test_bad_bodies_get_a_status_and_a_sentence(body, status, sentence, address):
     found, headers, content = ask(address, "/predict", body=body)
     assert found == status, content
@@ -142,7 +165,9 @@ def test_wrong_addresses_methods_and_types(address):
 def test_a_large_chunked_body_is_refused_before_its_end(address):
     host, port = urllib.parse.urlsplit(address).netloc.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         for _ in range(5):  # 320 KiB; the last chunk is never sent
             client.sendall(b"10000\r\n" + b"a" * 65536 + b"\r\n")
         answer = client.recv(65536)
@@ -151,13 +176,23 @@ def test_a_large_chunked_body_is_refused_before_its_end(address):
 
 def test_health_and_metrics(address):
     health = json.loads(ask(address, "/health", method="GET")[2])
-    assert health == {"status": "ok", "task": "text", "model": "minilm", "engine": "torch", "classes": ["negative", "neutral", "positive"]}
+    assert health == {
+        "status": "ok",
+        "task": "text",
+        "model": "minilm",
+        "engine": "torch",
+        "classes": ["negative", "neutral", "positive"],
+    }
     for _ in range(4):
         assert post(address, ["the same text"] * 64)[0] == 200
     ask(address, "/secret-of-a-stranger", method="GET")
     content = ask(address, "/metrics", method="GET")[2]
     families = {family.name: family for family in text_string_to_metric_families(content)}
-    codes = {(s.labels["path"], s.labels["code"]): s.value for s in families["course_requests"].samples if s.name.endswith("_total")}
+    codes = {
+        (s.labels["path"], s.labels["code"]): s.value
+        for s in families["course_requests"].samples
+        if s.name.endswith("_total")
+    }
     assert codes["/predict", "200"] >= 4
     assert codes["other", "404"] >= 1
     assert "stranger" not in content
@@ -238,7 +273,9 @@ def test_a_body_that_does_not_arrive(image_app):
 
     counted = []
     guard = Guard(image_app, lambda *request: counted.append(request[:2]), 1000, 0.05)
-    assert call(guard, "/predict", chunks=[{"type": "http.request", "body": b"a", "more_body": True}])[0] == 408
+    assert (
+        call(guard, "/predict", chunks=[{"type": "http.request", "body": b"a", "more_body": True}])[0] == 408
+    )
     assert counted == [("/predict", 408)]
 
 
@@ -266,8 +303,13 @@ def test_overload_is_refused_at_once(text_run):
 
 
 def test_a_short_load_of_mixed_requests(address):
-    kinds = {"valid": (b'{"texts": ["Nice one!"]}', 200), "empty": (b'{"texts": [""]}', 422), "malformed": (b'{"texts', 400),
-             "large": (b'{"texts": ["' + b"a" * 1_000_000 + b'"]}', 413), "emoji": ('{"texts": ["\U0001f642"]}'.encode(), 200)}  # fmt: skip
+    kinds = {
+        "valid": (b'{"texts": ["Nice one!"]}', 200),
+        "empty": (b'{"texts": [""]}', 422),
+        "malformed": (b'{"texts', 400),
+        "large": (b'{"texts": ["' + b"a" * 1_000_000 + b'"]}', 413),
+        "emoji": ('{"texts": ["\U0001f642"]}'.encode(), 200),
+    }
     jobs = [kinds[name] for name in list(kinds) * 12]
     with concurrent.futures.ThreadPoolExecutor(4) as clients:
         found = list(clients.map(lambda job: ask(address, "/predict", body=job[0])[0], jobs))
@@ -277,7 +319,11 @@ def test_a_short_load_of_mixed_requests(address):
 
 def start(run, *options):
     process = subprocess.Popen(
-        [sys.executable, "-m", "helpers", "serve", str(run), *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "helpers", "serve", str(run), *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     return process, process.stdout.readline()
 
@@ -315,5 +361,8 @@ def test_bad_ports_and_folders(text_run, tmp_path, capsys):
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-    with pytest.raises(service.InputError, match=r"the service did not start: error: .* is no finished run"), running(tmp_path):
+    with (
+        pytest.raises(service.InputError, match=r"the service did not start: error: .* is no finished run"),
+        running(tmp_path),
+    ):
         pass

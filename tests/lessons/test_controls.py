@@ -1,4 +1,6 @@
-"""The frames of the widgets: controls redraw, pictures carry their sentence, typed text never becomes part of the page."""
+"""The frames of the widgets: controls redraw, pictures carry their sentence, typed text never becomes part of
+the page.
+"""
 
 import html
 
@@ -9,7 +11,10 @@ from lessons.controls import as_html, comment_field, explorer, wide
 
 
 def test_explorer_draws_again_at_each_change():
-    controls = {"count": widgets.IntSlider(value=1, description="count", **wide()), "name": widgets.Dropdown(options=["a", "b"], **wide())}
+    controls = {
+        "count": widgets.IntSlider(value=1, description="count", **wide()),
+        "name": widgets.Dropdown(options=["a", "b"], **wide()),
+    }
     box = explorer(controls, lambda count, name: (None, f"{name} has {count}"))
     assert box.children[:-1] == tuple(controls.values())
     assert box.children[-1].value == "<p>a has 1</p>"
@@ -20,7 +25,10 @@ def test_explorer_draws_again_at_each_change():
 
 def test_a_picture_carries_its_sentence_as_alt_text():
     page = as_html(Figure(figsize=(1, 1)), 'p < 0.5, said "no"')
-    assert page.startswith('<p>p &lt; 0.5, said "no"</p><img alt="p &lt; 0.5, said &quot;no&quot;" src="data:image/png;base64,iVBOR')
+    assert page.startswith(
+        '<p>p &lt; 0.5, said "no"</p><img alt="p &lt; 0.5, said &quot;no&quot;" '
+        'src="data:image/png;base64,iVBOR'
+    )
 
 
 def test_comment_field_answers_enter_and_button():

@@ -1,4 +1,6 @@
-"""The exercises judge rightly: each solution passes, and each typical wrong attempt fails with a sentence that helps."""
+"""The exercises judge rightly: each solution passes, and each typical wrong attempt fails with a sentence
+that helps.
+"""
 
 import importlib
 

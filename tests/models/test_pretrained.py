@@ -41,8 +41,14 @@ def test_efficientnet_has_the_published_weights_in_their_places(animals):
 
 @pytest.mark.parametrize("task", ["text", "image"])
 def test_saved_and_loaded_classifiers_agree(task, tmp_path, animals, text_classifier):
-    classifier = text_classifier if task == "text" else image_classifier(classes=("cat", "dog"), image_size=64)
-    inputs = ["good", "a much longer and rather bad comment"] if task == "text" else animals["image"].head(3).tolist()
+    classifier = (
+        text_classifier if task == "text" else image_classifier(classes=("cat", "dog"), image_size=64)
+    )
+    inputs = (
+        ["good", "a much longer and rather bad comment"]
+        if task == "text"
+        else animals["image"].head(3).tolist()
+    )
     save_classifier(classifier, tmp_path / "model")
     again = load_classifier(tmp_path / "model")
     assert again.classes == classifier.classes

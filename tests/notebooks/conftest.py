@@ -1,4 +1,6 @@
-"""The drawings in notebooks/figures are scripts beside each other, so their folder must be on the path to import them."""
+"""The drawings in notebooks/figures are scripts beside each other, so their folder must be on the path to
+import them.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""The map of the course exists twice, as Mermaid in chapter 00 and as SVG: both must say the same, and the truth."""
+"""The map of the course exists twice, as Mermaid in chapter 00 and as SVG: both must say the same, and the
+truth.
+"""
 
 import json
 import re
@@ -34,7 +36,10 @@ def name(element):
 
 
 def test_node_labels_agree(mermaid, svg):
-    in_mermaid = {node: label.replace("<br/>", " ") for node, label in re.findall(r'^ *(c\w+)\["(.+)"\]$', mermaid, re.MULTILINE)}
+    in_mermaid = {
+        node: label.replace("<br/>", " ")
+        for node, label in re.findall(r'^ *(c\w+)\["(.+)"\]$', mermaid, re.MULTILINE)
+    }
     groups = [g for g in svg.iter() if name(g) == "g" and g.get("class") == "node"]
     in_svg = {g.get("id"): " ".join(line.text for line in g.iter() if name(line) == "tspan") for g in groups}
     assert len(in_svg) == 11

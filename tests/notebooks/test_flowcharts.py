@@ -1,4 +1,6 @@
-"""Appendix B's charts exist three times, as Mermaid, as SVG and as a table: all must say the same, and lead somewhere."""
+"""Appendix B's charts exist three times, as Mermaid, as SVG and as a table: all must say the same, and lead
+somewhere.
+"""
 
 import json
 import re
@@ -55,7 +57,9 @@ class TestChart:
         assert in_mermaid == in_svg
 
     def test_arrows_agree_in_ends_direction_and_answer(self, chart, mermaid):
-        found = re.findall(r"^ *(n\d+) (--|-\.)(?: (\w+) )?(?:-->|\.->|>) ?(n\d+)$", mermaid[chart.name], re.MULTILINE)
+        found = re.findall(
+            r"^ *(n\d+) (--|-\.)(?: (\w+) )?(?:-->|\.->|>) ?(n\d+)$", mermaid[chart.name], re.MULTILINE
+        )
         in_mermaid = {(start, end, line == "-.") for start, line, _, end in found}
         edges = [e for e in drawn(chart).iter() if name(e) == "path" and e.get("class") == "edge"]
         in_svg = {(e.get("data-from"), e.get("data-to"), "stroke-dasharray" in e.attrib) for e in edges}
@@ -66,18 +70,25 @@ class TestChart:
 
     def test_all_three_are_what_the_script_makes(self, chart, mermaid, markdown):
         assert mermaid[chart.name] == flowcharts.mermaid(chart)
-        assert flowcharts.file(chart).read_text(encoding="utf-8") == flowcharts.svg(chart), "run `python notebooks/figures/flowcharts.py`"
+        assert flowcharts.file(chart).read_text(encoding="utf-8") == flowcharts.svg(chart), (
+            "run `python notebooks/figures/flowcharts.py`"
+        )
         assert flowcharts.table(chart) in markdown
 
     def test_every_box_leads_to_a_heading(self, chart):
         for node in chart.nodes:
-            assert node.heading in flowcharts.headings(node.notebook), f"{node.text} leads to no heading of {node.notebook}: {node.heading}"
+            assert node.heading in flowcharts.headings(node.notebook), (
+                f"{node.text} leads to no heading of {node.notebook}: {node.heading}"
+            )
 
     def test_the_page_lays_one_link_over_each_box_inside_the_picture(self, chart):
         page = flowcharts.page(chart)
-        assert re.findall(r'<a href="([^"]+)"', page) == [node.link.replace("&", "&amp;") for node in chart.nodes]
+        assert re.findall(r'<a href="([^"]+)"', page) == [
+            node.link.replace("&", "&amp;") for node in chart.nodes
+        ]
         boxes = [
-            [float(value) for value in box] for box in re.findall(r"left:([\d.]+)%;top:([\d.]+)%;width:([\d.]+)%;height:([\d.]+)%", page)
+            [float(value) for value in box]
+            for box in re.findall(r"left:([\d.]+)%;top:([\d.]+)%;width:([\d.]+)%;height:([\d.]+)%", page)
         ]
         assert len(boxes) == len(chart.nodes)
         for (left, top, width, height), (*_, following, _, _) in zip(boxes, [*boxes[1:], (0, 100, 0, 0)]):
@@ -102,8 +113,17 @@ class TestChart:
 
 def test_no_two_lanes_run_over_each_other():
     for chart in CHARTS:
-        back = [p.get("d") for p in drawn(chart).iter() if p.get("class") == "edge" and "stroke-dasharray" in p.attrib]
-        spans = [tuple(map(float, re.fullmatch(r"M[\d.]+,([\d.]+) H([\d.]+) V([\d.]+) H[\d.]+", path).groups())) for path in back]
+        back = [
+            p.get("d")
+            for p in drawn(chart).iter()
+            if p.get("class") == "edge" and "stroke-dasharray" in p.attrib
+        ]
+        spans = [
+            tuple(map(float, re.fullmatch(r"M[\d.]+,([\d.]+) H([\d.]+) V([\d.]+) H[\d.]+", path).groups()))
+            for path in back
+        ]
         for one, (low, lane, high) in enumerate(spans):
             for low2, lane2, high2 in spans[one + 1 :]:
-                assert lane != lane2 or max(low, high) < min(low2, high2) or max(low2, high2) < min(low, high), (chart.name, lane)
+                assert (
+                    lane != lane2 or max(low, high) < min(low2, high2) or max(low2, high2) < min(low, high)
+                ), (chart.name, lane)

@@ -1,4 +1,6 @@
-"""Every committed notebook keeps the course's form: executed from top to bottom, checked outputs stored, pictures described."""
+"""Every committed notebook keeps the course's form: executed from top to bottom, checked outputs stored,
+pictures described.
+"""
 
 import ast
 import json
@@ -27,18 +29,34 @@ def tags(cell):
 
 
 def pictures(book_cells):
-    return [output for cell in book_cells for output in cell["outputs"] if "image/png" in output.get("data", {})]
+    return [
+        output for cell in book_cells for output in cell["outputs"] if "image/png" in output.get("data", {})
+    ]
 
 
 def test_there_are_notebooks():
-    assert [path.stem.split("_")[0] for path in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05", "06", "07", "08", "A", "B"]
+    assert [path.stem.split("_")[0] for path in NOTEBOOKS] == [
+        "00",
+        "01",
+        "02",
+        "03",
+        "04",
+        "05",
+        "06",
+        "07",
+        "08",
+        "A",
+        "B",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 class TestForm:
     def test_executed_in_order_without_errors_or_stderr(self, path):
         code = cells(path, "code")
-        assert [c["execution_count"] for c in code] == list(range(1, len(code) + 1)), "run the notebook from top to bottom and save it"
+        assert [c["execution_count"] for c in code] == list(range(1, len(code) + 1)), (
+            "run the notebook from top to bottom and save it"
+        )
         outputs = [output for cell in code for output in cell["outputs"]]
         assert not [o for o in outputs if o["output_type"] == "error"]
         assert not [o["text"] for o in outputs if o.get("name") == "stderr"]
@@ -49,7 +67,9 @@ class TestForm:
         assert all(c["outputs"] for c in checked)
 
     def test_cells_are_short(self, path):
-        lengths = sorted(len([line for line in source(c).splitlines() if line.strip()]) for c in cells(path, "code"))
+        lengths = sorted(
+            len([line for line in source(c).splitlines() if line.strip()]) for c in cells(path, "code")
+        )
         assert statistics.median(lengths) <= 8
         assert lengths[int(0.9 * len(lengths))] <= 20
 
@@ -83,7 +103,9 @@ class TestForm:
         for part in ("Exercises", "Glossary"):
             assert re.search(rf"^#+ .*{part}", text, flags=re.M), f"the chapter has no {part}"
         assert "environment.set_up()" in source(cells(path, "code")[0])
-        assert "assert " in "\n".join(source(c) for c in cells(path, "code")), "no learning result is asserted"
+        assert "assert " in "\n".join(source(c) for c in cells(path, "code")), (
+            "no learning result is asserted"
+        )
 
     def test_code_parses_and_stays_small(self, path):
         for cell in cells(path, "code"):

@@ -1,4 +1,6 @@
-"""Every link of every notebook leads somewhere: the file exists, the fragment belongs to a heading, web addresses are plain."""
+"""Every link of every notebook leads somewhere: the file exists, the fragment belongs to a heading, web
+addresses are plain.
+"""
 
 import json
 import re
@@ -28,9 +30,18 @@ def fault(link: str, notebook: str, headings=flowcharts.headings) -> str:
     """What is wrong with a link of a notebook, or an empty text."""
     parts = urlsplit(link)
     if parts.scheme or parts.netloc:
-        plain = parts.scheme == "https" and "." in parts.netloc and not re.search(r"[@:%]", parts.netloc) and "//" not in parts.path
+        plain = (
+            parts.scheme == "https"
+            and "." in parts.netloc
+            and not re.search(r"[@:%]", parts.netloc)
+            and "//" not in parts.path
+        )
         hides_another = re.search(r"https?[:%]", parts.path + parts.query, flags=re.IGNORECASE)
-        return "" if plain and not hides_another and parts.netloc not in REDIRECTORS else "must be a plain https address"
+        return (
+            ""
+            if plain and not hides_another and parts.netloc not in REDIRECTORS
+            else "must be a plain https address"
+        )
     path = unquote(parts.path) or notebook
     if not (FOLDER / path).exists():
         return "the file does not exist"
@@ -45,15 +56,28 @@ def fault(link: str, notebook: str, headings=flowcharts.headings) -> str:
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_links_lead_somewhere(notebook):
     book = json.loads((FOLDER / notebook).read_text(encoding="utf-8"))
-    links = [link for cell in book["cells"] if cell["cell_type"] == "markdown" for link in links_of("".join(cell["source"]))]
+    links = [
+        link
+        for cell in book["cells"]
+        if cell["cell_type"] == "markdown"
+        for link in links_of("".join(cell["source"]))
+    ]
     assert not {link: what for link in links if (what := fault(link, notebook))}
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_links_of_stored_tables_and_pictures_lead_somewhere(notebook):
     book = json.loads((FOLDER / notebook).read_text(encoding="utf-8"))
-    pages = [output.get("data", {}).get("text/html", "") for cell in book["cells"] for output in cell.get("outputs", [])]
-    links = [link.replace("&amp;", "&") for page in pages for link in re.findall(r'<a [^>]*href="([^"]+)"', "".join(page))]
+    pages = [
+        output.get("data", {}).get("text/html", "")
+        for cell in book["cells"]
+        for output in cell.get("outputs", [])
+    ]
+    links = [
+        link.replace("&amp;", "&")
+        for page in pages
+        for link in re.findall(r'<a [^>]*href="([^"]+)"', "".join(page))
+    ]
     assert not {link: what for link in links if (what := fault(link, notebook))}
 
 
@@ -65,7 +89,9 @@ def test_links_of_the_tools_lead_somewhere():
 
 def test_years_of_the_papers_are_those_of_their_numbers():
     prose = (FOLDER / "A_tools_and_resources.ipynb").read_text(encoding="utf-8")
-    papers = re.findall(r"\| (\d{4}) \|[^|]*\[arXiv:(\d\d)(\d\d\.\d{4,5})\]\(https://arxiv\.org/abs/(\d{4}\.\d{4,5})\)", prose)
+    papers = re.findall(
+        r"\| (\d{4}) \|[^|]*\[arXiv:(\d\d)(\d\d\.\d{4,5})\]\(https://arxiv\.org/abs/(\d{4}\.\d{4,5})\)", prose
+    )
     assert len(papers) > 20
     for year, short_year, rest, address in papers:
         assert year == f"20{short_year}", address
@@ -92,13 +118,18 @@ def test_the_check_sees_bad_links(link):
 
 
 def test_links_are_found_but_not_those_in_code():
-    text = "[a](b.ipynb#1.1-x(y)) ![c](figures/d.svg) <a href='e'>f</a>\n`[g](h)`\n```\n[i](j)\n```\n[k](https://l.org/m_(n))"
+    text = (
+        "[a](b.ipynb#1.1-x(y)) ![c](figures/d.svg) <a "
+        "href='e'>f</a>\n`[g](h)`\n```\n[i](j)\n```\n[k](https://l.org/m_(n))"
+    )
     assert links_of(text) == ["b.ipynb#1.1-x(y)", "figures/d.svg", "https://l.org/m_(n)", "e"]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_anchors_are_those_that_nbconvert_makes(notebook):
-    """JupyterLab takes the heading's text with hyphens for spaces (createHeaderId in its rendermime package), and so does nbconvert."""
+    """JupyterLab takes the heading's text with hyphens for spaces (createHeaderId in its rendermime package),
+    and so does nbconvert.
+    """
     for heading in flowcharts.headings(notebook):
         made = re.search(r'id="([^"]*)"', markdown2html_mistune(f"## {heading}")).group(1)
         assert made.replace("&amp;", "&").replace("&#x27;", "'") == anchor(heading)

@@ -1,4 +1,5 @@
-"""What a chapter writes by hand is what the package holds: equal syntax trees, but for docstrings, annotations and comments.
+"""What a chapter writes by hand is what the package holds: equal syntax trees, but for docstrings,
+annotations and comments.
 
 A cell with the tag `same-as:lessons.ch03.networks.CNN` must define `CNN` as that module does.
 """
@@ -15,7 +16,9 @@ from helpers.files import ROOT
 
 TAG = "same-as:"
 BY_HAND = [
-    pytest.param("".join(cell["source"]), tag.removeprefix(TAG), id=f"{path.stem[:2]}-{tag.rsplit('.', 1)[1]}")
+    pytest.param(
+        "".join(cell["source"]), tag.removeprefix(TAG), id=f"{path.stem[:2]}-{tag.rsplit('.', 1)[1]}"
+    )
     for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
     for tag in cell["metadata"].get("tags", [])

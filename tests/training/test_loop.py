@@ -1,4 +1,6 @@
-"""The loop does what chapter 03 promises: it learns, averages rightly, freezes, resumes bit for bit, and shares the work."""
+"""The loop does what chapter 03 promises: it learns, averages rightly, freezes, resumes bit for bit, and
+shares the work.
+"""
 
 import json
 import os
@@ -19,7 +21,15 @@ from helpers.files import ROOT
 from helpers.training import recipes
 from helpers.training.checkpoints import read_progress
 from helpers.training.config import TrainingConfig
-from helpers.training.loop import backward, cross_entropy, evaluate, fit, make_accelerator, predict_logits, soft_cross_entropy
+from helpers.training.loop import (
+    backward,
+    cross_entropy,
+    evaluate,
+    fit,
+    make_accelerator,
+    predict_logits,
+    soft_cross_entropy,
+)
 from helpers.training.metrics import classification_metrics
 from helpers.tuning.lora import add_lora
 
@@ -43,9 +53,14 @@ def same(a, b):
 
 
 def test_overfits_one_batch(text_classifier, small_run, accelerator):
-    config = TrainingConfig(epochs=15, batch_size=16, learning_rate=3e-4, schedule="constant", patience=99, precision="no")
+    config = TrainingConfig(
+        epochs=15, batch_size=16, learning_rate=3e-4, schedule="constant", patience=99, precision="no"
+    )
     train, validation = loaders(text_classifier, small_run[1], config, rows=16)
-    losses = [step.train_loss for step in fit(text_classifier.model, train, validation, config, accelerator=accelerator)]
+    losses = [
+        step.train_loss
+        for step in fit(text_classifier.model, train, validation, config, accelerator=accelerator)
+    ]
     assert losses[0] > 0.8
     assert losses[-1] < 0.1
 
@@ -56,7 +71,9 @@ def test_gradient_of_accumulated_ragged_batches_is_that_of_one_batch(text_classi
 
     def gradient(batch_size):
         loader = make_loader(
-            recipes.TextDataset(frame, text_classifier.preprocessor, sources.SENTIMENTS), batch_size, recipes.collate_for(text_classifier)
+            recipes.TextDataset(frame, text_classifier.preprocessor, sources.SENTIMENTS),
+            batch_size,
+            recipes.collate_for(text_classifier),
         )
         model.zero_grad()
         loss = backward(model, list(loader), cross_entropy(), accelerator)
@@ -71,9 +88,25 @@ def test_gradient_of_accumulated_ragged_batches_is_that_of_one_batch(text_classi
 def test_head_strategy_moves_the_head_alone(text_classifier, small_run, accelerator):
     config = TrainingConfig(epochs=1, strategy="head", learning_rate=1e-2, precision="no")
     before = weights(text_classifier.model)
-    list(fit(text_classifier.model, *loaders(text_classifier, small_run[1], config), config, accelerator=accelerator))
-    moved = {name for name, tensor in text_classifier.model.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert moved == {"classifier.weight", "classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"}
+    list(
+        fit(
+            text_classifier.model,
+            *loaders(text_classifier, small_run[1], config),
+            config,
+            accelerator=accelerator,
+        )
+    )
+    moved = {
+        name
+        for name, tensor in text_classifier.model.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    assert moved == {
+        "classifier.weight",
+        "classifier.bias",
+        "bert.pooler.dense.weight",
+        "bert.pooler.dense.bias",
+    }
 
 
 def test_evaluation_sees_each_row_once_in_order_and_without_dropout(text_classifier, small_run, accelerator):
@@ -91,15 +124,28 @@ def test_evaluation_sees_each_row_once_in_order_and_without_dropout(text_classif
 
 
 def test_best_weights_are_kept_not_the_last(text_classifier, small_run, accelerator):
-    config = TrainingConfig(epochs=3, learning_rate=1e-2, schedule="constant", patience=9, precision="no", batch_size=16)
+    config = TrainingConfig(
+        epochs=3, learning_rate=1e-2, schedule="constant", patience=9, precision="no", batch_size=16
+    )
     train, validation = loaders(text_classifier, small_run[1], config)
-    scores = [s.validation.macro_f1 for s in fit(text_classifier.model, train, validation, config, accelerator=accelerator) if s.validation]
+    scores = [
+        s.validation.macro_f1
+        for s in fit(text_classifier.model, train, validation, config, accelerator=accelerator)
+        if s.validation
+    ]
     assert evaluate(text_classifier.model, validation, accelerator).macro_f1 == pytest.approx(max(scores))
 
 
 def test_early_stopping(text_classifier, small_run, accelerator):
     config = TrainingConfig(epochs=9, learning_rate=1e-9, patience=2, precision="no")
-    steps = list(fit(text_classifier.model, *loaders(text_classifier, small_run[1], config, rows=16), config, accelerator=accelerator))
+    steps = list(
+        fit(
+            text_classifier.model,
+            *loaders(text_classifier, small_run[1], config, rows=16),
+            config,
+            accelerator=accelerator,
+        )
+    )
     assert steps[-1].epoch == 3  # the first epoch is the best; two more bring nothing
 
 
@@ -113,20 +159,31 @@ def test_early_stopping(text_classifier, small_run, accelerator):
         ("images", 6, {}),
     ],
 )
-def test_resumed_run_equals_unbroken_run_bit_for_bit(task, stop_at, changes, tmp_path, small_run, animals, accelerator):
-    config = replace(recipes.default_training(task, "gradual", epochs=3), checkpoint_every=1, batch_size=16, **changes)
+def test_resumed_run_equals_unbroken_run_bit_for_bit(
+    task, stop_at, changes, tmp_path, small_run, animals, accelerator
+):
+    config = replace(
+        recipes.default_training(task, "gradual", epochs=3), checkpoint_every=1, batch_size=16, **changes
+    )
     run_config = recipes.RunConfig(task=task, model=recipes.DEFAULT_MODELS[task])
     if task == "sentiment":
         frame, classes = small_run[1].splits["train"].head(48), sources.SENTIMENTS
     else:
-        frame, classes = animals[animals["label"].isin(["cat", "cow"])].groupby("label").head(24), ("cat", "cow")
+        frame, classes = (
+            animals[animals["label"].isin(["cat", "cow"])].groupby("label").head(24),
+            ("cat", "cow"),
+        )
 
     def start():
         torch.manual_seed(0)
         classifier = recipes.build_classifier(run_config, classes)
         if config.strategy == "lora":
             add_lora(classifier.model)
-        return classifier.model, recipes.training_loader(classifier, frame, config), recipes.evaluation_loader(classifier, frame)
+        return (
+            classifier.model,
+            recipes.training_loader(classifier, frame, config),
+            recipes.evaluation_loader(classifier, frame),
+        )
 
     model, *rest = start()
     list(fit(model, *rest, config, folder=tmp_path / "whole", accelerator=accelerator))
@@ -135,7 +192,9 @@ def test_resumed_run_equals_unbroken_run_bit_for_bit(task, stop_at, changes, tmp
         if step.step == stop_at:
             break
     resumed, *rest = start()
-    steps = list(fit(resumed, *rest, config, folder=tmp_path / "broken", accelerator=accelerator, resume=True))
+    steps = list(
+        fit(resumed, *rest, config, folder=tmp_path / "broken", accelerator=accelerator, resume=True)
+    )
     assert steps[0].step == stop_at + 1
     assert same(weights(model), weights(resumed))
     whole, again = (read_progress(tmp_path / name / "last.safetensors") for name in ("whole", "broken"))
@@ -156,7 +215,9 @@ def test_resume_without_or_with_a_foreign_checkpoint(tmp_path, text_classifier, 
 
 
 def test_a_second_precision_in_one_process(text_classifier):
-    assert [make_accelerator(text_classifier.model, name).mixed_precision for name in ("bf16", "no", "bf16")] == ["bf16", "no", "bf16"]
+    assert [
+        make_accelerator(text_classifier.model, name).mixed_precision for name in ("bf16", "no", "bf16")
+    ] == ["bf16", "no", "bf16"]
     make_accelerator(text_classifier.model, "no")
 
 
@@ -180,7 +241,9 @@ def test_soft_targets_find_their_rows():
     expected = -(shares[[2, 1]] * logits.log_softmax(-1)).sum()
     assert soft_cross_entropy(shares)(logits, batch).item() == pytest.approx(expected.item(), rel=1e-5)
     certain = {"indices": torch.tensor([0]), "labels": torch.tensor([0])}
-    assert soft_cross_entropy(shares)(logits[:1], certain).item() == pytest.approx(cross_entropy()(logits[:1], certain).item(), rel=1e-5)
+    assert soft_cross_entropy(shares)(logits[:1], certain).item() == pytest.approx(
+        cross_entropy()(logits[:1], certain).item(), rel=1e-5
+    )
 
 
 WORKER = """
@@ -217,7 +280,10 @@ def test_two_processes_equal_one(tmp_path, small_run):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for launch in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]):
         done = subprocess.run(
-            [sys.executable, *launch, str(tmp_path / "worker.py"), str(tmp_path)], env=environment, capture_output=True, text=True
+            [sys.executable, *launch, str(tmp_path / "worker.py"), str(tmp_path)],
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = (json.loads((tmp_path / f"result{n}.json").read_text()) for n in (1, 2))

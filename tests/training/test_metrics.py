@@ -3,7 +3,13 @@ import pytest
 from sklearn.metrics import f1_score
 
 from helpers.data.sources import human_ceiling
-from helpers.training.metrics import accuracy_interval, classification_metrics, macro_f1, macro_f1_interval, paired_interval
+from helpers.training.metrics import (
+    accuracy_interval,
+    classification_metrics,
+    macro_f1,
+    macro_f1_interval,
+    paired_interval,
+)
 
 rng = np.random.default_rng(0)
 TARGETS = rng.integers(0, 3, 600)
@@ -55,13 +61,17 @@ def test_accuracy_interval_agrees_with_the_binomial_one():
 def test_accuracy_interval_draws_whole_groups():
     copies = np.repeat(np.arange(600), 5)
     low, high = accuracy_interval(TARGETS, PREDICTIONS)
-    assert accuracy_interval(TARGETS[copies], PREDICTIONS[copies], groups=copies) == pytest.approx((low, high), abs=0.005)
+    assert accuracy_interval(TARGETS[copies], PREDICTIONS[copies], groups=copies) == pytest.approx(
+        (low, high), abs=0.005
+    )
     naive = accuracy_interval(TARGETS[copies], PREDICTIONS[copies])
     assert naive[1] - naive[0] < 0.6 * (high - low)
 
 
 def test_paired_interval_is_narrower_than_the_distance_of_two_intervals():
-    better = np.where(rng.random(600) < 0.1, TARGETS, PREDICTIONS)  # the same answers, some of the wrong ones mended
+    better = np.where(
+        rng.random(600) < 0.1, TARGETS, PREDICTIONS
+    )  # the same answers, some of the wrong ones mended
     low, high = paired_interval(TARGETS, better, PREDICTIONS, 3)
     assert 0 < low < macro_f1(TARGETS, better, 3) - macro_f1(TARGETS, PREDICTIONS, 3) < high
     alone = [macro_f1_interval(TARGETS, guesses, 3) for guesses in (better, PREDICTIONS)]
@@ -70,7 +80,8 @@ def test_paired_interval_is_narrower_than_the_distance_of_two_intervals():
 
 
 def test_human_ceiling_by_hand():
-    # Rater 1 says +4 where the others' mean is 0 (neutral): wrong. Raters 2 and 3 say 0 where the others' mean is +2: wrong.
+    # Rater 1 says +4 where the others' mean is 0 (neutral): wrong. Raters 2 and 3 say 0 where the others'
+    # mean is +2: wrong.
     assert human_ceiling([[4, 0, 0]])["accuracy"] == 0
     assert human_ceiling([[4, 4], [-1, -3], [0, 0, 0]]) == {"accuracy": 1.0, "macro_f1": 1.0, "n": 3}
 

@@ -130,15 +130,21 @@ def test_warm_up_and_linear_decay_are_those_of_transformers():
     assert rates_of(lambda optimizer: make_schedule("linear", optimizer, 100)) == pytest.approx(theirs)
 
 
-@pytest.mark.parametrize(("name", "decoupled"), [("adamw", True), ("adam", False), ("sgd", False), ("adadelta", False)])
+@pytest.mark.parametrize(
+    ("name", "decoupled"), [("adamw", True), ("adam", False), ("sgd", False), ("adadelta", False)]
+)
 def test_optimizers_move_and_decay_as_they_say(name, decoupled):
-    """With a gradient of zero only decoupled decay shrinks a weight by rate x decay; added to Adam's gradient it is normalised away."""
+    """With a gradient of zero only decoupled decay shrinks a weight by rate x decay; added to Adam's gradient
+    it is normalised away.
+    """
     weight = nn.Parameter(torch.full((2, 2), 10.0))
     optimizer = make_optimizer(name, parameter_groups(nn.ParameterList([weight]), 0.1, weight_decay=0.01))
     weight.grad = torch.zeros_like(weight)
     optimizer.step()
     assert weight[0, 0].item() < 10.0
-    assert (weight[0, 0].item() == pytest.approx(10 * (1 - 0.1 * 0.01), abs=1e-4)) == (decoupled or name == "sgd")
+    assert (weight[0, 0].item() == pytest.approx(10 * (1 - 0.1 * 0.01), abs=1e-4)) == (
+        decoupled or name == "sgd"
+    )
     with pytest.raises(InputError, match="one of adamw, adam, sgd, adadelta, found 'rmsprop'"):
         make_optimizer("rmsprop", [])
 
@@ -148,7 +154,10 @@ def test_lora_starts_at_the_pretrained_model_moves_little_and_merges(kind, text_
     if kind == "text":
         model, inputs = text_classifier.model.eval(), {"input_ids": torch.randint(1000, 2000, (2, 9))}
     else:
-        model, inputs = image_classifier(classes=("cat", "dog")).model.eval(), {"x": torch.randn(2, 3, 64, 64)}
+        model, inputs = (
+            image_classifier(classes=("cat", "dog")).model.eval(),
+            {"x": torch.randn(2, 3, 64, 64)},
+        )
     logits = lambda: getattr(out := model(**inputs), "logits", out).detach()
     total, before, names = sum(p.numel() for p in model.parameters()), logits(), list(model.state_dict())
     add_lora(model, rank=4)

@@ -33,7 +33,8 @@ def _verify_blend(attempt):
         if (far := np.abs(found - expected).max()) > 1:
             place = np.unravel_index(np.abs(found - expected).argmax(), found.shape)
             raise AssertionError(
-                f"a pixel with {first[place]} and {second[place]} should become about {expected[place]:g}, found {found[place]} ({far:g} off)"
+                f"a pixel with {first[place]} and {second[place]} should become about {expected[place]:g}, "
+                f"found {found[place]} ({far:g} off)"
             )
 
 
@@ -41,7 +42,8 @@ blend = Exercise(
     verify=_verify_blend,
     hints=(
         "What is the largest number in a byte, and what is the largest sum of two of them?",
-        "Make the numbers wider before you add: `first.astype(np.uint16)`; turn the result back into uint8 at the end.",
+        "Make the numbers wider before you add: `first.astype(np.uint16)`; turn the result back into uint8 "
+        "at the end.",
     ),
     answer=_blend_answer,
     praise="Two white pixels stay white: the sum had room.",
@@ -68,15 +70,18 @@ def _verify_read(attempt):
             )
     if not pd.isna(found["id"].iloc[2]):
         raise AssertionError(
-            f"the id in row 2 is missing and should be found by isna(), found the value {found['id'].iloc[2]!r}"
+            "the id in row 2 is missing and should be found by isna(), found the value "
+            f"{found['id'].iloc[2]!r}"
         )
 
 
 read_votes = Exercise(
     verify=_verify_read,
     hints=(
-        "`read_csv` guesses a type for each column. Turning numbers into text afterwards is too late: the zeros are gone.",
-        'Its argument `dtype` takes a dictionary from column to type. `"string"` is a type of text that keeps missing values missing.',
+        "`read_csv` guesses a type for each column. Turning numbers into text afterwards is too late: the "
+        "zeros are gone.",
+        'Its argument `dtype` takes a dictionary from column to type. `"string"` is a type of text that '
+        "keeps missing values missing.",
     ),
     answer=_read_answer,
     praise="An id is a name, not a number, even when it is written with digits.",
@@ -109,8 +114,10 @@ def _verify_new_enough(attempt):
 new_enough = Exercise(
     verify=_verify_new_enough,
     hints=(
-        'Texts are compared letter by letter, so "2.9" > "2.11". Numbers in a tuple would be better, but what is "0rc1" as a number?',
-        "The package `packaging` knows the rules: `from packaging.version import Version`, then compare two `Version(...)`.",
+        'Texts are compared letter by letter, so "2.9" > "2.11". Numbers in a tuple would be better, but '
+        'what is "0rc1" as a number?',
+        "The package `packaging` knows the rules: `from packaging.version import Version`, then compare two "
+        "`Version(...)`.",
     ),
     answer=_new_enough_answer,
     praise="This is the comparison that pip makes.",

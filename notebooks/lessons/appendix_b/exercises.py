@@ -1,4 +1,6 @@
-"""The exercises of appendix B: order the steps of a workflow, name the step that a failure belongs to, find dead links."""
+"""The exercises of appendix B: order the steps of a workflow, name the step that a failure belongs to, find
+dead links.
+"""
 
 from lessons.exercise import Exercise
 from lessons.workflows import DEVELOPMENT, anchor
@@ -37,7 +39,8 @@ def _verify_order(attempt):
     found = attempt()
     if not isinstance(found, list | tuple) or sorted(map(str, found)) != sorted(DEVELOPMENT.steps):
         raise AssertionError(
-            f"expected a list with each of these once: {', '.join(sorted(DEVELOPMENT.steps))}; found {found!r}"
+            f"expected a list with each of these once: {', '.join(sorted(DEVELOPMENT.steps))}; found "
+            f"{found!r}"
         )
     places = {step: place for place, step in enumerate(found)}
     for earlier, later, reason in ORDER:
@@ -48,11 +51,13 @@ def _verify_order(attempt):
 order = Exercise(
     verify=_verify_order,
     hints=(
-        "Ask of each pair: what would be wrong if they changed places? Two neighbours may indeed change places, and one step may stand much earlier.",
+        "Ask of each pair: what would be wrong if they changed places? Two neighbours may indeed change "
+        "places, and one step may stand much earlier.",
         "What is random or learnt from rows must come after the split. What users see comes last.",
     ),
     answer=_order_answer,
-    praise="Design may stand earlier, and Augment and Preprocess may change places; every other place has a reason.",
+    praise="Design may stand earlier, and Augment and Preprocess may change places; every other place has a "
+    "reason.",
 )
 
 
@@ -143,9 +148,12 @@ def _verify_dead(attempt):
 dead = Exercise(
     verify=_verify_dead,
     hints=(
-        "Cut the link at the first '#': `file, _, fragment = link.partition('#')`. A link without a fragment only needs the file.",
-        "Turn the file's headings into fragments with `anchor(heading)` and look whether the link's fragment is among them.",
-        "`headings.get(file, [])` gives an empty list for a file that does not exist; ask for the file first, all the same.",
+        "Cut the link at the first '#': `file, _, fragment = link.partition('#')`. A link without a fragment "
+        "only needs the file.",
+        "Turn the file's headings into fragments with `anchor(heading)` and look whether the link's fragment "
+        "is among them.",
+        "`headings.get(file, [])` gives an empty list for a file that does not exist; ask for the file "
+        "first, all the same.",
     ),
     answer=_dead_answer,
     praise="This is the test that runs over every link of the course.",

@@ -1,4 +1,6 @@
-"""Stepper of appendix B: name what you have just finished, and read which question to ask and which step comes next."""
+"""Stepper of appendix B: name what you have just finished, and read which question to ask and which step
+comes next.
+"""
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure

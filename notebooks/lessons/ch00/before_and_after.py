@@ -39,7 +39,8 @@ def compare(before: Classifier, after: Classifier, text: str) -> pd.DataFrame:
 def stacked_probabilities(
     ax: Axes, texts: list[str], probabilities, classes: tuple[str, ...], *, title: str = ""
 ) -> Axes:
-    """One bar per comment, cut into the probabilities of its three classes; the largest part is printed in bold.
+    """One bar per comment, cut into the probabilities of its three classes; the largest part is printed in
+    bold.
 
     Args:
         ax: drawn into.
@@ -83,12 +84,16 @@ def stacked_probabilities(
 
 
 def as_html(table: pd.DataFrame, text: str) -> str:
-    """The result of `compare` as an HTML table with a bar and a number in each cell; the comment is escaped."""
+    """The result of `compare` as an HTML table with a bar and a number in each cell; the comment is
+    escaped.
+    """
     rows = ""
     for name, row in table.iterrows():
         cells = "".join(
-            f'<td style="width:240px;text-align:left"><div style="display:inline-block;height:12px;background:{BLUE};'
-            f'width:{round(170 * p)}px"></div> {"<b>" if p == table[column].max() else ""}{p:.2f}{"</b>" if p == table[column].max() else ""}</td>'
+            '<td style="width:240px;text-align:left"><div '
+            f'style="display:inline-block;height:12px;background:{BLUE};'
+            f'width:{round(170 * p)}px"></div> '
+            f"{'<b>' if p == table[column].max() else ''}{p:.2f}{'</b>' if p == table[column].max() else ''}</td>"
             for column, p in row.items()
         )
         rows += f'<tr><th scope="row" style="text-align:left">{html.escape(str(name))}</th>{cells}</tr>'

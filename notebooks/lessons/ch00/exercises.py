@@ -1,4 +1,6 @@
-"""The exercises of chapter 00: the score of one fixed answer, the error of a shrug, names that belong to columns."""
+"""The exercises of chapter 00: the score of one fixed answer, the error of a shrug, names that belong to
+columns.
+"""
 
 import math
 from collections import Counter
@@ -28,7 +30,8 @@ def _verify_fixed(attempt):
             )
         if abs(found - expected) > 1e-9:
             raise AssertionError(
-                f"for the labels {labels} one fixed answer is right in {expected:.2f} of them at best, found {found:.2f}"
+                f"for the labels {labels} one fixed answer is right in {expected:.2f} of them at best, found "
+                f"{found:.2f}"
             )
 
 
@@ -65,14 +68,16 @@ def _verify_mean_error(attempt):
             )
         if abs(found - expected) > 1e-6:
             raise AssertionError(
-                f"for the probabilities {[round(p, 2) for p in probabilities]} the mean error is {expected:.3f}, found {found:.3f}"
+                f"for the probabilities {[round(p, 2) for p in probabilities]} the mean error is "
+                f"{expected:.3f}, found {found:.3f}"
             )
 
 
 mean_error = Exercise(
     verify=_verify_mean_error,
     hints=(
-        "The error of one comment is minus the natural logarithm of the probability that its right class got: `-np.log(p)`.",
+        "The error of one comment is minus the natural logarithm of the probability that its right class "
+        "got: `-np.log(p)`.",
         "Compute it for each probability, add up, and divide by how many there are.",
     ),
     answer=_mean_error_answer,
@@ -96,7 +101,8 @@ def _verify_name(attempt):
             raise AssertionError(f"expected a list of {len(rows)} names, found {found!r}")
         if list(found) != expected:
             raise AssertionError(
-                f"with the names {names} the answers are {expected}, found {list(found)}: the place decides, and `names` says what it means"
+                f"with the names {names} the answers are {expected}, found {list(found)}: the place decides, "
+                "and `names` says what it means"
             )
 
 
@@ -107,5 +113,6 @@ name = Exercise(
         "The name at the same place of `names` is the answer. Do not write any name into your code.",
     ),
     answer=_name_answer,
-    praise="The names come from outside, in the order of the columns, so the same function serves every model.",
+    praise="The names come from outside, in the order of the columns, so the same function serves every "
+    "model.",
 )

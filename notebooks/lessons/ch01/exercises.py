@@ -1,4 +1,6 @@
-"""The exercises of chapter 01: counting parameters, a dated claim from a sourced table, memory by arithmetic."""
+"""The exercises of chapter 01: counting parameters, a dated claim from a sourced table, memory by
+arithmetic.
+"""
 
 import pandas as pd
 import torch
@@ -11,7 +13,9 @@ TABLE = ROOT / "data" / "large_models.csv"
 
 
 def _model_with_shared_and_frozen_weights() -> nn.Module:
-    """20 x 8 embedding shared with the output layer, a frozen 8 x 8 layer: 232 numbers, 160 of them trainable."""
+    """20 x 8 embedding shared with the output layer, a frozen 8 x 8 layer: 232 numbers, 160 of them
+    trainable.
+    """
     with torch.device("meta"):
         model = nn.ModuleDict(
             {
@@ -47,7 +51,8 @@ def _verify_count(attempt):
     found = attempt(_model_with_shared_and_frozen_weights())
     if found[0] == 392:
         raise AssertionError(
-            "a model whose output layer shares the embedding's matrix counts 392: the shared matrix is in it twice"
+            "a model whose output layer shares the embedding's matrix counts 392: the shared matrix is in it "
+            "twice"
         )
     if found[1] == found[0]:
         raise AssertionError("a layer with requires_grad=False was counted as trainable")
@@ -59,7 +64,8 @@ count = Exercise(
     verify=_verify_count,
     hints=(
         "Each parameter has `numel()` and `requires_grad`.",
-        "`model.state_dict()` lists a shared matrix under both of its names; `model.parameters()` gives each parameter once.",
+        "`model.state_dict()` lists a shared matrix under both of its names; `model.parameters()` gives each "
+        "parameter once.",
     ),
     answer=_count_answer,
     praise="You count each number once, and you know which of them training moves.",
@@ -83,7 +89,8 @@ def _verify_largest(attempt):
         expected, found = _largest_answer(models, date, kind), attempt(models, date, kind)
         if found != expected:
             raise AssertionError(
-                f"the largest {kind} model of the table up to {date} is {expected}, your function says {found!r}: {why}"
+                f"the largest {kind} model of the table up to {date} is {expected}, your function says "
+                f"{found!r}: {why}"
             )
     shuffled = models.sample(frac=1, random_state=0)
     if attempt(shuffled, "2020-12", "dense") != "GPT-3":
@@ -98,7 +105,8 @@ largest = Exercise(
     verify=_verify_largest,
     hints=(
         "Months written as YYYY-MM sort like dates, so `models['date'] <= date` works on the strings.",
-        "Select the rows by date and by `dense_or_sparse`; then `idxmax()` of `parameters` gives the index label of the largest row.",
+        "Select the rows by date and by `dense_or_sparse`; then `idxmax()` of `parameters` gives the index "
+        "label of the largest row.",
         "Before you call `idxmax()`, look whether any row is left.",
     ),
     answer=_largest_answer,
@@ -114,7 +122,8 @@ def _states_answer(parameters, trainable, optimizer="adamw"):
 def _verify_states(attempt):
     if attempt(1000, 1000, "adamw") == 4000:
         raise AssertionError(
-            "1,000 parameters with AdamW need more than the 4,000 bytes of the weights: what else has one value each?"
+            "1,000 parameters with AdamW need more than the 4,000 bytes of the weights: what else has one "
+            "value each?"
         )
     for parameters, trainable, optimizer in (
         (1000, 1000, "sgd"),
@@ -133,7 +142,8 @@ def _verify_states(attempt):
                 else "4 bytes for each value"
             )
             raise AssertionError(
-                f"{parameters:,} parameters, {trainable:,} trainable, {optimizer}: expected {expected:,} bytes, found {found!r}; {advice}"
+                f"{parameters:,} parameters, {trainable:,} trainable, {optimizer}: expected {expected:,} "
+                f"bytes, found {found!r}; {advice}"
             )
 
 
@@ -141,8 +151,10 @@ states = Exercise(
     verify=_verify_states,
     hints=(
         "Every parameter has a weight. Which of them have a gradient?",
-        "SGD keeps nothing, momentum one running mean, AdamW two, and each of these only for parameters that train.",
+        "SGD keeps nothing, momentum one running mean, AdamW two, and each of these only for parameters that "
+        "train.",
     ),
     answer=_states_answer,
-    praise="This part of the memory you can now work out in your head: 16 bytes per parameter for AdamW in float32.",
+    praise="This part of the memory you can now work out in your head: 16 bytes per parameter for AdamW in "
+    "float32.",
 )

@@ -1,4 +1,6 @@
-"""Memory planner (chapter 01): which GPU can train a Transformer of a given size, and what takes the memory."""
+"""Memory planner (chapter 01): which GPU can train a Transformer of a given size, and what takes the
+memory.
+"""
 
 from dataclasses import dataclass
 
@@ -35,7 +37,9 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The memory of one training step (bytes, planned safely: `sizes.Memory.total`) and the model's number of parameters."""
+    """The memory of one training step (bytes, planned safely: `sizes.Memory.total`) and the model's number of
+    parameters.
+    """
 
     memory: sizes.Memory
     parameters: int
@@ -53,7 +57,10 @@ class Plan:
             f"It fits on: {', '.join(fitting)}." if fitting else f"It fits on none of {', '.join(GPUS)}."
         )
         parts = ", ".join(f"{part} {in_gigabytes(value)}" for part, value in shares.items())
-        return f"One step needs about {in_gigabytes(self.memory.total)}: {parts}. The largest part: {largest}. {verdict}"
+        return (
+            f"One step needs about {in_gigabytes(self.memory.total)}: {parts}. The largest part: "
+            f"{largest}. {verdict}"
+        )
 
 
 def in_gigabytes(size: float) -> str:
@@ -62,18 +69,27 @@ def in_gigabytes(size: float) -> str:
 
 
 def plan(
-    model: str, *, precision: str = "mixed", optimizer: str = "adamw", batch_size: int = 32, length: int = 128,
-    fused_attention: bool = True, recompute: bool = False,
-) -> Plan:  # fmt: skip
-    """Memory of one training step of a classifier; a language model adds batch_size x length x vocabulary values for its outputs.
+    model: str,
+    *,
+    precision: str = "mixed",
+    optimizer: str = "adamw",
+    batch_size: int = 32,
+    length: int = 128,
+    fused_attention: bool = True,
+    recompute: bool = False,
+) -> Plan:
+    """Memory of one training step of a classifier; a language model adds batch_size x length x vocabulary
+    values for its outputs.
 
     Args:
         model: one of `MODELS`.
-        precision: one of `sizes.PRECISION_BYTES`; in "mixed" the bfloat16 copies of the weights count as activations.
+        precision: one of `sizes.PRECISION_BYTES`; in "mixed" the bfloat16 copies of the weights count as
+            activations.
         optimizer: one of `sizes.OPTIMIZER_VALUES`.
         batch_size, length: rows, and tokens per row with padding.
         fused_attention: whether the attention matrix is never stored ("flash" attention).
-        recompute: gradient checkpointing: keep each layer's input only, and compute one layer at a time again.
+        recompute: gradient checkpointing: keep each layer's input only, and compute one layer at a time
+            again.
     """
     layers, hidden, heads, vocabulary = MODELS[model]
     parameters = sizes.transformer_parameters(layers, hidden, vocabulary)

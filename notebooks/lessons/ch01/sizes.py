@@ -1,6 +1,8 @@
-"""What a model costs before you run it: parameters, training memory, floating-point operations, energy (derived in chapter 01).
+"""What a model costs before you run it: parameters, training memory, floating-point operations, energy
+(derived in chapter 01).
 
-Nothing here needs the model's memory: models are built on the `meta` device (shapes without numbers) and run on fake tensors.
+Nothing here needs the model's memory: models are built on the `meta` device (shapes without numbers) and run
+on fake tensors.
 """
 
 import json
@@ -18,9 +20,11 @@ from helpers.errors import InputError
 
 # Values that an optimizer keeps per parameter, all float32 here: AdamW two running means, momentum one.
 OPTIMIZER_VALUES = {"sgd": 0, "sgd with momentum": 1, "adamw": 2}
-# Bytes per parameter of (weights, gradients, optimizer values). "mixed" keeps the weights in float32 and computes in bfloat16.
+# Bytes per parameter of (weights, gradients, optimizer values). "mixed" keeps the weights in float32 and
+# computes in bfloat16.
 PRECISION_BYTES = {"float32": (4, 4, 4), "mixed": (4, 4, 4), "bfloat16": (2, 2, 2)}
-PUBLISHED_PARAMETERS = {  # of the released weights, without heads for a task; chapter 01 compares them with the papers' round figures
+# of the released weights, without heads for a task; chapter 01 compares them with the papers' round figures
+PUBLISHED_PARAMETERS = {
     "gpt2": 124_439_808,
     "bert-base-uncased": 109_482_240,
     "roberta-base": 124_645_632,
@@ -33,8 +37,9 @@ def architecture(name: str) -> nn.Module:
     """A well-known architecture on the `meta` device: every shape, no weights, no memory.
 
     Args:
-        name: one of "gpt2", "gpt2-xl", "gpt3", "bert-base-uncased", "bert-large-uncased", "roberta-base", "t5-base", "resnet50",
-            "resnet152"; "gpt3" is GPT-2's architecture with the depth and width that the GPT-3 paper gives.
+        name: one of "gpt2", "gpt2-xl", "gpt3", "bert-base-uncased", "bert-large-uncased", "roberta-base",
+            "t5-base", "resnet50", "resnet152"; "gpt3" is GPT-2's architecture with the depth and width that
+            the GPT-3 paper gives.
 
     Raises:
         InputError: another name.
@@ -67,15 +72,18 @@ def architecture(name: str) -> nn.Module:
 
 
 def count_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
-    """Number of parameters, each once: a matrix that two layers share (tied weights) is one set of numbers."""
+    """Number of parameters, each once: a matrix that two layers share (tied weights) is one set of
+    numbers.
+    """
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
 
 
 def parameters_by_part(model: nn.Module) -> dict[str, int]:
-    """Parameters of the embeddings, attention, feed-forward layers, convolutions, normalisation; they add up to `count_parameters`.
+    """Parameters of the embeddings, attention, feed-forward layers, convolutions, normalisation; they add up
+    to `count_parameters`.
 
-    Attention is recognised by the name of the module ("attn", "attention"), the others by their type; whatever is left, such
-    as a pooler or a classification head, is "other".
+    Attention is recognised by the name of the module ("attn", "attention"), the others by their type;
+    whatever is left, such as a pooler or a classification head, is "other".
     """
     parts = dict.fromkeys(
         ("embeddings", "attention", "feed-forward", "convolutions", "normalisation", "other"), 0
@@ -108,7 +116,8 @@ class Memory:
     """What a training step holds, in bytes.
 
     Attributes:
-        weights, gradients, optimizer: one set each for as long as the training lasts (gradients: during a step).
+        weights, gradients, optimizer: one set each for as long as the training lasts (gradients: during a
+            step).
         activations: what the forward pass saves for the backward pass; gone when the optimizer steps.
         workspace: what the optimizer's step holds in their place.
     """
@@ -121,12 +130,16 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All parts together: the safe plan, and true where gradients are kept from step to step (accumulation)."""
+        """All parts together: the safe plan, and true where gradients are kept from step to step
+        (accumulation).
+        """
         return self.weights + self.gradients + self.optimizer + max(self.activations, self.workspace)
 
     @property
     def peak(self) -> int:
-        """What a step reaches when gradients start as None: they come while the activations go, so both are never there in full."""
+        """What a step reaches when gradients start as None: they come while the activations go, so both are
+        never there in full.
+        """
         return self.weights + self.optimizer + max(self.activations, self.gradients + self.workspace)
 
 
@@ -139,20 +152,23 @@ def training_memory(
         model: real or on the meta device; frozen parameters count as weights only.
         inputs: one tensor, or a dictionary of keyword arguments; only shapes and types are read.
         optimizer: one of `OPTIMIZER_VALUES`.
-        precision: "float32", or "mixed" (autocast to bfloat16: the weights stay float32, their bfloat16 copies count as activations).
+        precision: "float32", or "mixed" (autocast to bfloat16: the weights stay float32, their bfloat16
+            copies count as activations).
 
     Raises:
         InputError: another optimizer or precision.
 
-    Source: `peak` was measured against `measured_training_memory` in chapter 01 and tests/test_sizes.py: within 2% for MiniLM from
-        8 x 16 to 32 x 128; too low by 4% for EfficientNet-Lite0 with 32 images and by 16% with 8, since convolutions need some
-        30 MB of scratch space that is not in it. Nor is what a layer holds for a moment in the forward pass.
+    Source: `peak` was measured against `measured_training_memory` in chapter 01 and tests/test_sizes.py:
+        within 2% for MiniLM from 8 x 16 to 32 x 128; too low by 4% for EfficientNet-Lite0 with 32 images and
+        by 16% with 8, since convolutions need some 30 MB of scratch space that is not in it. Nor is what a
+        layer holds for a moment in the forward pass.
     """
     if optimizer not in OPTIMIZER_VALUES:
         raise InputError(f"the optimizer must be one of {', '.join(OPTIMIZER_VALUES)}, found {optimizer!r}")
     if precision not in ("float32", "mixed"):
         raise InputError(
-            f"the precision must be float32 or mixed, found {precision!r}; convert the model itself to plan plain bfloat16"
+            f"the precision must be float32 or mixed, found {precision!r}; convert the model itself to plan "
+            "plain bfloat16"
         )
     trainable = [p.nbytes for p in model.parameters() if p.requires_grad]
     weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
@@ -166,7 +182,9 @@ def training_memory(
 
 
 def saved_activations(model: nn.Module, inputs, *, precision: str = "float32") -> int:
-    """Bytes that the forward pass in training mode keeps for the backward pass, other than the parameters; each storage once."""
+    """Bytes that the forward pass in training mode keeps for the backward pass, other than the parameters;
+    each storage once.
+    """
     with _fake(model, inputs) as (call, own):
         saved = {}
 
@@ -187,9 +205,10 @@ def saved_activations(model: nn.Module, inputs, *, precision: str = "float32") -
 def step_flops(model: nn.Module, inputs, *, backward: bool = True) -> int:
     """Floating-point operations of one training step; a multiply-add is two.
 
-    PyTorch counts the forward pass as the operators run; only matrix products, convolutions and attention count, the rest is
-    limited by memory, not by arithmetic. The backward pass is taken as twice the forward pass: one product for the gradient of
-    the inputs, one for that of the weights. (PyTorch 2.15's own count of it ignores the groups of grouped convolutions.)
+    PyTorch counts the forward pass as the operators run; only matrix products, convolutions and attention
+    count, the rest is limited by memory, not by arithmetic. The backward pass is taken as twice the forward
+    pass: one product for the gradient of the inputs, one for that of the weights. (PyTorch 2.15's own count
+    of it ignores the groups of grouped convolutions.)
 
     Args:
         model, inputs: as in `training_memory`.
@@ -204,7 +223,9 @@ def step_flops(model: nn.Module, inputs, *, backward: bool = True) -> int:
 
 @contextmanager
 def _fake(model: nn.Module, inputs) -> Iterator[tuple[Callable[[], torch.Tensor], set]]:
-    """A function that runs the model in training mode on fake tensors, and the addresses of its fake weights' storages."""
+    """A function that runs the model in training mode on fake tensors, and the addresses of its fake weights'
+    storages.
+    """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     def stand_in(tensor):
@@ -235,10 +256,13 @@ def _autocast(precision: str):
 
 
 def measured_peak(step: Callable[[], object]) -> int:
-    """Bytes by which memory rises at its highest while `step()` runs on the CPU, from PyTorch's record of every allocation.
+    """Bytes by which memory rises at its highest while `step()` runs on the CPU, from PyTorch's record of
+    every allocation.
 
-    What exists before (weights, the optimizer's values) is not in it. The process itself may grow by more, because the C library
-    keeps freed pages for later: a quarter more for MiniLM at 32 x 128 on Linux, and nothing more with MALLOC_MMAP_THRESHOLD_=65536.
+    What exists before (weights, the optimizer's values) is not in it. The process itself may grow by more,
+    because the C library
+    keeps freed pages for later: a quarter more for MiniLM at 32 x 128 on Linux, and nothing more with
+    MALLOC_MMAP_THRESHOLD_=65536.
     """
     os.environ.setdefault(
         "KINETO_LOG_LEVEL", "9"
@@ -258,10 +282,12 @@ def measured_peak(step: Callable[[], object]) -> int:
 
 
 def measured_training_memory(model: nn.Module, inputs, *, precision: str = "float32") -> int:
-    """Peak of a real training step with AdamW on the CPU, in bytes: what lives between steps and what the step adds.
+    """Peak of a real training step with AdamW on the CPU, in bytes: what lives between steps and what the
+    step adds.
 
     Args:
-        model, inputs, precision: as in `training_memory`, but real. The learning rate is 0: the weights stay as they are.
+        model, inputs, precision: as in `training_memory`, but real. The learning rate is 0: the weights stay
+            as they are.
     """
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0)
 
@@ -291,17 +317,29 @@ def measured_training_memory(model: nn.Module, inputs, *, precision: str = "floa
 
 
 def transformer_parameters(layers: int, hidden: int, vocabulary: int) -> int:
-    """About 12 x layers x hidden^2 for the blocks and vocabulary x hidden for the embedding (a plain Transformer, chapter 01)."""
+    """About 12 x layers x hidden^2 for the blocks and vocabulary x hidden for the embedding (a plain
+    Transformer, chapter 01).
+    """
     return 12 * layers * hidden**2 + vocabulary * hidden
 
 
 def transformer_activations(
-    *, layers: int, hidden: int, heads: int, batch_size: int, length: int, value_bytes: int = 2, mask_bytes: int = 1, fused_attention: bool = False
-) -> int:  # fmt: skip
-    """Bytes that a Transformer's layers save for the backward pass, by the closed formula of Korthikanti et al.
+    *,
+    layers: int,
+    hidden: int,
+    heads: int,
+    batch_size: int,
+    length: int,
+    value_bytes: int = 2,
+    mask_bytes: int = 1,
+    fused_attention: bool = False,
+) -> int:
+    """Bytes that a Transformer's layers save for the backward pass, by the closed formula of Korthikanti et
+    al.
 
-    Per layer and per (batch x length x hidden): 16 values and 2 dropout masks; and, unless attention is computed in one fused
-    operator, per (batch x heads x length^2): 2 values and 1 mask. With 2-byte values this is s*b*h*(34 + 5*a*s/h).
+    Per layer and per (batch x length x hidden): 16 values and 2 dropout masks; and, unless attention is
+    computed in one fused operator, per (batch x heads x length^2): 2 values and 1 mask. With 2-byte values
+    this is s*b*h*(34 + 5*a*s/h).
 
     Args:
         layers, hidden, heads: the shape of the model.
@@ -310,7 +348,8 @@ def transformer_activations(
         mask_bytes: 1 on a GPU; PyTorch on a CPU keeps dropout masks as float32, 4.
         fused_attention: whether the attention matrix is never stored.
 
-    Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models" (2022), arXiv:2205.05198, section 4.
+    Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models" (2022),
+    arXiv:2205.05198, section 4.
     """
     per_token = 16 * value_bytes + 2 * mask_bytes
     per_pair = 0 if fused_attention else 2 * value_bytes + mask_bytes
@@ -318,7 +357,9 @@ def transformer_activations(
 
 
 def model_states(parameters: int, *, optimizer: str = "adamw", precision: str = "float32") -> Memory:
-    """The memory that does not depend on the batch, for a model that exists only as a number of parameters."""
+    """The memory that does not depend on the batch, for a model that exists only as a number of
+    parameters.
+    """
     weight, gradient, value = PRECISION_BYTES[precision]
     return Memory(
         weight * parameters, gradient * parameters, OPTIMIZER_VALUES[optimizer] * value * parameters, 0
@@ -328,8 +369,10 @@ def model_states(parameters: int, *, optimizer: str = "adamw", precision: str = 
 def training_compute(parameters: float, tokens: float) -> float:
     """6ND: floating-point operations of training a dense Transformer with N parameters on D tokens.
 
-    Two per parameter and token in the forward pass (multiply, add), four in the backward pass. For a sparse model N is the
-    number of *active* parameters. Source: Kaplan et al., "Scaling Laws for Neural Language Models" (2020), arXiv:2001.08361.
+    Two per parameter and token in the forward pass (multiply, add), four in the backward pass. For a sparse
+    model N is the
+    number of *active* parameters. Source: Kaplan et al., "Scaling Laws for Neural Language Models" (2020),
+    arXiv:2001.08361.
     """
     return 6 * parameters * tokens
 
@@ -362,7 +405,8 @@ def energy(
         pue: power usage effectiveness, the building's electricity over the computers' (1 or more).
         kg_co2_per_kwh: of the grid (kg/kWh).
 
-    Source: the factors of Patterson et al., "Carbon Emissions and Large Neural Network Training" (2021), arXiv:2104.10350.
+    Source: the factors of Patterson et al., "Carbon Emissions and Large Neural Network Training" (2021),
+    arXiv:2104.10350.
     """
     if not (0 < utilisation <= 1 and pue >= 1):
         raise InputError(f"utilisation must be in 0..1 and pue at least 1, found {utilisation} and {pue}")

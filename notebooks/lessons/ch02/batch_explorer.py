@@ -1,4 +1,6 @@
-"""Batch explorer (chapter 02): how batch size, shuffling and bucketing decide how much of a batch is padding."""
+"""Batch explorer (chapter 02): how batch size, shuffling and bucketing decide how much of a batch is
+padding.
+"""
 
 from dataclasses import dataclass
 
@@ -42,8 +44,10 @@ class BatchReport:
         who = "the main process makes it" if self.worker is None else f"worker {self.worker} makes it"
         rows = f"{self.smallest}" if self.smallest == self.largest else f"{self.smallest} to {self.largest}"
         return (
-            f"Batch {number} of {self.batches}: input_ids {self.mask.shape}, {1 - self.mask.mean():.0%} padding; {who}, at most "
-            f"{self.waiting} batches wait in memory. Whole epoch: {rows} rows a batch, {self.share:.0%} padding."
+            f"Batch {number} of {self.batches}: input_ids {self.mask.shape}, {1 - self.mask.mean():.0%} "
+            f"padding; {who}, at most "
+            f"{self.waiting} batches wait in memory. Whole epoch: {rows} rows a batch, {self.share:.0%} "
+            "padding."
         )
 
 
@@ -101,8 +105,15 @@ def picture(report: BatchReport) -> Figure:
     """The batch as a picture: one line per comment, real tokens dark, padding light."""
     figure = Figure(figsize=(7.5, 2.8), layout="constrained")
     ax = figure.subplots()
-    ax.imshow(report.mask, cmap=ListedColormap(["#d9d9d9", plots.BLUE]), aspect="auto", interpolation="nearest", vmin=0, vmax=1,
-              extent=(0, report.mask.shape[1], report.mask.shape[0], 0))  # fmt: skip
+    ax.imshow(
+        report.mask,
+        cmap=ListedColormap(["#d9d9d9", plots.BLUE]),
+        aspect="auto",
+        interpolation="nearest",
+        vmin=0,
+        vmax=1,
+        extent=(0, report.mask.shape[1], report.mask.shape[0], 0),
+    )
     ax.set(
         xlim=(0, 128),
         xlabel="position (tokens)",

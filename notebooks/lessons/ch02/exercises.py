@@ -1,4 +1,6 @@
-"""Exercises of chapter 02: a dataset of ratings, a collate function, and a stream that is shuffled through a buffer."""
+"""Exercises of chapter 02: a dataset of ratings, a collate function, and a stream that is shuffled through a
+buffer.
+"""
 
 import functools
 import math
@@ -65,7 +67,8 @@ ratings = Exercise(
     _verify_ratings,
     (
         "Three methods: __init__ stores what __len__ and __getitem__ need. Turn the columns into lists there.",
-        "A Python float becomes float64 in a batch. Make the tensor yourself, in __getitem__, and name its dtype.",
+        "A Python float becomes float64 in a batch. Make the tensor yourself, in __getitem__, and name its "
+        "dtype.",
     ),
     Ratings,
     "Your dataset answers both questions, and its batches have the type that a model computes in.",
@@ -102,7 +105,8 @@ def _verify_collate(attempt) -> None:
                 raise AssertionError(f"expected {name} of type {tensor.dtype}, found {found[name].dtype}")
             if not torch.equal(found[name], tensor):
                 raise AssertionError(
-                    f"{name} has wrong values; compare its first row with the first sample, and look at what fills the rest"
+                    f"{name} has wrong values; compare its first row with the first sample, and look at what "
+                    "fills the rest"
                 )
 
 
@@ -121,7 +125,8 @@ pad = Exercise(
     _verify_collate,
     (
         "First find the longest sample; every row of the batch gets that length.",
-        "The row of a sample of length n is its ids and then (longest - n) times tokenizer.pad_token_id, which is 0 here. "
+        "The row of a sample of length n is its ids and then (longest - n) times tokenizer.pad_token_id, "
+        "which is 0 here. "
         "Its mask is n ones and then zeros.",
     ),
     collate,
@@ -135,7 +140,8 @@ def _verify_mixed(attempt) -> None:
         out = list(attempt(iter(rows), size, 0))
         if len(out) != len(rows):
             raise AssertionError(
-                f"300 rows went into a buffer of {size} and {len(out)} came out; what happens to the rows left in it?"
+                f"300 rows went into a buffer of {size} and {len(out)} came out; what happens to the rows "
+                "left in it?"
             )
         if sorted(out) != rows:
             raise AssertionError(f"with a buffer of {size} some rows came out twice and others never")
@@ -172,10 +178,13 @@ def mixed(stream: Iterable, size: int, seed: int) -> Iterator:
 shuffle = Exercise(
     _verify_mixed,
     (
-        "Fill a list with the first `size` rows before anything is handed out; use np.random.default_rng(seed).",
-        "For each further row: choose a random place of the list, yield what lies there, put the new row in its place.",
+        "Fill a list with the first `size` rows before anything is handed out; use "
+        "np.random.default_rng(seed).",
+        "For each further row: choose a random place of the list, yield what lies there, put the new row in "
+        "its place.",
         "When the stream ends, the list still holds rows: shuffle them and yield them all.",
     ),
     mixed,
-    "Every row comes out once, in an order that only the seed decides, and the stream is read no further than the buffer needs.",
+    "Every row comes out once, in an order that only the seed decides, and the stream is read no further "
+    "than the buffer needs.",
 )

@@ -1,4 +1,5 @@
-"""Small datasets that chapter 02 sends to worker processes: they must be importable, since a worker receives a pickled copy.
+"""Small datasets that chapter 02 sends to worker processes: they must be importable, since a worker receives
+a pickled copy.
 
 They show what cannot be seen from outside: which process made a sample, when, and with which random numbers.
 """
@@ -40,7 +41,8 @@ class Observed(Dataset):
 
 
 class Noise(Dataset):
-    """Random numbers in 0..1 from a NumPy generator that the dataset owns: the shape of many hand-written augmentations.
+    """Random numbers in 0..1 from a NumPy generator that the dataset owns: the shape of many hand-written
+    augmentations.
 
     Args:
         size: number of samples.

@@ -1,4 +1,6 @@
-"""Exercises of chapter 03: a mean that ignores padding, an evaluation that can be trusted, a snapshot that can be resumed."""
+"""Exercises of chapter 03: a mean that ignores padding, an evaluation that can be trusted, a snapshot that
+can be resumed.
+"""
 
 import copy
 import math
@@ -50,11 +52,13 @@ def _verify_masked_mean(attempt):
         )
     if torch.allclose(found[0], states[0, :2].sum(0) / 3):
         raise AssertionError(
-            "padding is not added any more, but you still divide by the length of the batch, 3; row 0 has 2 real tokens"
+            "padding is not added any more, but you still divide by the length of the batch, 3; row 0 has 2 "
+            "real tokens"
         )
     if not torch.allclose(found[0], torch.tensor([2.0, 20.0])):
         raise AssertionError(
-            f"row 0 has the real states [1, 10] and [3, 30], so expected their mean [2, 20], found {_numbers(found[0])}"
+            "row 0 has the real states [1, 10] and [3, 30], so expected their mean [2, 20], found "
+            f"{_numbers(found[0])}"
         )
     if not torch.allclose(found[1], torch.tensor([4.0, 8.0])):
         raise AssertionError(
@@ -87,11 +91,13 @@ def _verify_evaluate(attempt):
     means = [F.cross_entropy(model(batch["images"]), batch["labels"]).item() for batch in batches]
     if math.isclose(found[1], float(np.mean(means)), rel_tol=1e-4):
         raise AssertionError(
-            "the loss is the mean of the batches' means; the last batch has 2 rows and counts as much as one of 64"
+            "the loss is the mean of the batches' means; the last batch has 2 rows and counts as much as one "
+            "of 64"
         )
     if not math.isclose(found[1], loss, rel_tol=1e-4):
         raise AssertionError(
-            f"expected a mean loss of {loss:.3f} over 130 rows, found {found[1]:.3f}; add up sums, divide once"
+            f"expected a mean loss of {loss:.3f} over 130 rows, found {found[1]:.3f}; add up sums, divide "
+            "once"
         )
     if not math.isclose(found[0], accuracy, abs_tol=1e-6):
         raise AssertionError(f"expected accuracy {accuracy:.3f} (right rows / 130), found {found[0]:.3f}")
@@ -128,13 +134,15 @@ def _verify_snapshot(attempt):
     again.load_state_dict(saved["model"])
     if all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values())):
         raise AssertionError(
-            "the snapshot changed while the training went on: it holds the weights themselves, not a copy of them"
+            "the snapshot changed while the training went on: it holds the weights themselves, not a copy of "
+            "them"
         )
     its_optimizer.load_state_dict(saved["optimizer"])
     found = train(again, its_optimizer)
     if found != expected:
         raise AssertionError(
-            f"three steps after the snapshot the losses were {_numbers(expected)}; three steps after restoring it they are "
+            f"three steps after the snapshot the losses were {_numbers(expected)}; three steps after "
+            "restoring it they are "
             f"{_numbers(found)}: is the optimizer's state complete, and a copy, too?"
         )
 
@@ -154,8 +162,10 @@ def _numbers(values) -> str:
 mean = Exercise(
     _verify_masked_mean,
     (
-        "The mask has the shape (B, L), the states (B, L, D). Give the mask a third dimension of size 1, and you can multiply them.",
-        "Two sums over dimension 1: that of the states with padding set to zero, and that of the mask. Divide the first by the second.",
+        "The mask has the shape (B, L), the states (B, L, D). Give the mask a third dimension of size 1, and "
+        "you can multiply them.",
+        "Two sums over dimension 1: that of the states with padding set to zero, and that of the mask. "
+        "Divide the first by the second.",
     ),
     masked_mean,
     "Padding can hold anything now, and your mean does not notice.",
@@ -165,7 +175,8 @@ evaluation = Exercise(
     _verify_evaluate,
     (
         "Two switches before the first batch: one for the mode of the model, one for gradients.",
-        'Use reduction="sum" for each batch, count the rows, and divide once, after the loop. `.item()` turns a tensor into a number.',
+        'Use reduction="sum" for each batch, count the rows, and divide once, after the loop. `.item()` '
+        "turns a tensor into a number.",
         "hits += (logits.argmax(1) == batch['labels']).sum().item()",
     ),
     evaluate,

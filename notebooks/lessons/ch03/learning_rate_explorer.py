@@ -1,4 +1,6 @@
-"""Learning-rate explorer (chapter 03): one slider, one short training on real silhouettes, and what became of it."""
+"""Learning-rate explorer (chapter 03): one slider, one short training on real silhouettes, and what became of
+it.
+"""
 
 import math
 from dataclasses import dataclass
@@ -46,15 +48,28 @@ class ShortTraining:
                 else "it has hardly learnt: the steps are too short"
             )
         else:
-            verdict = f"the loss of the last 20 steps is {end.mean():.2f} and varies by {end.std():.2f} (standard deviation)"
-        return f"Learning rate {self.learning_rate:.2g}: validation accuracy {self.accuracy:.0%} after {len(self.losses)} steps; {verdict}."
+            verdict = (
+                f"the loss of the last 20 steps is {end.mean():.2f} and varies by {end.std():.2f} "
+                "(standard deviation)"
+            )
+        return (
+            f"Learning rate {self.learning_rate:.2g}: validation accuracy {self.accuracy:.0%} after "
+            f"{len(self.losses)} steps; {verdict}."
+        )
 
 
 def train(
-    train_rows: Silhouettes, validation_rows: Silhouettes, learning_rate: float, *, optimizer: str = "sgd", schedule: str = "constant",
-    batch_size: int = 32, seed: int = 0,
-) -> ShortTraining:  # fmt: skip
-    """Train two fully connected layers for `STEPS` steps, without the full loop's care: it must take well under a second.
+    train_rows: Silhouettes,
+    validation_rows: Silhouettes,
+    learning_rate: float,
+    *,
+    optimizer: str = "sgd",
+    schedule: str = "constant",
+    batch_size: int = 32,
+    seed: int = 0,
+) -> ShortTraining:
+    """Train two fully connected layers for `STEPS` steps, without the full loop's care: it must take well
+    under a second.
 
     Args:
         train_rows, validation_rows: a few hundred silhouettes each.
@@ -86,7 +101,9 @@ def train(
 
 
 def picture(trainings: list[ShortTraining]) -> Figure:
-    """Left the loss of the last training in `trainings`, right the accuracy of all of them against the learning rate."""
+    """Left the loss of the last training in `trainings`, right the accuracy of all of them against the
+    learning rate.
+    """
     figure = Figure(figsize=(8.5, 2.8), layout="constrained")
     curve, summary = figure.subplots(1, 2, width_ratios=[3, 2])
     last = trainings[-1]
@@ -125,7 +142,8 @@ def learning_rate_explorer(animals: pd.DataFrame) -> widgets.Widget:
     """Controls for `train`: each change trains once more and adds a point to the picture.
 
     Args:
-        animals: cleaned training rows of `sources.animals()`; the first 600 are trained on, the next 400 validate.
+        animals: cleaned training rows of `sources.animals()`; the first 600 are trained on, the next 400
+            validate.
     """
     train_rows, validation_rows = Silhouettes(animals.iloc[:600]), Silhouettes(animals.iloc[600:1000])
     controls = {

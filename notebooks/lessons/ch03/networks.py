@@ -1,7 +1,8 @@
-"""Three small networks without pretrained weights: CNN, LSTM or GRU, Transformer encoder (chapter 03 writes each of them by hand).
+"""Three small networks without pretrained weights: CNN, LSTM or GRU, Transformer encoder (chapter 03 writes
+each of them by hand).
 
-Images: `model(images)` with images float32 (B, C, H, W). Texts: `model(input_ids=..., attention_mask=...)`, both int64 (B, L).
-All return logits (B, num_classes), as `training.loop.forward` expects.
+Images: `model(images)` with images float32 (B, C, H, W). Texts: `model(input_ids=..., attention_mask=...)`,
+both int64 (B, L). All return logits (B, num_classes), as `training.loop.forward` expects.
 """
 
 import math
@@ -56,7 +57,9 @@ class CNN(nn.Module):
 
 
 def small_embedding(count: int, width: int) -> nn.Embedding:
-    """A table of `count` vectors that start small: with PyTorch's standard deviation of 1, the noise outlives a short training."""
+    """A table of `count` vectors that start small: with PyTorch's standard deviation of 1, the noise outlives
+    a short training.
+    """
     table = nn.Embedding(count, width)  # (count, D)
     nn.init.normal_(table.weight, std=0.1)
     return table
@@ -90,7 +93,9 @@ class RecurrentClassifier(nn.Module):
         self.head = nn.Linear(2 * width, num_classes)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Token ids and mask (B, L) int64 -> logits (B, num_classes); padding stands at the end and changes nothing."""
+        """Token ids and mask (B, L) int64 -> logits (B, num_classes); padding stands at the end and changes
+        nothing.
+        """
         lengths = attention_mask.sum(1)  # (B,)
         embedded = self.dropout(self.embedding(input_ids))  # (B, L, D)
         packed = pack_padded_sequence(
@@ -178,9 +183,16 @@ class TransformerClassifier(nn.Module):
     """
 
     def __init__(
-        self, vocab_size: int, num_classes: int, *, width: int = 64, heads: int = 4, depth: int = 2, dropout: float = 0.1,
+        self,
+        vocab_size: int,
+        num_classes: int,
+        *,
+        width: int = 64,
+        heads: int = 4,
+        depth: int = 2,
+        dropout: float = 0.1,
         max_length: int = 128,
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.embedding = small_embedding(vocab_size, width)
         self.positions = small_embedding(max_length, width)

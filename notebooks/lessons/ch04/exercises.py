@@ -39,16 +39,20 @@ def _verify_factor(attempt):
                 )
             if not math.isclose(expected, found, abs_tol=1e-6):
                 raise AssertionError(
-                    f"factor({step}, {num_steps}, {warmup}) is {what}: expected {expected:.4f}, found {found:.4f}"
+                    f"factor({step}, {num_steps}, {warmup}) is {what}: expected {expected:.4f}, found "
+                    f"{found:.4f}"
                 )
 
 
 factor = Exercise(
     verify=_verify_factor,
     hints=(
-        "Two cases: while `step < warmup` the answer is a straight line; otherwise it depends on how much of the rest is done.",
-        "Share of the rest: `(step - warmup) / (num_steps - warmup)`, from 0 to 1. It does not start at `step / num_steps`.",
-        "`math.cos` takes radians: at share 0 its argument is 0, at share 1 it is `math.pi`. Move the result from -1..1 to 0..1.",
+        "Two cases: while `step < warmup` the answer is a straight line; otherwise it depends on how much of "
+        "the rest is done.",
+        "Share of the rest: `(step - warmup) / (num_steps - warmup)`, from 0 to 1. It does not start at "
+        "`step / num_steps`.",
+        "`math.cos` takes radians: at share 0 its argument is 0, at share 1 it is `math.pi`. Move the result "
+        "from -1..1 to 0..1.",
     ),
     answer=_factor_answer,
     praise="Your function agrees with the scheduler that trains the models of this course.",
@@ -113,8 +117,10 @@ def _verify_frozen(attempt, model):
 freeze = Exercise(
     verify=_verify_freeze,
     hints=(
-        "Two things change a layer: the optimizer (for weights), and the forward pass in training mode (for BatchNorm's running statistics).",
-        "`model.requires_grad_(False)` freezes all weights; then open the head again. `model.train()` first, then `eval()` for some modules.",
+        "Two things change a layer: the optimizer (for weights), and the forward pass in training mode (for "
+        "BatchNorm's running statistics).",
+        "`model.requires_grad_(False)` freezes all weights; then open the head again. `model.train()` first, "
+        "then `eval()` for some modules.",
         "Loop over `model.modules()` and call `eval()` on those that are `nn.BatchNorm2d`.",
     ),
     answer=_freeze_answer,
@@ -145,7 +151,8 @@ def _verify_merge(attempt):
             raise AssertionError("an argument was changed in place; make a new matrix")
         if not torch.allclose(x @ merged.T, expected, atol=1e-4):
             raise AssertionError(
-                f"with rank {rank} and alpha {alpha:g} the merged matrix gives other outputs than the two paths together; check the factor before the correction"
+                f"with rank {rank} and alpha {alpha:g} the merged matrix gives other outputs than the two "
+                "paths together; check the factor before the correction"
             )
 
 
@@ -153,7 +160,8 @@ merge = Exercise(
     verify=_verify_merge,
     hints=(
         "Write the outputs of both paths for one input, and take the input out of the sum.",
-        "The correction is a product of the two thin matrices with shape (out, in), times alpha / rank. The rank is `a.shape[0]`.",
+        "The correction is a product of the two thin matrices with shape (out, in), times alpha / rank. The "
+        "rank is `a.shape[0]`.",
     ),
     answer=_merge_answer,
     praise="One matrix, the same answers: LoRA costs nothing any more once it is merged.",

@@ -1,4 +1,6 @@
-"""First weights: random draws whose spread decides whether a signal survives many layers, and how to see it (chapter 04)."""
+"""First weights: random draws whose spread decides whether a signal survives many layers, and how to see it
+(chapter 04).
+"""
 
 import itertools
 import math
@@ -14,18 +16,22 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 def fans(weight: torch.Tensor) -> tuple[int, int]:
-    """Fan-in and fan-out of a weight (out, in) or (out, in, height, width): how many numbers one output adds up, and how many one input feeds."""
+    """Fan-in and fan-out of a weight (out, in) or (out, in, height, width): how many numbers one output adds
+    up, and how many one input feeds.
+    """
     taps = math.prod(weight.shape[2:])  # 1 for a linear layer, 9 for a 3 x 3 convolution
     return weight.shape[1] * taps, weight.shape[0] * taps
 
 
 def initialise(model: nn.Module, scheme: str, *, spread: float = 0.01) -> None:
-    """Draw the weights of every linear layer and convolution at random, and set their biases to zero. In place; seed before calling.
+    """Draw the weights of every linear layer and convolution at random, and set their biases to zero. In
+    place; seed before calling.
 
     Args:
         model: any model; its other layers stay as they are.
-        scheme: "normal" and "uniform" draw with the same `spread` everywhere. "xavier" has variance 2 / (fan_in + fan_out),
-            made for tanh; "kaiming" has 2 / fan_in, made for ReLU, which sets half of its inputs to zero.
+        scheme: "normal" and "uniform" draw with the same `spread` everywhere. "xavier" has variance 2 /
+            (fan_in + fan_out), made for tanh; "kaiming" has 2 / fan_in, made for ReLU, which sets half of its
+            inputs to zero.
         spread: standard deviation of "normal"; "uniform" draws from -spread to spread.
 
     Raises:
@@ -53,11 +59,12 @@ def initialise(model: nn.Module, scheme: str, *, spread: float = 0.01) -> None:
 def deep_stack(
     kind: str, activation: str, *, depth: int = 20, width: int = 256, inputs: int = 784
 ) -> nn.Sequential:
-    """`depth` equal layers, each followed by an activation: the plainest deep network, without head, norm or shortcut.
+    """`depth` equal layers, each followed by an activation: the plainest deep network, without head, norm or
+    shortcut.
 
     Args:
-        kind: "linear" takes images of `inputs` pixels in all and gives (B, width); "conv" takes images with one channel and
-            gives (B, width, H, W) through 3 x 3 convolutions.
+        kind: "linear" takes images of `inputs` pixels in all and gives (B, width); "conv" takes images with
+            one channel and gives (B, width, H, W) through 3 x 3 convolutions.
         activation: "relu" or "tanh".
         depth, width: number of layers; outputs of each.
         inputs: pixels of an image, for "linear".
@@ -88,7 +95,8 @@ def activation_statistics(model: nn.Module, inputs: torch.Tensor) -> pd.DataFram
         inputs: one batch, (B, ...) float32.
 
     Returns:
-        One row per activation: `depth` (from 1), `mean`, `std` (over all values of the batch) and `zeros` (share that is exactly 0).
+        One row per activation: `depth` (from 1), `mean`, `std` (over all values of the batch) and `zeros`
+            (share that is exactly 0).
     """
     rows = []
 

@@ -39,25 +39,31 @@ class Setting:
 
     @property
     def extra_bytes(self) -> int:
-        """Memory beside the weights: a gradient and AdamW's two running means for each parameter that moves, 4 bytes each."""
+        """Memory beside the weights: a gradient and AdamW's two running means for each parameter that moves,
+        4 bytes each.
+        """
         return 12 * self.trainable
 
     def sentence(self, everything: "Setting") -> str:
         """The setting in words, compared with `everything` open."""
         return (
-            f"{self.name}: {self.trainable:,} of {self.total:,} parameters move ({self.trainable / self.total:.1%}). Gradients and AdamW's "
-            f"means take {self.extra_bytes / 1e6:.1f} MB beside the weights. One step takes {1000 * self.seconds:.0f} ms, "
+            f"{self.name}: {self.trainable:,} of {self.total:,} parameters move "
+            f"({self.trainable / self.total:.1%}). Gradients and AdamW's "
+            f"means take {self.extra_bytes / 1e6:.1f} MB beside the weights. One step takes "
+            f"{1000 * self.seconds:.0f} ms, "
             f"{self.seconds / everything.seconds:.0%} of a step with all groups open."
         )
 
 
 def measure(classifier: Classifier, batch: dict[str, torch.Tensor], *, rounds: int = 2) -> list[Setting]:
-    """Measure every number of open groups, from the head alone to all, and LoRA on a copy. The model's weights do not change.
+    """Measure every number of open groups, from the head alone to all, and LoRA on a copy. The model's
+    weights do not change.
 
     Args:
         classifier: its model is one that `layer_groups` knows.
         batch: of its training loader.
-        rounds: each measures all settings in turn; the fastest step counts, since other programs only slow a step down.
+        rounds: each measures all settings in turn; the fastest step counts, since other programs only slow a
+            step down.
     """
     model = classifier.model
     names = [name for name, _ in reversed(layer_groups(model))]
@@ -86,7 +92,9 @@ def measure(classifier: Classifier, batch: dict[str, torch.Tensor], *, rounds: i
 
 
 def _step_seconds(model: nn.Module, batch: dict) -> float:
-    """Time of the second of two steps at a rate of zero, which cost what any step costs; the first one warms up."""
+    """Time of the second of two steps at a rate of zero, which cost what any step costs; the first one warms
+    up.
+    """
     accelerator = make_accelerator(model)
     model.to(accelerator.device)
     optimizer = make_optimizer("adamw", parameter_groups(model, 0.0))
@@ -103,7 +111,8 @@ def _step_seconds(model: nn.Module, batch: dict) -> float:
 
 
 def picture(settings: list[Setting], groups: dict[str, int], chosen: int) -> Figure:
-    """Left: parameters of each layer group, open or frozen. Right: time per step of every setting, the chosen one marked.
+    """Left: parameters of each layer group, open or frozen. Right: time per step of every setting, the chosen
+    one marked.
 
     Args:
         settings: of `measure`.
@@ -156,9 +165,11 @@ def layer_freezer(classifier: Classifier, settings: list[Setting]) -> widgets.Wi
     """
     groups, everything = count_groups(classifier.model), settings[-2]
     choice = widgets.Dropdown(
-        options=[(setting.name, place) for place, setting in enumerate(settings)], value=0, description="what may move",
+        options=[(setting.name, place) for place, setting in enumerate(settings)],
+        value=0,
+        description="what may move",
         **wide(),
-    )  # fmt: skip
+    )
     return explorer(
         {"place": choice},
         lambda place: (picture(settings, groups, place), settings[place].sentence(everything)),

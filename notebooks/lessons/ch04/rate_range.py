@@ -1,4 +1,5 @@
-"""The learning-rate range test: raise the rate at every step, and see where the loss falls and where it breaks (chapter 04).
+"""The learning-rate range test: raise the rate at every step, and see where the loss falls and where it
+breaks (chapter 04).
 
 Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2015), section 3.3.
 """
@@ -21,19 +22,30 @@ from helpers.tuning.optimization import make_optimizer, parameter_groups
 
 
 def learning_rate_range_test(
-    model: nn.Module, train_loader: DataLoader, config: TrainingConfig, *, lowest: float = 1e-6, highest: float = 1e-1, num_steps: int = 60,
+    model: nn.Module,
+    train_loader: DataLoader,
+    config: TrainingConfig,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 1e-1,
+    num_steps: int = 60,
     accelerator: Accelerator | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Train for a few steps, each at a rate a little higher than the last, and undo it: the model's weights are as before.
+) -> pd.DataFrame:
+    """Train for a few steps, each at a rate a little higher than the last, and undo it: the model's weights
+    are as before.
 
     Args:
         model, train_loader, accelerator: as for `fit`.
-        config: optimizer, strategy, decays, smoothing and seed are those of the training to come; its learning rate is not used.
-        lowest, highest: first and last learning rate (of the head), a constant factor apart from step to step.
-        num_steps: optimizer steps; fewer when the loss has risen to four times its lowest value, or is no number any more.
+        config: optimizer, strategy, decays, smoothing and seed are those of the training to come; its
+            learning rate is not used.
+        lowest, highest: first and last learning rate (of the head), a constant factor apart from step to
+            step.
+        num_steps: optimizer steps; fewer when the loss has risen to four times its lowest value, or is no
+            number any more.
 
     Returns:
-        `learning_rate`, `loss` (of the batch, before the step) and `smoothed` (running mean of about seven steps), one row per step.
+        `learning_rate`, `loss` (of the batch, before the step) and `smoothed` (running mean of about seven
+        steps), one row per step.
 
     Raises:
         InputError: the rates are not in order, or there are too few steps.
@@ -74,7 +86,9 @@ def learning_rate_range_test(
 
 
 def suggested_rate(result: pd.DataFrame) -> float:
-    """A tenth of the rate at which the smoothed loss was lowest: well before it breaks. A starting point, not an optimum."""
+    """A tenth of the rate at which the smoothed loss was lowest: well before it breaks. A starting point, not
+    an optimum.
+    """
     return float(result["learning_rate"][result["smoothed"].idxmin()] / 10)
 
 

@@ -14,7 +14,8 @@ from lessons.controls import explorer, wide
 def rates(
     name: str, *, learning_rate: float = 1.0, num_steps: int = 100, warmup_share: float = 0.1
 ) -> np.ndarray:
-    """The learning rate of each optimizer step (num_steps,), as `make_schedule`'s scheduler sets it in the optimizer.
+    """The learning rate of each optimizer step (num_steps,), as `make_schedule`'s scheduler sets it in the
+    optimizer.
 
     Args:
         name: one of `SCHEDULES`.
@@ -36,7 +37,8 @@ def sentence(name: str, values: np.ndarray) -> str:
     """A schedule's rates (num_steps,) in words."""
     peak = values.max()
     return (
-        f"{name}: the first step has rate {values[0]:.2g}, step {values.argmax() + 1} of {len(values)} is the first with the highest rate {peak:.2g}, "
+        f"{name}: the first step has rate {values[0]:.2g}, step {values.argmax() + 1} of {len(values)} is "
+        f"the first with the highest rate {peak:.2g}, "
         f"the last step has {values[-1]:.2g}. The mean rate is {values.mean() / peak:.0%} of the highest."
     )
 

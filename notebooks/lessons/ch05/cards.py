@@ -19,8 +19,9 @@ def data_card(
 
     Args:
         title: name of the dataset.
-        answers: one sentence or more for each of `QUESTIONS`: where it comes from, who may use it for what, when and how it was
-            collected, who gave the labels, what it is made for, and what it must not be used for.
+        answers: one sentence or more for each of `QUESTIONS`: where it comes from, who may use it for what,
+            when and how it was collected, who gave the labels, what it is made for, and what it must not be
+            used for.
         parts: the splits, rows with `label` and `group`.
         steps: what cleaning did, in order: the name of a step and its counts.
         checks: what was measured, e.g. {"agreement of raters (alpha)": "0.78"}.
@@ -30,7 +31,8 @@ def data_card(
     """
     if missing := [question for question in QUESTIONS if not answers.get(question, "").strip()]:
         raise InputError(
-            f"a data card must answer {', '.join(QUESTIONS)}; no answer for {', '.join(missing)}: write a sentence for each"
+            f"a data card must answer {', '.join(QUESTIONS)}; no answer for {', '.join(missing)}: write a "
+            "sentence for each"
         )
     groups = [set(rows["group"]) for rows in parts.values()]
     if sum(map(len, groups)) != len(set().union(*groups)):

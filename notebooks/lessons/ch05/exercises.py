@@ -1,4 +1,6 @@
-"""The exercises of chapter 05: what a polite scraper does next, groups of near-duplicates, labels that deserve a look."""
+"""The exercises of chapter 05: what a polite scraper does next, groups of near-duplicates, labels that
+deserve a look.
+"""
 
 import numpy as np
 
@@ -30,9 +32,12 @@ def _verify_next_step(attempt):
 next_step = Exercise(
     verify=_verify_next_step,
     hints=(
-        "Three cases: the page is there (200); asking again cannot help (other 4xx, or the fourth attempt); wait and ask again.",
-        "429, 500, 502, 503 and 504 mean 'later'. After attempt 1 wait 4 seconds, after attempt 2 wait 8: `2 * 2**attempt`.",
-        "`retry_after` may be None; the longer of the two waits wins: `max(2 * 2**attempt, retry_after or 0)`.",
+        "Three cases: the page is there (200); asking again cannot help (other 4xx, or the fourth attempt); "
+        "wait and ask again.",
+        "429, 500, 502, 503 and 504 mean 'later'. After attempt 1 wait 4 seconds, after attempt 2 wait 8: `2 "
+        "* 2**attempt`.",
+        "`retry_after` may be None; the longer of the two waits wins: `max(2 * 2**attempt, retry_after or "
+        "0)`.",
     ),
     answer=_next_step_answer,
     praise="Your scraper waits longer each time, listens to the server, and knows when to stop.",
@@ -80,10 +85,12 @@ group = Exercise(
     verify=_verify_group,
     hints=(
         "Begin with every row in a group of its own: `list(range(size))`. Each pair then joins two groups.",
-        "Joining means ALL rows of both groups, not the two rows of the pair: otherwise a chain 0-1, 2-3, 1-3 falls apart.",
+        "Joining means ALL rows of both groups, not the two rows of the pair: otherwise a chain 0-1, 2-3, "
+        "1-3 falls apart.",
     ),
     answer=_group_answer,
-    praise=f"The same groups as `{groups_of_pairs.__name__}`, and no near-duplicate can end up on two sides of a split.",
+    praise=f"The same groups as `{groups_of_pairs.__name__}`, and no near-duplicate can end up on two sides "
+    "of a split.",
 )
 
 
@@ -109,19 +116,23 @@ def _verify_suspects(attempt):
         found = [int(row) for row in found]
         if sorted(found) != sorted(expected):
             raise AssertionError(
-                f"with most={most} and labels {labels.tolist()[:6]} the suspects are rows {expected}, found {found}"
+                f"with most={most} and labels {labels.tolist()[:6]} the suspects are rows {expected}, found "
+                f"{found}"
             )
         if found != expected:
             raise AssertionError(
-                f"the rows are right, the order is not: the most improbable label first, expected {expected}, found {found}"
+                "the rows are right, the order is not: the most improbable label first, expected "
+                f"{expected}, found {found}"
             )
 
 
 suspects = Exercise(
     verify=_verify_suspects,
     hints=(
-        "First the probability that each row's own label got: `probabilities[np.arange(len(labels)), labels]`.",
-        "A suspect has a low probability for its label AND another class with the highest one: `probabilities.argmax(1) != labels`.",
+        "First the probability that each row's own label got: `probabilities[np.arange(len(labels)), "
+        "labels]`.",
+        "A suspect has a low probability for its label AND another class with the highest one: "
+        "`probabilities.argmax(1) != labels`.",
         "Sort the rows by the probability of their label, smallest first: `rows[np.argsort(given[rows])]`.",
     ),
     answer=_suspects_answer,

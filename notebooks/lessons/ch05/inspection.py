@@ -19,9 +19,9 @@ def inspect_images(folder: Path) -> pd.DataFrame:
     """One row for EVERY file below `folder`, hidden ones too, each decoded once; sorted by name.
 
     Returns:
-        `file` (relative to `folder`), `hidden`, `bytes`, `sha256`, `format` (by content, not by name; None where it is no image),
-        `mode`, `width`, `height` (pixels), `turned` (EXIF says: not upright), `misnamed` (the suffix belongs to another format),
-        `problem` (None, or why it cannot be used).
+        `file` (relative to `folder`), `hidden`, `bytes`, `sha256`, `format` (by content, not by name; None
+        where it is no image), `mode`, `width`, `height` (pixels), `turned` (EXIF says: not upright),
+        `misnamed` (the suffix belongs to another format), `problem` (None, or why it cannot be used).
     """
     if not folder.is_dir():
         raise InputError(f"the folder {folder} does not exist; give a folder of images")
@@ -33,10 +33,18 @@ def _inspect(path: Path, folder: Path) -> dict:
     content = path.read_bytes()
     name = path.relative_to(folder)
     row = {
-        "file": name.as_posix(), "hidden": any(part.startswith(".") for part in name.parts), "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(), "format": None, "mode": None, "width": None, "height": None,
-        "turned": False, "misnamed": False, "problem": None,
-    }  # fmt: skip
+        "file": name.as_posix(),
+        "hidden": any(part.startswith(".") for part in name.parts),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "format": None,
+        "mode": None,
+        "width": None,
+        "height": None,
+        "turned": False,
+        "misnamed": False,
+        "problem": None,
+    }
     if not content:
         return row | {"problem": "empty"}
     try:
@@ -53,10 +61,12 @@ def _inspect(path: Path, folder: Path) -> dict:
 
 
 def convert_images(frame: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Write each picture of `frame` (`id`, `path`) as an RGB PNG into `folder`, under its place; originals stay as they are.
+    """Write each picture of `frame` (`id`, `path`) as an RGB PNG into `folder`, under its place; originals
+    stay as they are.
 
     Returns:
-        The rows with the new `path`, and the counts `rows_in`, `changed` (pictures that were not RGB and upright before), `rows_out`.
+        The rows with the new `path`, and the counts `rows_in`, `changed` (pictures that were not RGB and
+        upright before), `rows_out`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths, changed = [], 0

@@ -1,7 +1,8 @@
 """A messy pile made from real data, with a list of everything that is wrong in it (chapter 05).
 
-Whoever cleans real data never learns what was missed. Here each fault was planted by a script with a seed, so each detector
-can be asked how many of them it found (recall) and how many of its findings were right (precision).
+Whoever cleans real data never learns what was missed. Here each fault was planted by a script with a seed, so
+each detector can be asked how many of them it found (recall) and how many of its findings were right
+(precision).
 """
 
 import io
@@ -27,8 +28,9 @@ class Amounts:
 
     Attributes:
         pictures, comments: undamaged ones to begin with.
-        exact, near, normalised, conflicting: further copies (of pictures; twice as many of comments). "conflicting" copies have
-            another label, "normalised" ones, of comments alone, other case, punctuation and white space.
+        exact, near, normalised, conflicting: further copies (of pictures; twice as many of comments).
+            "conflicting" copies have another label, "normalised" ones, of comments alone, other case,
+            punctuation and white space.
         unreadable: files that no program can decode; rows without a text or with broken bytes.
         label_errors: share of the rows that get another label.
         ratings_missing: share of the comments.
@@ -46,7 +48,8 @@ class Amounts:
 
 
 def messy_pictures(folder: Path, *, seed: int = 0, amounts: Amounts | None = None) -> pd.DataFrame:
-    """Write `pictures/` with sub-folders and `labels.csv` into `folder`; the file names say nothing about what is wrong.
+    """Write `pictures/` with sub-folders and `labels.csv` into `folder`; the file names say nothing about
+    what is wrong.
 
     Args:
         folder: exists; gets about 900 small files.
@@ -54,8 +57,10 @@ def messy_pictures(folder: Path, *, seed: int = 0, amounts: Amounts | None = Non
         amounts: of each fault.
 
     Returns:
-        The truth, one row per file: `file` (relative to `folder`), `source` (files of one source show the same picture), `kind`
-        ("original", "exact", "near", "conflicting", "unreadable", "hidden"), `form`, `label` as in labels.csv, `true_label`.
+        The truth, one row per file: `file` (relative to `folder`), `source` (files of one source show the
+            same picture), `kind`
+        ("original", "exact", "near", "conflicting", "unreadable", "hidden"), `form`, `label` as in
+        labels.csv, `true_label`.
     """
     amounts = amounts or Amounts()
     rng = np.random.default_rng(seed)
@@ -95,7 +100,9 @@ def messy_pictures(folder: Path, *, seed: int = 0, amounts: Amounts | None = Non
 
 
 def copied_bytes(truth: pd.DataFrame) -> list:
-    """One key for each file of `messy_pictures`: files with equal keys hold the same bytes, if only by nature."""
+    """One key for each file of `messy_pictures`: files with equal keys hold the same bytes, if only by
+    nature.
+    """
     stored = truth["form"].replace(
         {"misnamed": "png", "JPG": "jpg", "jpeg": "jpg"}
     )  # forms that differ in the name alone
@@ -128,12 +135,15 @@ def near_copy(image: np.ndarray, change: str, rng: np.random.Generator) -> tuple
 
 
 def messy_comments(folder: Path, *, seed: int = 0, amounts: Amounts | None = None) -> pd.DataFrame:
-    """Write three exports of one set of comments into `folder`, each in another encoding and with another separator.
+    """Write three exports of one set of comments into `folder`, each in another encoding and with another
+    separator.
 
-    The columns are `id`, `text`, `label`, `rating` (-4..4, sometimes missing) and `thread` (rows of one review or article).
+    The columns are `id`, `text`, `label`, `rating` (-4..4, sometimes missing) and `thread` (rows of one
+    review or article).
 
-    Args, Returns: as in `messy_pictures`; one row per comment with `id`, `source`, `kind` ("original", "exact", "normalised", "near",
-        "conflicting", "unreadable"), `damage` ("", "mojibake", "curly", "html"), `clean` (the text as it was), `label`, `true_label`, `true_rating`.
+    Args, Returns: as in `messy_pictures`; one row per comment with `id`, `source`, `kind` ("original",
+        "exact", "normalised", "near", "conflicting", "unreadable"), `damage` ("", "mojibake", "curly",
+        "html"), `clean` (the text as it was), `label`, `true_label`, `true_rating`.
     """
     amounts = amounts or Amounts()
     rng = np.random.default_rng(seed)
@@ -250,7 +260,9 @@ def _saved(picture: Image.Image, form: str, **options) -> bytes:
 
 
 def _original(image: np.ndarray, form: str) -> tuple[bytes, str, str]:
-    """The bytes, the suffix and the form of a picture, undamaged, as cameras, scanners and web sites would store it."""
+    """The bytes, the suffix and the form of a picture, undamaged, as cameras, scanners and web sites would
+    store it.
+    """
     picture = _enlarged(image)
     if form in ("png", "misnamed"):
         return _saved(picture, "PNG"), ".png" if form == "png" else ".jpg", form
@@ -289,7 +301,9 @@ def _broken(file: tuple[bytes, str, str], way: int) -> tuple[bytes, str, str]:
 
 
 def _write_pictures(folder: Path, rows: list[tuple], rng: np.random.Generator) -> pd.DataFrame:
-    """Write the files under numbers in random order, some hidden files beside them, and labels.csv in yet another order."""
+    """Write the files under numbers in random order, some hidden files beside them, and labels.csv in yet
+    another order.
+    """
     truth = []
     for number, place in enumerate(rng.permutation(len(rows))):
         (content, suffix, form), source, kind, label, true_label = rows[place]

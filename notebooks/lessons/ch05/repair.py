@@ -11,9 +11,11 @@ from helpers.errors import InputError
 
 
 def text_of_html(text: str) -> str:
-    """The words of a piece of HTML: tags and comments go, what they enclose stays; a text without tags comes back as it is.
+    """The words of a piece of HTML: tags and comments go, what they enclose stays; a text without tags comes
+    back as it is.
 
-    Entities are left to `clean_text`: undone before the tags are read, "5 &lt; 6" would look like the beginning of one.
+    Entities are left to `clean_text`: undone before the tags are read, "5 &lt; 6" would look like the
+    beginning of one.
     """
     if not re.search(r"</?[a-zA-Z][^<>]*>|<!--", text):
         return text  # most texts; "<3" and "a < b" are no tags
@@ -45,9 +47,11 @@ def read_table(file: Path, *, encoding: str | None = None) -> tuple[pd.DataFrame
 
 
 def decoded(content: bytes, encoding: str | None = None, *, source: str = "the text") -> tuple[str, str]:
-    """Bytes as text, and the encoding that was used: the one given, else UTF-16 by its mark, else UTF-8, else Windows-1252.
+    """Bytes as text, and the encoding that was used: the one given, else UTF-16 by its mark, else UTF-8, else
+    Windows-1252.
 
-    Nothing is replaced. The last step is a guess: most bytes mean something in Windows-1252, so look at a few lines.
+    Nothing is replaced. The last step is a guess: most bytes mean something in Windows-1252, so look at a few
+    lines.
 
     Raises:
         InputError: the bytes do not fit; the message names the place.
@@ -74,9 +78,10 @@ def fill_missing(values: pd.Series, how: str, *, predictors=None) -> tuple[pd.Se
 
     Args:
         values: numbers (N,), NaN where missing.
-        how: "drop"; "mean" or "median" of the known ones; "interpolate" between the neighbours, for rows that have an order;
-            "predict" by ridge regression from `predictors`.
-        predictors: features (N, D) of all rows, dense or sparse. Not the label: a filled value would give it away.
+        how: "drop"; "mean" or "median" of the known ones; "interpolate" between the neighbours, for rows that
+            have an order; "predict" by ridge regression from `predictors`.
+        predictors: features (N, D) of all rows, dense or sparse. Not the label: a filled value would give it
+            away.
 
     Returns:
         The values (fewer for "drop"), and the counts `missing` and `rows_out`.
@@ -109,7 +114,8 @@ def _predicted(values: pd.Series, missing: pd.Series, predictors) -> np.ndarray:
 
     if predictors is None or predictors.shape[0] != len(values):
         raise InputError(
-            f"predictors must have one row for each of the {len(values)} values, found {getattr(predictors, 'shape', None)}"
+            f"predictors must have one row for each of the {len(values)} values, found "
+            f"{getattr(predictors, 'shape', None)}"
         )
     known = np.flatnonzero(~missing)
     return Ridge(alpha=1.0).fit(predictors[known], values.iloc[known]).predict(predictors)

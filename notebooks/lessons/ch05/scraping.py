@@ -1,4 +1,6 @@
-"""Fetch pages as a guest behaves: ask what is allowed, go slowly, say who you are, never ask twice (chapter 05)."""
+"""Fetch pages as a guest behaves: ask what is allowed, go slowly, say who you are, never ask twice (chapter
+05).
+"""
 
 import hashlib
 import time
@@ -42,7 +44,8 @@ class PoliteScraper:
         site: the address of the site, e.g. "https://example.org".
         user_agent: who asks, with an address where the owner of the site can reach you.
         cache: folder in which pages are kept; a page that is there is not asked for again.
-        least_pause: seconds between two requests; the site's Crawl-delay or Request-rate makes it longer, never shorter.
+        least_pause: seconds between two requests; the site's Crawl-delay or Request-rate makes it longer,
+            never shorter.
         attempts: requests for one page while the server answers "later"; the pause doubles each time.
         sleep: waits so many seconds; tests pass a function that notes them.
 
@@ -107,7 +110,9 @@ class PoliteScraper:
         self.robots.parse(text.splitlines())
 
     def _ask(self, url: str) -> tuple[int, str]:
-        """Status and text of one page; waits before each request, and longer each time the server says "later"."""
+        """Status and text of one page; waits before each request, and longer each time the server says
+        "later".
+        """
         status, wait = 0, self.pause
         for _attempt in range(self.attempts):
             self.sleep(wait)
@@ -127,7 +132,9 @@ class PoliteScraper:
 
 
 def _text_of(answer, url: str) -> str:
-    """The page's text in the encoding that the server names; where the server is wrong, in the one that fits."""
+    """The page's text in the encoding that the server names; where the server is wrong, in the one that
+    fits.
+    """
     content, named = answer.read(), answer.headers.get_content_charset()
     try:
         return decoded(content, named, source=url)[0]

@@ -1,7 +1,8 @@
-"""Texts changed a little, so that a few hundred of them teach like more: swap, delete, replace words (chapter 05).
+"""Texts changed a little, so that a few hundred of them teach like more: swap, delete, replace words (chapter
+05).
 
-Each change takes a text and a random generator and returns a text. Whether it keeps the *meaning* is a question to measure:
-chapter 05 does, and finds changes that do not.
+Each change takes a text and a random generator and returns a text. Whether it keeps the *meaning* is a
+question to measure: chapter 05 does, and finds changes that do not.
 """
 
 import re
@@ -13,7 +14,8 @@ import torch
 
 from helpers.errors import InputError
 
-# Without these a sentence says the opposite, so a careful change leaves them alone; words that end in n't count, too.
+# Without these a sentence says the opposite, so a careful change leaves them alone; words that end in n't
+# count, too.
 NEGATIONS = frozenset({
     "no", "not", "never", "none", "nor", "nothing", "nobody", "nowhere", "neither", "cannot", "without", "hardly", "barely",
     "dont", "doesnt", "didnt", "isnt", "wasnt", "wont", "cant",
@@ -27,7 +29,9 @@ def is_negation(word: str) -> bool:
 
 
 def swap_words(text: str, rng: np.random.Generator, *, share: float = 0.1) -> str:
-    """Exchange a `share` of the words (at least one) with the word after them; what lies between the words stays."""
+    """Exchange a `share` of the words (at least one) with the word after them; what lies between the words
+    stays.
+    """
     words, between = _take_apart(text)
     for place in _chosen(len(words) - 1, share, rng):
         words[place], words[place + 1] = words[place + 1], words[place]
@@ -54,15 +58,20 @@ def delete_words(
 
 
 def replace_words(
-    text: str, rng: np.random.Generator, alternatives: Callable[[str], list[str]], *, share: float = 0.1,
+    text: str,
+    rng: np.random.Generator,
+    alternatives: Callable[[str], list[str]],
+    *,
+    share: float = 0.1,
     keep: Callable[[str], bool] | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Replace a `share` of the words that have alternatives (at least one) by one of them, drawn at random.
 
     Args:
         text: any text.
         rng: of the choice.
-        alternatives: word -> words that could stand in its place, e.g. `WordNeighbours(...)`; an empty list keeps the word.
+        alternatives: word -> words that could stand in its place, e.g. `WordNeighbours(...)`; an empty list
+            keeps the word.
         share: of the words that have alternatives, 0..1.
         keep: words for which it says True stay.
     """
@@ -79,9 +88,11 @@ def replace_words(
 
 
 class WordNeighbours:
-    """word -> the words whose embeddings are most similar to its own, in a pretrained encoder's table of words.
+    """word -> the words whose embeddings are most similar to its own, in a pretrained encoder's table of
+    words.
 
-    A neighbour is used in similar company, which is not the same as a synonym: the opposite of a word is a neighbour, too.
+    A neighbour is used in similar company, which is not the same as a synonym: the opposite of a word is a
+    neighbour, too.
 
     Args:
         tokenizer: a Hugging Face tokenizer whose vocabulary has whole words and pieces that begin with "##".
@@ -104,7 +115,9 @@ class WordNeighbours:
         self.found = {}
 
     def __call__(self, word: str) -> list[str]:
-        """The neighbours of `word`, the nearest first; none for a word that the vocabulary does not hold in one piece."""
+        """The neighbours of `word`, the nearest first; none for a word that the vocabulary does not hold in
+        one piece.
+        """
         word = word.casefold()
         if word not in self.place:
             return []
@@ -121,13 +134,15 @@ class WordNeighbours:
 
 
 def masked_words(model, tokenizer, text: str, word: str, *, count: int = 5) -> list[str]:
-    """What a masked language model would write in place of `word`, the likeliest first, `word` itself left out.
+    """What a masked language model would write in place of `word`, the likeliest first, `word` itself left
+    out.
 
-    Unlike `WordNeighbours` it reads the whole sentence. It needs a model with a masked-language head, such as bert-base-uncased;
-    sentence encoders like MiniLM are published without one.
+    Unlike `WordNeighbours` it reads the whole sentence. It needs a model with a masked-language head, such as
+    bert-base-uncased; sentence encoders like MiniLM are published without one.
 
     Args:
-        model: `model(input_ids (1, L), attention_mask (1, L)).logits` (1, L, V), e.g. transformers' `AutoModelForMaskedLM`.
+        model: `model(input_ids (1, L), attention_mask (1, L)).logits` (1, L, V), e.g. transformers'
+            `AutoModelForMaskedLM`.
         tokenizer: of the model.
         text: holds `word`; its first occurrence is masked.
         word: to replace.
@@ -188,7 +203,9 @@ def _join(words: list[str], between: list[str]) -> str:
 
 
 def _chosen(places: int, share: float, rng: np.random.Generator) -> list[int]:
-    """At least one of `places`, if there is one, and otherwise the nearest whole number to `share` of them; sorted."""
+    """At least one of `places`, if there is one, and otherwise the nearest whole number to `share` of them;
+    sorted.
+    """
     return (
         sorted(rng.choice(places, min(places, max(1, round(share * places))), replace=False).tolist())
         if places > 0

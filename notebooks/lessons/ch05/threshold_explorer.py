@@ -1,4 +1,6 @@
-"""Threshold explorer (chapter 05): what a similarity threshold finds, what it misses, and the pairs nearest to it."""
+"""Threshold explorer (chapter 05): what a similarity threshold finds, what it misses, and the pairs nearest
+to it.
+"""
 
 import ipywidgets as widgets
 import pandas as pd
@@ -15,7 +17,8 @@ def curve(pairs: pd.DataFrame, planted: int) -> pd.DataFrame:
     """Precision and recall at every threshold that changes them.
 
     Args:
-        pairs: `similarity`, and `same` (bool: a pair that was planted); the more similar pairs are found first.
+        pairs: `similarity`, and `same` (bool: a pair that was planted); the more similar pairs are found
+            first.
         planted: number of pairs that are in the pile, found as candidates or not.
 
     Returns:
@@ -59,7 +62,9 @@ def precision_recall_curve(ax: Axes, table: pd.DataFrame, threshold: float) -> A
 
 
 def picture(pictures: list[Image.Image], pairs: pd.DataFrame, planted: int, *, threshold: float) -> Figure:
-    """The curve with the threshold's point, and the two pairs next to the threshold: the last one found and the first one left."""
+    """The curve with the threshold's point, and the two pairs next to the threshold: the last one found and
+    the first one left.
+    """
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     axes = figure.subplots(1, 5, width_ratios=[2, 1, 1, 1, 1])
     precision_recall_curve(axes[0], curve(pairs, planted), threshold)
@@ -84,7 +89,10 @@ def sentence(pairs: pd.DataFrame, planted: int, *, threshold: float) -> str:
     """What the threshold finds, in words."""
     found = int((pairs["similarity"] >= threshold).sum())
     precision, recall = at(curve(pairs, planted), threshold)
-    return f"Similarity of at least {threshold:.3f}: {found} pairs found, precision {precision:.2f}, recall {recall:.2f} of {planted} planted pairs."
+    return (
+        f"Similarity of at least {threshold:.3f}: {found} pairs found, precision {precision:.2f}, recall "
+        f"{recall:.2f} of {planted} planted pairs."
+    )
 
 
 def threshold_explorer(pictures: list[Image.Image], pairs: pd.DataFrame, planted: int) -> widgets.Widget:

@@ -1,4 +1,5 @@
-"""A web site on this machine, made of real comments, to practise scraping on without troubling anybody (chapter 05).
+"""A web site on this machine, made of real comments, to practise scraping on without troubling anybody
+(chapter 05).
 
 It keeps a log of who asked for what and when. That log is what the owner of a real site sees of you.
 """
@@ -17,7 +18,9 @@ PER_PAGE = 25
 
 @dataclass(frozen=True)
 class Request:
-    """One line of the site's log: seconds since the site opened, path, user agent, and the status that was answered."""
+    """One line of the site's log: seconds since the site opened, path, user agent, and the status that was
+    answered.
+    """
 
     seconds: float
     path: str
@@ -28,13 +31,15 @@ class Request:
 class CommentSite:
     """Serves pages of comments on 127.0.0.1 at a free port; use it in a `with` block, or call `close`.
 
-    The third page answers "503, later" the first time. One link is dead. The folder /private/ is not for robots. Inside the
+    The third page answers "503, later" the first time. One link is dead. The folder /private/ is not for
+    robots. Inside the
     pages there is what real pages have: nested tags, entities, attributes in any order, and a hidden comment.
 
     Args:
         frame: rows with `text` and `rating`.
         pages: so many, with `PER_PAGE` comments each.
-        crawl_delay: seconds that robots.txt asks for between two requests, a whole number; 0 asks for nothing.
+        crawl_delay: seconds that robots.txt asks for between two requests, a whole number; 0 asks for
+            nothing.
     """
 
     def __init__(self, frame: pd.DataFrame, *, pages: int = 4, crawl_delay: int = 1):
@@ -122,5 +127,8 @@ def _article(place: int, text: str, rating: float) -> str:
         first, _, rest = safe.partition(" ")
         return f'<p class="comment" data-rating="{rating}"><em>{first}</em> {rest}\n</p>'
     if place % 5 == 3:
-        return f'<!-- <p class="comment" data-rating="0">deleted by the moderator</p> -->\n<p class="comment" data-rating="{rating}">{safe}</p>'
+        return (
+            '<!-- <p class="comment" data-rating="0">deleted by the moderator</p> -->\n<p '
+            f'class="comment" data-rating="{rating}">{safe}</p>'
+        )
     return f'<p class="comment" data-rating="{rating}">{safe}</p>'

@@ -1,4 +1,6 @@
-"""Troubles made on purpose: a disk that keeps a training waiting, and a process that runs out of memory (chapter 06)."""
+"""Troubles made on purpose: a disk that keeps a training waiting, and a process that runs out of memory
+(chapter 06).
+"""
 
 import os
 import subprocess
@@ -44,7 +46,9 @@ class SlowDisk(Dataset):
 
 
 def waiting_share(loader, step: Callable[[dict], object]) -> tuple[float, float]:
-    """Run `step` on each batch of `loader`; returns images per second, and the share of the time spent waiting for batches."""
+    """Run `step` on each batch of `loader`; returns images per second, and the share of the time spent
+    waiting for batches.
+    """
     waited, count, start = 0.0, 0, time.perf_counter()
     batches = iter(loader)
     while True:
@@ -60,7 +64,8 @@ def waiting_share(loader, step: Callable[[dict], object]) -> tuple[float, float]
 
 
 def with_little_memory(megabytes: int) -> list[dict]:
-    """Try five ways to learn from 64 pictures in a fresh Python process that may take only so much more memory.
+    """Try five ways to learn from 64 pictures in a fresh Python process that may take only so much more
+    memory.
 
     Args:
         megabytes: that the process may take beyond what it holds when the network is loaded.
@@ -74,11 +79,12 @@ def with_little_memory(megabytes: int) -> list[dict]:
     """
     if sys.platform != "linux":
         raise InputError(
-            f"limiting a process's memory works on Linux, found {sys.platform}; read the stored output of this cell"
+            f"limiting a process's memory works on Linux, found {sys.platform}; read the stored output of "
+            "this cell"
         )
     command = [sys.executable, "-m", "lessons.ch06.bottlenecks", str(megabytes)]
-    # What one way frees must be free for the next: without this, glibc keeps pieces of up to 32 MB for later use.
-    # And the stacks of many threads would count, too.
+    # What one way frees must be free for the next: without this, glibc keeps pieces of up to 32 MB for later
+    # use. And the stacks of many threads would count, too.
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(sys.path),
         "MALLOC_MMAP_THRESHOLD_": "1000000",
@@ -92,7 +98,9 @@ def with_little_memory(megabytes: int) -> list[dict]:
 
 
 def limit_memory(megabytes: int) -> None:
-    """Allow this process to take `megabytes` more than it holds now (Linux): a request beyond that is refused."""
+    """Allow this process to take `megabytes` more than it holds now (Linux): a request beyond that is
+    refused.
+    """
     import resource
 
     with open("/proc/self/status", encoding="ascii") as status:
@@ -104,7 +112,9 @@ def limit_memory(megabytes: int) -> None:
 def ways(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Ways to get the gradient of the mean loss over the same pictures (N, 3, H, W) and labels (N,), by name."""
+    """Ways to get the gradient of the mean loss over the same pictures (N, 3, H, W) and labels (N,), by
+    name.
+    """
 
     def in_parts(size: int) -> None:
         for part, wanted in zip(images.split(size), labels.split(size)):

@@ -1,4 +1,6 @@
-"""The exercises of chapter 06: accumulation over ragged batches, an honest evaluation, the weighting of Grad-CAM."""
+"""The exercises of chapter 06: accumulation over ragged batches, an honest evaluation, the weighting of
+Grad-CAM.
+"""
 
 import torch
 from torch import nn
@@ -49,7 +51,8 @@ def _verify_accumulate(attempt):
         ratio = (sum(g.abs().sum() for g in found) / sum(g.abs().sum() for g in expected)).item()
         if not all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, expected)):
             raise AssertionError(
-                f"batches of {sizes} rows: the gradient is not that of one batch of {sum(sizes)}; its size is {ratio:.2f} times the right one"
+                f"batches of {sizes} rows: the gradient is not that of one batch of {sum(sizes)}; its size "
+                f"is {ratio:.2f} times the right one"
             )
 
 
@@ -57,7 +60,8 @@ accumulate = Exercise(
     verify=_verify_accumulate,
     hints=(
         "Gradients add up in `.grad` as long as nobody clears them: clear once, before the first batch.",
-        "The mean over all rows is a sum over all rows, divided once by the number of all rows. Count them before the loop.",
+        "The mean over all rows is a sum over all rows, divided once by the number of all rows. Count them "
+        "before the loop.",
         '`F.cross_entropy(..., reduction="sum") / count` for each batch, then `backward()`.',
     ),
     answer=_accumulate_answer,
@@ -92,18 +96,21 @@ def _verify_evaluate(attempt):
             raise AssertionError(f"expected a number, found {found!r}; `.item()` makes one of a tensor")
         if abs(found - expected) > 1e-5:
             raise AssertionError(
-                f"batches of {sizes} rows: expected the mean over {sum(sizes)} rows {expected:.4f}, found {found:.4f}"
+                f"batches of {sizes} rows: expected the mean over {sum(sizes)} rows {expected:.4f}, found "
+                f"{found:.4f}"
             )
         if model.training != training:
             raise AssertionError(
-                f"the model came with training={training} and left with training={model.training}; put its mode back"
+                f"the model came with training={training} and left with training={model.training}; put its "
+                "mode back"
             )
 
 
 evaluate = Exercise(
     verify=_verify_evaluate,
     hints=(
-        "Two traps: dropout and BatchNorm behave differently in training mode, and a short batch must not weigh as much as a long one.",
+        "Two traps: dropout and BatchNorm behave differently in training mode, and a short batch must not "
+        "weigh as much as a long one.",
         "Add up sums of losses and numbers of rows; divide once at the end.",
         "`model.training` says in which mode the model is; `model.train(flag)` puts it back.",
     ),
@@ -137,7 +144,8 @@ def _verify_cam(attempt):
             )
         if not torch.allclose(found, expected, atol=1e-5):
             raise AssertionError(
-                f"activations of shape {shape}: the map differs from Grad-CAM's by up to {(found - expected).abs().max():.2f}; check weights and scale"
+                f"activations of shape {shape}: the map differs from Grad-CAM's by up to "
+                f"{(found - expected).abs().max():.2f}; check weights and scale"
             )
     nothing = attempt(torch.ones(2, 3, 3), -torch.ones(2, 3, 3))
     if nothing.isnan().any():
@@ -149,7 +157,8 @@ def _verify_cam(attempt):
 cam = Exercise(
     verify=_verify_cam,
     hints=(
-        "One weight per channel: the mean of its gradient over all places. One weight per place would be another method.",
+        "One weight per channel: the mean of its gradient over all places. One weight per place would be "
+        "another method.",
         "Give the weights two more dimensions, multiply, sum over the channels, then `relu()`.",
         "Divide by the maximum, but by no less than a tiny number: `clamp(min=1e-12)`.",
     ),

@@ -1,4 +1,6 @@
-"""What fine-tuning destroys: train on half of the classes, then probe what the features still know of the other half (chapter 06)."""
+"""What fine-tuning destroys: train on half of the classes, then probe what the features still know of the
+other half (chapter 06).
+"""
 
 from dataclasses import dataclass
 
@@ -20,7 +22,9 @@ from helpers.tuning.optimization import make_optimizer, parameter_groups
 def tensors(
     frame: pd.DataFrame, preprocessing: ImagePreprocessing, transform=None, *, seed: int = 0
 ) -> torch.Tensor:
-    """Preprocessed pictures (N, 3, H, W) of all rows; `transform` is by default that of evaluation, `seed` that of its draws."""
+    """Preprocessed pictures (N, 3, H, W) of all rows; `transform` is by default that of evaluation, `seed`
+    that of its draws.
+    """
     dataset = ImageDataset(frame, transform or evaluation_preset(preprocessing), seed=seed)
     return torch.stack([dataset[index]["image"] for index in range(len(dataset))])
 
@@ -40,7 +44,9 @@ def features(model: nn.Module, images: torch.Tensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Halves:
-    """Pictures (N, 3, H, W) and class indices (N,) of the classes that are trained on, and of the others to probe with."""
+    """Pictures (N, 3, H, W) and class indices (N,) of the classes that are trained on, and of the others to
+    probe with.
+    """
 
     train: tuple[torch.Tensor, torch.Tensor]
     probe_train: tuple[torch.Tensor, torch.Tensor]
@@ -54,7 +60,9 @@ def halves(
     *,
     size: int = 300,
 ) -> Halves:
-    """The first half of the classes as training pictures, and `size` training and validation pictures of the second half."""
+    """The first half of the classes as training pictures, and `size` training and validation pictures of the
+    second half.
+    """
     asked = classes[: len(classes) // 2]
 
     def part(name: str, of_asked: bool, limit: int | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,9 +76,15 @@ def halves(
 
 
 def take_steps(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, learning_rate: float, layer_decay: float = 1.0,
-    move_statistics: bool = True, steps: int = 50,
-) -> None:  # fmt: skip
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    learning_rate: float,
+    layer_decay: float = 1.0,
+    move_statistics: bool = True,
+    steps: int = 50,
+) -> None:
     """Adam steps at one constant rate, without warm-up, on 16 pictures each, drawn with replacement.
 
     Args:

@@ -1,4 +1,6 @@
-"""Grad-CAM: which places of a picture speak for a class, from the activations of one layer and their gradients (chapter 06)."""
+"""Grad-CAM: which places of a picture speak for a class, from the activations of one layer and their
+gradients (chapter 06).
+"""
 
 import torch
 from torch import nn
@@ -9,7 +11,8 @@ def grad_cam(model: nn.Module, layer: nn.Module, images: torch.Tensor, classes: 
     """How much each place of `layer`'s output speaks for a class, in evaluation mode.
 
     Args:
-        model: images (N, 3, H, W) -> logits (N, C); the weights of `layer` or of one before it must require gradients.
+        model: images (N, 3, H, W) -> logits (N, C); the weights of `layer` or of one before it must require
+            gradients.
         layer: a module of the model whose output is (N, K, h, w).
         images: preprocessed.
         classes: class index of each picture (N,): explain this class, whether or not it is the predicted one.
@@ -43,7 +46,8 @@ def peaks(maps: torch.Tensor) -> torch.Tensor:
 
 
 def covered(images: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tensor:
-    """Copies of images (N, C, H, W) in which a square is filled with each channel's darkest value: the background of a silhouette.
+    """Copies of images (N, C, H, W) in which a square is filled with each channel's darkest value: the
+    background of a silhouette.
 
     Args:
         images: preprocessed.
@@ -58,7 +62,9 @@ def covered(images: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tens
 
 
 def cells(grid: int, size: int) -> torch.Tensor:
-    """Row and column of the middles of grid x grid cells in a picture of `size` pixels: (grid * grid, 2) int64."""
+    """Row and column of the middles of grid x grid cells in a picture of `size` pixels: (grid * grid, 2)
+    int64.
+    """
     middles = ((torch.arange(grid) + 0.5) * size / grid).long()
     return torch.cartesian_prod(middles, middles)
 
@@ -67,7 +73,8 @@ def cells(grid: int, size: int) -> torch.Tensor:
 def occlusion(
     model: nn.Module, images: torch.Tensor, classes: torch.Tensor, *, grid: int = 6, share: float = 0.25
 ) -> torch.Tensor:
-    """How much the probability of a class falls when a square is covered, for squares in the middle of each cell.
+    """How much the probability of a class falls when a square is covered, for squares in the middle of each
+    cell.
 
     Args:
         model: images (N, 3, H, W) -> logits (N, C).
@@ -79,7 +86,8 @@ def occlusion(
     Returns:
         Falls (N, grid * grid), row by row: above 0 where the covered part spoke for the class.
 
-    Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014 (arXiv:1311.2901), section 4.2.
+    Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014 (arXiv:1311.2901),
+    section 4.2.
     """
     probability = lambda pictures: model.eval()(pictures).softmax(1).gather(1, classes[:, None])[:, 0]
     side, whole = int(share * images.shape[-1]), probability(images)

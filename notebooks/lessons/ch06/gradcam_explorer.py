@@ -1,4 +1,6 @@
-"""Grad-CAM explorer (chapter 06): choose a picture, a class and a layer, and see which places speak for that class."""
+"""Grad-CAM explorer (chapter 06): choose a picture, a class and a layer, and see which places speak for that
+class.
+"""
 
 from dataclasses import dataclass
 
@@ -29,7 +31,9 @@ class Pictures:
 
 
 def overlay(ax, grey: np.ndarray, heat: np.ndarray, title: str) -> None:
-    """A grey picture (H, W) with a map (H, W) of 0..1 over it: bright yellow speaks for the class, dark does not."""
+    """A grey picture (H, W) with a map (H, W) of 0..1 over it: bright yellow speaks for the class, dark does
+    not.
+    """
     ax.imshow(grey, cmap="gray", vmin=0, vmax=1)
     ax.imshow(heat, cmap="cividis", vmin=0, vmax=1, alpha=0.65)
     ax.set_title(title, fontsize=9)

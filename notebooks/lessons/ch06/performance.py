@@ -15,7 +15,9 @@ from helpers.errors import InputError
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one call took: the median over repeats, the fastest and the slowest (seconds), and the items it worked on."""
+    """How long one call took: the median over repeats, the fastest and the slowest (seconds), and the items
+    it worked on.
+    """
 
     seconds: float
     fastest: float
@@ -36,7 +38,8 @@ def time_calls(
     warmup: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Time `call` several times; the median ignores the odd slow one, and the first calls, which set things up, are left out.
+    """Time `call` several times; the median ignores the odd slow one, and the first calls, which set things
+    up, are left out.
 
     Args:
         call: what is timed, e.g. one training step.
@@ -63,7 +66,9 @@ def time_calls(
 
 
 def finish() -> None:
-    """Wait for a GPU to finish what it was given: it works on while Python goes on, and a clock would stop too early."""
+    """Wait for a GPU to finish what it was given: it works on while Python goes on, and a clock would stop
+    too early.
+    """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     elif torch.backends.mps.is_available():
@@ -125,7 +130,9 @@ def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Silence what C++ code writes to the process's standard error: the profiler reports its start and missing GPUs there."""
+    """Silence what C++ code writes to the process's standard error: the profiler reports its start and
+    missing GPUs there.
+    """
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

@@ -1,4 +1,6 @@
-"""Whether a model's probabilities mean what they say, how to repair them, and when to give no answer (chapter 07)."""
+"""Whether a model's probabilities mean what they say, how to repair them, and when to give no answer (chapter
+07).
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +13,9 @@ from helpers.training.metrics import macro_f1
 
 @dataclass(frozen=True)
 class Bin:
-    """Rows of similar confidence: how many, their mean confidence, and the share of right answers among them."""
+    """Rows of similar confidence: how many, their mean confidence, and the share of right answers among
+    them.
+    """
 
     rows: int
     confidence: float
@@ -19,7 +23,8 @@ class Bin:
 
 
 def reliability(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 10) -> list[Bin]:
-    """Rows sorted by the probability of the predicted class and cut into bins of equally many rows, the least sure first.
+    """Rows sorted by the probability of the predicted class and cut into bins of equally many rows, the least
+    sure first.
 
     Equally many rows, and not equally wide: a bin with three rows in it says nothing.
 
@@ -39,9 +44,11 @@ def reliability(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 1
 
 
 def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 10) -> float:
-    """Mean distance between confidence and share of right answers over the bins of `reliability`, each weighted by its rows.
+    """Mean distance between confidence and share of right answers over the bins of `reliability`, each
+    weighted by its rows.
 
-    Source: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (2015), who use bins of equal width.
+    Source: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (2015), who use
+    bins of equal width.
     """
     parts = reliability(probabilities, targets, bins=bins)
     return sum(part.rows * abs(part.confidence - part.accuracy) for part in parts) / len(targets)
@@ -54,10 +61,11 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature whose probabilities have the lowest cross-entropy on these rows: above 1 for an over-confident model.
+    """The temperature whose probabilities have the lowest cross-entropy on these rows: above 1 for an
+    over-confident model.
 
-    One number for all rows and classes: it moves confidence and never the order of the classes, so no answer changes. Fit
-    it on rows that trained nothing, e.g. the validation rows.
+    One number for all rows and classes: it moves confidence and never the order of the classes, so no answer
+    changes. Fit it on rows that trained nothing, e.g. the validation rows.
 
     Args:
         logits: (N, C).
@@ -93,7 +101,8 @@ def class_offsets(
 ) -> np.ndarray:
     """What to add to the logits so that macro-F1 on these rows is highest, found class by class on a grid.
 
-    Training aims at the likeliest class, macro-F1 at a balance: it pays to name a rare class a little more often. Tune the
+    Training aims at the likeliest class, macro-F1 at a balance: it pays to name a rare class a little more
+    often. Tune the
     offsets on validation rows and use them elsewhere: on the rows that tuned them they flatter.
 
     Args:

@@ -1,6 +1,7 @@
 """Type a comment, see the class probabilities and which tokens made them: the widget of chapter 07.
 
-The computation (`token_attributions`) knows nothing of widgets, so it can be called and tested without a browser.
+The computation (`token_attributions`) knows nothing of widgets, so it can be called and tested without a
+browser.
 """
 
 import html
@@ -24,9 +25,10 @@ FULL_COLOUR = 0.05  # an effect below 5 points never gets the strongest colour, 
 def token_attributions(classifier: Classifier, text: str) -> list[tuple[str, float]]:
     """How much each token holds up the predicted class: leave one token out and ask again.
 
-    The effect of a token is p(predicted class | text) - p(predicted class | text with this token replaced by [MASK]).
-    Positive: the token speaks for the predicted class; negative: against it. The effects do not sum to the probability:
-    tokens act together, and two words that say the same hide each other's effect.
+    The effect of a token is p(predicted class | text) - p(predicted class | text with this token replaced by
+    [MASK]).
+    Positive: the token speaks for the predicted class; negative: against it. The effects do not sum to the
+    probability: tokens act together, and two words that say the same hide each other's effect.
 
     Args:
         classifier: of texts; moved to the CPU, as by `deployment.predict`.
@@ -70,7 +72,9 @@ def token_attributions(classifier: Classifier, text: str) -> list[tuple[str, flo
 
 
 def tokens_html(attributions: list[tuple[str, float]]) -> str:
-    """Tokens in reading order, each with its effect in percentage points below it; blue for, orange against."""
+    """Tokens in reading order, each with its effect in percentage points below it; blue for, orange
+    against.
+    """
     strongest = max([FULL_COLOUR, *(abs(effect) for _, effect in attributions)])
     cells = ""
     for token, effect in attributions:
@@ -81,15 +85,19 @@ def tokens_html(attributions: list[tuple[str, float]]) -> str:
         )
         shade = f"rgba({red},{green},{blue},{0.6 * abs(effect) / strongest:.2f})"
         cells += (
-            f'<span style="display:inline-block;margin:2px;padding:2px 5px;text-align:center;color:#000;background:{shade};'
-            f'border:1px solid #999;border-radius:3px"><span style="font-family:monospace">{html.escape(token)}</span><br>'
+            '<span style="display:inline-block;margin:2px;padding:2px '
+            f"5px;text-align:center;color:#000;background:{shade};"
+            'border:1px solid #999;border-radius:3px"><span '
+            f'style="font-family:monospace">{html.escape(token)}</span><br>'
             f'<span style="font-size:80%">{100 * effect:+.0f}</span></span>'
         )
     return cells
 
 
 def answer_html(classifier: Classifier, text: str) -> str:
-    """What the widget shows for a comment: the probabilities as a figure, the tokens with their effects; or why not."""
+    """What the widget shows for a comment: the probabilities as a figure, the tokens with their effects; or
+    why not.
+    """
     try:
         attributions = token_attributions(classifier, text)
     except InputError as error:
@@ -101,14 +109,18 @@ def answer_html(classifier: Classifier, text: str) -> str:
     alt = ", ".join(f"{name} {value:.2f}" for name, value in zip(classifier.classes, p))
     picture = image_html(figure, f"probabilities: {html.escape(alt)}")
     return (
-        f'<div style="background:#fff;color:#000;padding:6px;max-width:760px"><p><b>{html.escape(label)}</b>: {html.escape(text)}</p>{picture}'
-        f"<p>{tokens_html(attributions)}</p><p>Below each token: by how many percentage points p({html.escape(label)}) falls when the token is "
+        "<div "
+        f'style="background:#fff;color:#000;padding:6px;max-width:760px"><p><b>{html.escape(label)}</b>: '
+        f"{html.escape(text)}</p>{picture}"
+        f"<p>{tokens_html(attributions)}</p><p>Below each token: by how many percentage points "
+        f"p({html.escape(label)}) falls when the token is "
         "masked. Blue and plus: it speaks for this class; orange and minus: against it.</p></div>"
     )
 
 
 def comment_explorer(classifier: Classifier, text: str) -> widgets.Widget:
-    """A text field and a button: type a comment, press Enter or the button, see probabilities and token attributions.
+    """A text field and a button: type a comment, press Enter or the button, see probabilities and token
+    attributions.
 
     Args:
         classifier: see `token_attributions`.

@@ -1,4 +1,6 @@
-"""The exercises of chapter 07: targets from raters, an interval of a paired difference, a threshold for abstaining."""
+"""The exercises of chapter 07: targets from raters, an interval of a paired difference, a threshold for
+abstaining.
+"""
 
 import numpy as np
 
@@ -38,15 +40,18 @@ def _verify_soft_targets(attempt):
             )
         if not np.allclose(found, (shares + label) / 2, atol=1e-5):
             raise AssertionError(
-                f"for the ratings {list(ratings)} expected {((shares + label) / 2).round(3)}, found {found.round(3)}"
+                f"for the ratings {list(ratings)} expected {((shares + label) / 2).round(3)}, found "
+                f"{found.round(3)}"
             )
 
 
 soft_targets = Exercise(
     verify=_verify_soft_targets,
     hints=(
-        "Two questions about one list: which share of the raters chose each class, and which class does their mean have?",
-        "A single rating is a whole number: -1 or less is negative, 0 neutral, 1 or more positive. The mean has the borders -0.5 and +0.5.",
+        "Two questions about one list: which share of the raters chose each class, and which class does "
+        "their mean have?",
+        "A single rating is a whole number: -1 or less is negative, 0 neutral, 1 or more positive. The mean "
+        "has the borders -0.5 and +0.5.",
         "Write both answers as arrays of three numbers that sum to 1; their mean is the target.",
     ),
     answer=_soft_targets_answer,
@@ -76,29 +81,34 @@ def _verify_paired(attempt):
     low, high = found
     if (low, high) != (0, 0):
         raise AssertionError(
-            f"two methods with the same answers differ by exactly 0 on every draw, found {low:+.3f} to {high:+.3f}; score both on the SAME drawn rows"
+            f"two methods with the same answers differ by exactly 0 on every draw, found {low:+.3f} to "
+            f"{high:+.3f}; score both on the SAME drawn rows"
         )
     found = attempt(targets, first, second, groups)
     if not found[0] < macro_f1(targets, first, 3) - macro_f1(targets, second, 3) < found[1]:
         raise AssertionError(
-            f"the interval should hold the difference first minus second, found {found[0]:+.3f} to {found[1]:+.3f}"
+            f"the interval should hold the difference first minus second, found {found[0]:+.3f} to "
+            f"{found[1]:+.3f}"
         )
     worse = np.repeat(rng.integers(0, 3, 80), 5)
     expected, found = (np.ptp(method(targets, first, worse, groups)) for method in (_paired_answer, attempt))
     if found < 0.7 * expected:
         raise AssertionError(
-            f"the interval is {found:.3f} wide, expected about {expected:.3f}: draw whole groups, not single rows"
+            f"the interval is {found:.3f} wide, expected about {expected:.3f}: draw whole groups, not single "
+            "rows"
         )
     if found > 1.4 * expected:
         raise AssertionError(
-            f"the interval is {found:.3f} wide, expected about {expected:.3f}: 2.5 and 97.5 are the percentiles to take"
+            f"the interval is {found:.3f} wide, expected about {expected:.3f}: 2.5 and 97.5 are the "
+            "percentiles to take"
         )
 
 
 paired_interval = Exercise(
     verify=_verify_paired,
     hints=(
-        "In each round: draw groups with replacement, collect their rows, score BOTH methods on these rows, keep the difference.",
+        "In each round: draw groups with replacement, collect their rows, score BOTH methods on these rows, "
+        "keep the difference.",
         "`np.flatnonzero(groups == group)` gives the rows of one group. Make that list once, before the loop.",
         "`np.percentile(differences, [2.5, 97.5])` is the answer; 500 rounds are enough here.",
     ),
@@ -125,15 +135,18 @@ def _verify_threshold(attempt):
         best = confidence >= _threshold_answer(confidence, correct, wanted)
         if not answered.any():
             raise AssertionError(
-                f"the threshold {found:.2f} answers nothing, but {wanted:.0%} can be reached with {best.sum()} rows"
+                f"the threshold {found:.2f} answers nothing, but {wanted:.0%} can be reached with "
+                f"{best.sum()} rows"
             )
         if correct[answered].mean() < wanted:
             raise AssertionError(
-                f"with the threshold {found:.2f}, {correct[answered].mean():.0%} are right, wanted at least {wanted:.0%}"
+                f"with the threshold {found:.2f}, {correct[answered].mean():.0%} are right, wanted at least "
+                f"{wanted:.0%}"
             )
         if answered.sum() < best.sum():
             raise AssertionError(
-                f"the threshold {found:.2f} answers {answered.sum()} rows; {best.sum()} rows can be answered with {wanted:.0%} right"
+                f"the threshold {found:.2f} answers {answered.sum()} rows; {best.sum()} rows can be answered "
+                f"with {wanted:.0%} right"
             )
     if np.isfinite(found := float(attempt(np.array([0.9, 0.8]), np.array([False, False]), 0.9))):
         raise AssertionError(
@@ -145,9 +158,12 @@ threshold = Exercise(
     verify=_verify_threshold,
     hints=(
         "Sort the rows, the surest first. What share is right among the first 1, 2, 3, ... of them?",
-        "`correct[order].cumsum() / np.arange(1, N + 1)` holds these shares. They do not fall steadily: look for the LAST place that is good enough.",
-        "`np.flatnonzero(shares >= wanted)[-1]` is that place; the threshold is the confidence there. Treat the empty case first.",
+        "`correct[order].cumsum() / np.arange(1, N + 1)` holds these shares. They do not fall steadily: look "
+        "for the LAST place that is good enough.",
+        "`np.flatnonzero(shares >= wanted)[-1]` is that place; the threshold is the confidence there. Treat "
+        "the empty case first.",
     ),
     answer=_threshold_answer,
-    praise="You can now promise a share of right answers and say what it costs: the comments that go to a person.",
+    praise="You can now promise a share of right answers and say what it costs: the comments that go to a "
+    "person.",
 )

@@ -19,8 +19,8 @@ def least_sure(probabilities: np.ndarray, size: int, strategy: str, rng: np.rand
     Args:
         probabilities: float (N, C) of rows without labels.
         size: how many to choose; at most N are returned.
-        strategy: "margin" takes the smallest distance between the two most probable classes, "least confident" the smallest
-            highest probability, "random" any rows.
+        strategy: "margin" takes the smallest distance between the two most probable classes, "least
+            confident" the smallest highest probability, "random" any rows.
         rng: of the random choice.
 
     Returns:
@@ -39,13 +39,19 @@ def least_sure(probabilities: np.ndarray, size: int, strategy: str, rng: np.rand
 
 
 def label_in_rounds(
-    pool: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray], strategy: str, *,
-    seed: int = 0, start: int = 60, step: int = 60, rounds: int = 6,
-) -> pd.DataFrame:  # fmt: skip
+    pool: tuple[np.ndarray, np.ndarray],
+    held_out: tuple[np.ndarray, np.ndarray],
+    strategy: str,
+    *,
+    seed: int = 0,
+    start: int = 60,
+    step: int = 60,
+    rounds: int = 6,
+) -> pd.DataFrame:
     """Begin with a few random labels, then train, choose, label, and train again.
 
-    Labels of the pool are looked up only for chosen rows, as if a person had given them. All strategies with the same seed
-    begin with the same rows.
+    Labels of the pool are looked up only for chosen rows, as if a person had given them. All strategies with
+    the same seed begin with the same rows.
 
     Args:
         pool: features (N, D) and class indices (N,) of the rows that may be labelled.
@@ -56,7 +62,8 @@ def label_in_rounds(
         rounds: how often rows are chosen.
 
     Returns:
-        One row per training, fewer when the pool is used up: `strategy`, `seed`, `labels` (number), `macro_f1`, `rarest_share` (of the class that is rarest
+        One row per training, fewer when the pool is used up: `strategy`, `seed`, `labels` (number),
+            `macro_f1`, `rarest_share` (of the class that is rarest
         among the rows labelled so far).
     """
     (features, targets), (held_features, held_targets) = pool, held_out

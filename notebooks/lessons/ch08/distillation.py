@@ -16,8 +16,9 @@ from helpers.errors import InputError
 def distillation_loss(teacher_logits: torch.Tensor, temperature: float = 2.0) -> Callable:
     """A loss function for `fit`: how far the student's softened probabilities are from the teacher's.
 
-    Dividing both sides' logits by a temperature above 1 makes the small probabilities count: they say which wrong answers
-    the teacher finds nearly right. The factor temperature² keeps the gradients as large as without it.
+    Dividing both sides' logits by a temperature above 1 makes the small probabilities count: they say which
+    wrong answers the teacher finds nearly right. The factor temperature² keeps the gradients as large as
+    without it.
 
     Args:
         teacher_logits: float (N, C) of the dataset's rows, found by `batch["indices"]`.
@@ -44,7 +45,8 @@ def distillation_loss(teacher_logits: torch.Tensor, temperature: float = 2.0) ->
 def labelled_by_teacher(
     frame: pd.DataFrame, teacher_logits: np.ndarray, classes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """The rows with the teacher's most probable class as `label`, whatever label they had: for rows that nobody labelled.
+    """The rows with the teacher's most probable class as `label`, whatever label they had: for rows that
+    nobody labelled.
 
     Args:
         frame: N rows.

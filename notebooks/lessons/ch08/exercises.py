@@ -1,4 +1,6 @@
-"""The exercises of chapter 08: pruning a matrix by magnitude, the population stability index, and margin sampling."""
+"""The exercises of chapter 08: pruning a matrix by magnitude, the population stability index, and margin
+sampling.
+"""
 
 import numpy as np
 import torch
@@ -20,14 +22,16 @@ def _verify_prune(attempt):
         before, result = weight.clone(), attempt(weight, sparsity)
         if not isinstance(result, torch.Tensor) or result.shape != weight.shape:
             raise AssertionError(
-                f"expected a tensor of shape {tuple(weight.shape)}, found {getattr(result, 'shape', result)!r}"
+                f"expected a tensor of shape {tuple(weight.shape)}, found "
+                f"{getattr(result, 'shape', result)!r}"
             )
         if not torch.equal(weight, before):
             raise AssertionError("the argument was changed in place; make a new matrix")
         zeros, expected = int((result == 0).sum()), round(sparsity * weight.numel())
         if zeros != expected:
             raise AssertionError(
-                f"with sparsity {sparsity} expected {expected} zeros among {weight.numel()} weights, found {zeros}"
+                f"with sparsity {sparsity} expected {expected} zeros among {weight.numel()} weights, found "
+                f"{zeros}"
             )
         kept = result != 0
         if not torch.equal(result[kept], weight[kept]):
@@ -40,7 +44,8 @@ def _verify_prune(attempt):
     equal = attempt(torch.ones(2, 4), 0.5)
     if (zeros := int((equal == 0).sum())) != 4:
         raise AssertionError(
-            f"with eight equal weights and sparsity 0.5 expected 4 zeros, found {zeros}: a threshold cannot split equals"
+            f"with eight equal weights and sparsity 0.5 expected 4 zeros, found {zeros}: a threshold cannot "
+            "split equals"
         )
 
 
@@ -48,8 +53,10 @@ prune = Exercise(
     verify=_verify_prune,
     hints=(
         "How near a weight is to zero does not depend on its sign: look at `weight.abs()`.",
-        "`weight.abs().flatten().argsort()` gives the places of the weights, the smallest first. How many of them go?",
-        "Begin with a mask of ones, set the first `round(sparsity * weight.numel())` places of that order to False, give it the weight's shape, and multiply.",
+        "`weight.abs().flatten().argsort()` gives the places of the weights, the smallest first. How many of "
+        "them go?",
+        "Begin with a mask of ones, set the first `round(sparsity * weight.numel())` places of that order to "
+        "False, give it the weight's shape, and multiply.",
     ),
     answer=_prune_answer,
     praise="The smallest go, the rest is untouched, and equal weights are counted, not compared.",
@@ -85,8 +92,10 @@ psi = Exercise(
     verify=_verify_psi,
     hints=(
         "Counts of 100 and of 1,000 rows cannot be compared; shares can. Turn both arrays into shares first.",
-        "For each bin: (current share - reference share) x natural logarithm of (current share / reference share). Add them up.",
-        "The logarithm of an empty bin is infinite: replace counts below 0.5 by 0.5 before you compute shares, `np.maximum(counts, 0.5)`.",
+        "For each bin: (current share - reference share) x natural logarithm of (current share / reference "
+        "share). Add them up.",
+        "The logarithm of an empty bin is infinite: replace counts below 0.5 by 0.5 before you compute "
+        "shares, `np.maximum(counts, 0.5)`.",
     ),
     answer=_psi_answer,
     praise="Zero for equal shares, whatever the number of rows, and finite even where a bin is empty.",
@@ -123,7 +132,8 @@ def _verify_next_rows(attempt):
             )
         if found.tolist() != expected.tolist() and set(found) == set(expected):
             raise AssertionError(
-                f"these are the right rows, but the smallest margin should come first: expected {expected.tolist()}, found {found.tolist()}"
+                "these are the right rows, but the smallest margin should come first: expected "
+                f"{expected.tolist()}, found {found.tolist()}"
             )
         if found[0] == 0:
             raise AssertionError(
@@ -131,16 +141,20 @@ def _verify_next_rows(attempt):
             )
         if found.tolist() != expected.tolist():
             raise AssertionError(
-                f"expected rows {expected.tolist()}, found {found.tolist()}: compare the two largest probabilities of a row, not the largest alone"
+                f"expected rows {expected.tolist()}, found {found.tolist()}: compare the two largest "
+                "probabilities of a row, not the largest alone"
             )
 
 
 next_rows = Exercise(
     verify=_verify_next_rows,
     hints=(
-        "The margin of a row is its largest probability minus its second largest. A small margin: the model hesitates between two classes.",
-        "`np.sort(probabilities, axis=1)` sorts each row upwards: the two largest are in the last two columns.",
-        "`np.argsort(margin, kind='stable')` gives the rows with the smallest margin first. Take `size` of them.",
+        "The margin of a row is its largest probability minus its second largest. A small margin: the model "
+        "hesitates between two classes.",
+        "`np.sort(probabilities, axis=1)` sorts each row upwards: the two largest are in the last two "
+        "columns.",
+        "`np.argsort(margin, kind='stable')` gives the rows with the smallest margin first. Take `size` of "
+        "them.",
     ),
     answer=_next_rows_answer,
     praise="These are the rows between two classes, where one label settles the most.",

@@ -1,6 +1,7 @@
 """Pictures and texts in one space: two linear maps behind two frozen networks, trained on pairs (chapter 08).
 
-Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (CLIP, 2021), arXiv:2103.00020.
+Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (CLIP, 2021),
+arXiv:2103.00020.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ class SharedSpace(nn.Module):
 
 
 def contrastive_loss(similarities: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
-    """Each picture should find its own text among all texts of the batch, and each text its own picture (nats).
+    """Each picture should find its own text among all texts of the batch, and each text its own picture
+    (nats).
 
     Args:
         similarities: (B, B); row i and column i belong to one pair.
@@ -48,12 +50,18 @@ def contrastive_loss(similarities: torch.Tensor, temperature: float = 0.1) -> to
 
 
 def fit_shared_space(
-    image_features: torch.Tensor, labels: Sequence[int], captions: torch.Tensor, seen: Sequence[int], *, steps: int = 100, seed: int = 0,
-) -> SharedSpace:  # fmt: skip
+    image_features: torch.Tensor,
+    labels: Sequence[int],
+    captions: torch.Tensor,
+    seen: Sequence[int],
+    *,
+    steps: int = 100,
+    seed: int = 0,
+) -> SharedSpace:
     """Train the two maps on pairs of a picture and one of its class's captions.
 
-    A batch holds one picture of each class: with two giraffes in a batch, the caption of the one would be counted as wrong
-    for the other.
+    A batch holds one picture of each class: with two giraffes in a batch, the caption of the one would be
+    counted as wrong for the other.
 
     Args:
         image_features: (N, image_width).
@@ -80,7 +88,9 @@ def fit_shared_space(
 
 
 def image_features(classifier: Classifier, frame, batch_size: int = 50) -> torch.Tensor:
-    """What enters the head of an EfficientNet: float32 (N, 1280) for the rows of `frame`, on the CPU, without gradients."""
+    """What enters the head of an EfficientNet: float32 (N, 1280) for the rows of `frame`, on the CPU, without
+    gradients.
+    """
     dataset = ImageDataset(frame, evaluation_preset(classifier.preprocessor))
     model = classifier.model.cpu().eval()
     found = []
@@ -92,7 +102,9 @@ def image_features(classifier: Classifier, frame, batch_size: int = 50) -> torch
 
 
 def text_features(classifier: Classifier, texts: Sequence[str], batch_size: int = 64) -> torch.Tensor:
-    """The mean of the encoder's vectors over the real tokens: float32 (N, D), in the order of the texts, on the CPU."""
+    """The mean of the encoder's vectors over the real tokens: float32 (N, D), in the order of the texts, on
+    the CPU.
+    """
     encoder, tokenizer = classifier.model.base_model.cpu().eval(), classifier.preprocessor
     order = sorted(
         range(len(texts)), key=lambda row: len(texts[row])

@@ -1,8 +1,10 @@
-"""One small network trained by several processes, right and wrong: the script that chapter 08 starts with torchrun.
+"""One small network trained by several processes, right and wrong: the script that chapter 08 starts with
+torchrun.
 
     torchrun --standalone --nproc_per_node 2 -m lessons.ch08.processes FOLDER
 
-Each process writes, for each mode, its weights and a note into FOLDER; the chapter compares them with a single process.
+Each process writes, for each mode, its weights and a note into FOLDER; the chapter compares them with a
+single process.
 """
 
 import json
@@ -31,7 +33,9 @@ ROWS, BATCH, EPOCHS, LEARNING_RATE = 1280, 64, 3, 0.1
 
 
 def silhouettes() -> tuple[TensorDataset, TensorDataset]:
-    """Training rows and 400 others: pictures float32 (N, 784) in 0..1 and classes int64 (N,); the same rows in every process."""
+    """Training rows and 400 others: pictures float32 (N, 784) in 0..1 and classes int64 (N,); the same rows
+    in every process.
+    """
     frame = sources.animals().sample(ROWS + 400, random_state=0)
     pictures = torch.stack([torch.from_numpy(image) for image in frame["image"]]).flatten(1) / 255
     classes = torch.tensor([sources.ANIMALS.index(label) for label in frame["label"]])
@@ -54,7 +58,8 @@ def train(mode: str, rows: TensorDataset, *, processes: int = 1, process: int = 
     Args:
         mode: one of `MODES`.
         rows: pictures (N, 784) and classes (N,).
-        processes, process: how many train together, and which one this is; more than one needs a process group.
+        processes, process: how many train together, and which one this is; more than one needs a process
+            group.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,7 +1,8 @@
-"""Make a trained network smaller: set its smallest weights to zero, or cut whole neurons and heads out (chapter 08).
+"""Make a trained network smaller: set its smallest weights to zero, or cut whole neurons and heads out
+(chapter 08).
 
-Zeros keep every matrix at its size; only cutting makes a file smaller and a step faster. Embedding tables are left alone: a row
-that is rare in your data is not unimportant.
+Zeros keep every matrix at its size; only cutting makes a file smaller and a step faster. Embedding tables are
+left alone: a row that is rare in your data is not unimportant.
 """
 
 import zlib
@@ -16,14 +17,16 @@ from helpers.errors import InputError
 
 
 def magnitude_masks(matrices: dict[str, torch.Tensor], sparsity: float) -> dict[str, torch.Tensor]:
-    """Which weights to keep when the share `sparsity` with the smallest absolute values, of all matrices together, goes.
+    """Which weights to keep when the share `sparsity` with the smallest absolute values, of all matrices
+    together, goes.
 
     Args:
         matrices: float, by name.
         sparsity: 0 <= sparsity < 1.
 
     Returns:
-        A bool tensor of each matrix's shape, True = keep; exactly `round(sparsity x number of weights)` are False.
+        A bool tensor of each matrix's shape, True = keep; exactly `round(sparsity x number of weights)` are
+        False.
 
     Raises:
         InputError: `sparsity` is outside its range.
@@ -45,12 +48,16 @@ def magnitude_masks(matrices: dict[str, torch.Tensor], sparsity: float) -> dict[
 
 
 def linear_weights(encoder: nn.Module) -> dict[str, nn.Parameter]:
-    """The weight matrices of all linear layers inside `encoder`, by the name of their layer; no embeddings, biases or norms."""
+    """The weight matrices of all linear layers inside `encoder`, by the name of their layer; no embeddings,
+    biases or norms.
+    """
     return {name: module.weight for name, module in encoder.named_modules() if isinstance(module, nn.Linear)}
 
 
 class Masked(nn.Module):
-    """A parametrization that multiplies a weight by a fixed mask of zeros and ones, so that training cannot revive it."""
+    """A parametrization that multiplies a weight by a fixed mask of zeros and ones, so that training cannot
+    revive it.
+    """
 
     def __init__(self, keep: torch.Tensor):
         super().__init__()
@@ -80,7 +87,9 @@ def prune_weights(model: nn.Module, sparsity: float) -> dict[str, torch.Tensor]:
 
 
 def hold_zeros(model: nn.Module, masks: dict[str, torch.Tensor]) -> None:
-    """Keep pruned weights at zero while the model goes on training; `release` makes it a plain model again."""
+    """Keep pruned weights at zero while the model goes on training; `release` makes it a plain model
+    again.
+    """
     encoder = model.base_model.encoder
     for name, keep in masks.items():
         parametrize.register_parametrization(encoder.get_submodule(name), "weight", Masked(keep))
@@ -94,10 +103,12 @@ def release(model: nn.Module) -> None:
 
 
 def cut_neurons(model: nn.Module, share: float) -> None:
-    """Remove the least important hidden neurons of every feed-forward part, in place: both matrices become smaller.
+    """Remove the least important hidden neurons of every feed-forward part, in place: both matrices become
+    smaller.
 
-    A neuron's importance is the product of the norms of its incoming and its outgoing weights: one that is near zero on
-    either side says little. Each layer loses the same number, so the model can be saved and loaded with its configuration.
+    A neuron's importance is the product of the norms of its incoming and its outgoing weights: one that is
+    near zero on either side says little. Each layer loses the same number, so the model can be saved and
+    loaded with its configuration.
 
     Args:
         model: a BERT classifier of transformers.
@@ -119,8 +130,8 @@ def cut_neurons(model: nn.Module, share: float) -> None:
 def cut_heads(model: nn.Module, share: float) -> None:
     """Remove the attention heads with the smallest output weights from every layer, in place.
 
-    The configuration cannot say so (it derives the heads' width from their number): such a model can be used and exported,
-    but not saved and loaded by its configuration.
+    The configuration cannot say so (it derives the heads' width from their number): such a model can be used
+    and exported, but not saved and loaded by its configuration.
 
     Args:
         model: a BERT classifier of transformers.
@@ -163,6 +174,8 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
 
 
 def stored_bytes(model: nn.Module, *, compressed: bool = False) -> int:
-    """Size of the model's weights as a safetensors file, or of that file after compression (zlib, level 6), in bytes."""
+    """Size of the model's weights as a safetensors file, or of that file after compression (zlib, level 6),
+    in bytes.
+    """
     content = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
     return len(zlib.compress(content, level=6)) if compressed else len(content)

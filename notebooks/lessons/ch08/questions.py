@@ -12,7 +12,8 @@ class Question:
         options: three or four answers, in any order: the quiz shuffles them.
         right: place of the right one, counted from 0.
         explanation: why it is right; shown after every answer.
-        section: the heading of the section that answers it, without the hashes, e.g. "2.6 Padding: what a rectangle costs".
+        section: the heading of the section that answers it, without the hashes, e.g. "2.6 Padding: what a
+            rectangle costs".
     """
 
     text: str
@@ -29,7 +30,8 @@ class Question:
 
 QUESTIONS = (
     Question(
-        "A model has N parameters and is trained in float32 with AdamW. What do weights, gradients and AdamW's means take?",
+        "A model has N parameters and is trained in float32 with AdamW. What do weights, gradients and "
+        "AdamW's means take?",
         ("4 N bytes", "8 N bytes", "16 N bytes"),
         2,
         "Four bytes each for the weight, its gradient and the two running means. The activations come on top.",
@@ -39,14 +41,16 @@ QUESTIONS = (
         "An article says that a certain model “is the largest”. What is missing?",
         ("A date, a kind and a source", "The number of its layers", "The price of its training"),
         0,
-        "A superlative is a query whose answer changes: it needs a date, says whether sparse models count, and names its source.",
+        "A superlative is a query whose answer changes: it needs a date, says whether sparse models count, "
+        "and names its source.",
         "1.3 A short history, in one dated table",
     ),
     Question(
         "`Normalize(mean, std)` is applied to pixels in 0..1. In which range are they afterwards?",
         ("In 0..1", "In -1..1", "It depends on mean and std"),
         2,
-        "Scaling to 0..1 and standardising are two steps. Only with mean and std 0.5 does the second one give -1..1.",
+        "Scaling to 0..1 and standardising are two steps. Only with mean and std 0.5 does the second one "
+        "give -1..1.",
         "2.5 Scale, standardise, augment",
     ),
     Question(
@@ -57,28 +61,33 @@ QUESTIONS = (
             "Nothing, padding is ignored anyway",
         ),
         1,
-        "Without a mask the model reads padding like words, so an answer depends on how long the other texts are.",
+        "Without a mask the model reads padding like words, so an answer depends on how long the other texts "
+        "are.",
         "2.6 Padding: what a rectangle costs",
     ),
     Question(
-        "An `IterableDataset` that does not look at its worker is read with 4 workers. How often does each row arrive?",
+        "An `IterableDataset` that does not look at its worker is read with 4 workers. How often does each "
+        "row arrive?",
         ("Once", "Four times", "Sometimes not at all"),
         1,
-        "Every worker has a copy of the stream and reads all of it, unless the dataset takes only its worker's share.",
+        "Every worker has a copy of the stream and reads all of it, unless the dataset takes only its "
+        "worker's share.",
         "2.9 Streams: an `IterableDataset`, and the rows that arrive twice",
     ),
     Question(
         "What are the workers of a `DataLoader`?",
         ("Threads that use the GPU", "Processes on the CPU", "Copies of the model"),
         1,
-        "Each worker is a process that prepares samples on the CPU. Samples travel to the main process, which feeds the device.",
+        "Each worker is a process that prepares samples on the CPU. Samples travel to the main process, "
+        "which feeds the device.",
         "2.10 Workers are processes on the CPU",
     ),
     Question(
         "Two batches of 32 rows and one of 4 have mean losses a, b and c. What is the mean loss of all rows?",
         ("(a + b + c) / 3", "(32 a + 32 b + 4 c) / 68", "The loss of the last batch"),
         1,
-        "A mean of batch means counts a row of the small batch eight times as much. Add sums, and divide once.",
+        "A mean of batch means counts a row of the small batch eight times as much. Add sums, and divide "
+        "once.",
         "3.7 The loop grows: averages, accumulation, clipping",
     ),
     Question(
@@ -89,18 +98,21 @@ QUESTIONS = (
             "To save memory",
         ),
         1,
-        "With noisy gradients a constant rate keeps jumping around a minimum at a distance. It has nothing to do with vanishing gradients.",
+        "With noisy gradients a constant rate keeps jumping around a minimum at a distance. It has nothing "
+        "to do with vanishing gradients.",
         "3.11 Why rates decay",
     ),
     Question(
-        "A run of 2 N steps is stopped after N and resumed. What must a checkpoint hold so that the result is the same?",
+        "A run of 2 N steps is stopped after N and resumed. What must a checkpoint hold so that the result "
+        "is the same?",
         (
             "The weights",
             "Weights and optimizer state",
             "Weights, optimizer, schedule, and what decides the order of rows and the random draws",
         ),
         2,
-        "Whatever the next step depends on. Weights alone lose the optimizer's means, the learning rate and the place in the data.",
+        "Whatever the next step depends on. Weights alone lose the optimizer's means, the learning rate and "
+        "the place in the data.",
         "3.17 Resume, and prove it",
     ),
     Question(
@@ -115,7 +127,8 @@ QUESTIONS = (
         "4.1 Choose: what did the model learn, and from what?",
     ),
     Question(
-        "All weights of a network with BatchNorm and without dropout are frozen, and it is in training mode. Can its answers still change?",
+        "All weights of a network with BatchNorm and without dropout are frozen, and it is in training mode. "
+        "Can its answers still change?",
         (
             "No, frozen is frozen",
             "Yes, BatchNorm goes on collecting statistics",
@@ -136,32 +149,37 @@ QUESTIONS = (
         "AdamW's weight decay is called decoupled. From what?",
         ("From the learning rate", "From the gradient and its running means", "From the batch size"),
         1,
-        "It shrinks weights directly. Added to the loss, the term would pass through Adam's scaling and act on each weight differently.",
+        "It shrinks weights directly. Added to the loss, the term would pass through Adam's scaling and act "
+        "on each weight differently.",
         "4.10 Regularisation",
     ),
     Question(
         "Two pictures differ by one pixel row. Which check finds that they are copies?",
         ("An exact hash of the file", "A perceptual hash with a small distance", "The file name"),
         1,
-        "Any changed byte changes an exact hash. A perceptual hash describes what is seen, so near copies lie near each other.",
+        "Any changed byte changes an exact hash. A perceptual hash describes what is seen, so near copies "
+        "lie near each other.",
         "5.6 Duplicates: exact, normalised, near",
     ),
     Question(
         "The validation score rose from epoch to epoch and fell in the last one. Which weights are tested?",
         ("The last ones, they saw most data", "Those of the best validation epoch", "The mean of all epochs"),
         1,
-        "The validation rows choose the checkpoint. That choice is part of training, so the test rows must not take part in it.",
+        "The validation rows choose the checkpoint. That choice is part of training, so the test rows must "
+        "not take part in it.",
         "6.5 Train, validate, keep the best",
     ),
     Question(
-        "Two sentences of one review: one is in the training rows, one in the test rows. What does the test score do?",
+        "Two sentences of one review: one is in the training rows, one in the test rows. What does the test "
+        "score do?",
         ("It flatters the model", "It is too low", "Nothing, the sentences differ"),
         0,
         "Sentences of one review resemble each other, so the model has half seen the test. Split by group.",
         "7.4 Split by group",
     ),
     Question(
-        "Stop words are removed before a pretrained encoder reads a comment. What happens to “This is not good”?",
+        "Stop words are removed before a pretrained encoder reads a comment. What happens to “This is not "
+        "good”?",
         (
             "Nothing, “good” decides",
             "“not” may be gone, and with it the meaning",
@@ -182,7 +200,8 @@ QUESTIONS = (
         "Half of a matrix's weights are set to zero. How much smaller is its file, stored as it was before?",
         ("Half the size", "Nothing", "It depends on the learning rate"),
         1,
-        "A zero in float32 takes four bytes like any other number. Cut rows and columns out, or use a sparse format and a kernel for it.",
+        "A zero in float32 takes four bytes like any other number. Cut rows and columns out, or use a sparse "
+        "format and a kernel for it.",
         "8.3 Pruning: set weights to zero",
     ),
     Question(
@@ -193,7 +212,8 @@ QUESTIONS = (
         "8.7 Serve it under load",
     ),
     Question(
-        "Two processes train copies of a model on different rows, and nothing averages the gradients. What do you have?",
+        "Two processes train copies of a model on different rows, and nothing averages the gradients. What "
+        "do you have?",
         (
             "One model, trained twice as fast",
             "Two models, each trained on half of the rows",
@@ -211,7 +231,8 @@ QUESTIONS = (
             "The server is overloaded",
         ),
         1,
-        "The index compares distributions without labels. Whether the score fell is known only after some of the new rows were labelled.",
+        "The index compares distributions without labels. Whether the score fell is known only after some of "
+        "the new rows were labelled.",
         "8.8 Watch it: drift and false alarms",
     ),
 )

@@ -1,4 +1,6 @@
-"""The final quiz (chapter 08): one question at a time, answered with radio buttons, explained at once, counted."""
+"""The final quiz (chapter 08): one question at a time, answered with radio buttons, explained at once,
+counted.
+"""
 
 import html
 import random
@@ -28,7 +30,9 @@ class Score:
 
 
 def shown_order(question: Question) -> list[int]:
-    """The numbers of a question's answers as they are shown: shuffled, and always in the same way for the same question."""
+    """The numbers of a question's answers as they are shown: shuffled, and always in the same way for the
+    same question.
+    """
     order = list(range(len(question.options)))
     random.Random(question.text).shuffle(order)
     return order
@@ -47,7 +51,8 @@ def verdict(question: Question, chosen: int) -> str:
 def final_quiz(questions: tuple[Question, ...] = QUESTIONS) -> widgets.VBox:
     """The quiz as a widget: Tab moves from answer to answer and to the buttons, the space bar chooses.
 
-    (Radio buttons of ipywidgets 8.1 have no name, so they form no group and the arrow keys do not move between them.)
+    (Radio buttons of ipywidgets 8.1 have no name, so they form no group and the arrow keys do not move
+    between them.)
 
     Args:
         questions: asked in their order.

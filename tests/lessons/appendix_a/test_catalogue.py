@@ -1,4 +1,6 @@
-"""Appendix A's tools: versions are found or reported missing, each line stands in the notebook, every choice leads to a tool."""
+"""Appendix A's tools: versions are found or reported missing, each line stands in the notebook, every choice
+leads to a tool.
+"""
 
 import ast
 import html
@@ -48,7 +50,8 @@ def test_a_command_says_its_version(monkeypatch, tmp_path):
 def test_each_line_of_python_stands_in_the_notebook():
     book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     code = "\n".join(normal("".join(cell["source"])) for cell in book["cells"] if cell["cell_type"] == "code")
-    # Three need a network: the notebook binds their arguments instead. pdb's line waits for a person: it gets typed commands instead.
+    # Three need a network: the notebook binds their arguments instead. pdb's line waits for a person: it gets
+    # typed commands instead.
     not_run = {"Hugging Face Hub", "torch hub", "OpenML", "pdb"}
     for tool in catalogue.TOOLS:
         if not tool.source.startswith("command:") and tool.name not in not_run:

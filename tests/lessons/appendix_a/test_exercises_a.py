@@ -55,7 +55,10 @@ def as_numbers(found, least):
 
 def ignores_candidates(found, least):
     numbers = [
-        [int("".join(c for c in part.partition("rc")[0] if c.isdigit())) for part in text.split("+")[0].split(".")]
+        [
+            int("".join(c for c in part.partition("rc")[0] if c.isdigit()))
+            for part in text.split("+")[0].split(".")
+        ]
         for text in (found, least)
     ]
     width = max(map(len, numbers))
@@ -78,6 +81,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)

@@ -11,23 +11,78 @@ def alphabetical():
 
 
 def augments_first():
-    return ["Collect", "Clean", "Augment", "Split", "Preprocess", "Design", "Train", "Evaluate", "Test once", "Deploy"]
+    return [
+        "Collect",
+        "Clean",
+        "Augment",
+        "Split",
+        "Preprocess",
+        "Design",
+        "Train",
+        "Evaluate",
+        "Test once",
+        "Deploy",
+    ]
 
 
 def splits_first():
-    return ["Collect", "Split", "Clean", "Augment", "Preprocess", "Design", "Train", "Evaluate", "Test once", "Deploy"]
+    return [
+        "Collect",
+        "Split",
+        "Clean",
+        "Augment",
+        "Preprocess",
+        "Design",
+        "Train",
+        "Evaluate",
+        "Test once",
+        "Deploy",
+    ]
 
 
 def standardises_first():
-    return ["Collect", "Clean", "Preprocess", "Split", "Augment", "Design", "Train", "Evaluate", "Test once", "Deploy"]
+    return [
+        "Collect",
+        "Clean",
+        "Preprocess",
+        "Split",
+        "Augment",
+        "Design",
+        "Train",
+        "Evaluate",
+        "Test once",
+        "Deploy",
+    ]
 
 
 def augments_too_late():
-    return ["Collect", "Clean", "Split", "Preprocess", "Design", "Train", "Augment", "Evaluate", "Test once", "Deploy"]
+    return [
+        "Collect",
+        "Clean",
+        "Split",
+        "Preprocess",
+        "Design",
+        "Train",
+        "Augment",
+        "Evaluate",
+        "Test once",
+        "Deploy",
+    ]
 
 
 def opens_the_test_rows_early():
-    return ["Collect", "Clean", "Split", "Augment", "Preprocess", "Design", "Train", "Test once", "Evaluate", "Deploy"]
+    return [
+        "Collect",
+        "Clean",
+        "Split",
+        "Augment",
+        "Preprocess",
+        "Design",
+        "Train",
+        "Test once",
+        "Evaluate",
+        "Deploy",
+    ]
 
 
 def one_is_missing():
@@ -48,12 +103,21 @@ def only_files(links, headings):
 
 def any_file(links, headings):
     known = {ch_b.anchor(heading) for texts in headings.values() for heading in texts}
-    return [link for link in links if link.partition("#")[0] not in headings or ("#" in link and link.partition("#")[2] not in known)]
+    return [
+        link
+        for link in links
+        if link.partition("#")[0] not in headings or ("#" in link and link.partition("#")[2] not in known)
+    ]
 
 
 def without_case(links, headings):
     known = {name: [ch_b.anchor(heading).lower() for heading in texts] for name, texts in headings.items()}
-    return [link for link in links if link not in headings and link.partition("#")[2].lower() not in known.get(link.partition("#")[0], [])]
+    return [
+        link
+        for link in links
+        if link not in headings
+        and link.partition("#")[2].lower() not in known.get(link.partition("#")[0], [])
+    ]
 
 
 def everything(links, headings):
@@ -63,7 +127,9 @@ def everything(links, headings):
 def only_the_beginning(links, headings):
     def leads(link):
         file, _, fragment = link.partition("#")
-        return file in headings and (not fragment or any(ch_b.anchor(h).startswith(fragment) for h in headings[file]))
+        return file in headings and (
+            not fragment or any(ch_b.anchor(h).startswith(fragment) for h in headings[file])
+        )
 
     return [link for link in links if not leads(link)]
 
@@ -86,7 +152,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)
 
@@ -98,10 +166,18 @@ def test_the_order_of_the_chart_is_right(capsys):
 
 @pytest.mark.parametrize("moved", [["Preprocess", "Augment"], ["Augment", "Preprocess"]])
 def test_augment_and_preprocess_may_change_places(moved, capsys):
-    ch_b.order.check(lambda: ["Collect", "Clean", "Split", *moved, "Design", "Train", "Evaluate", "Test once", "Deploy"])
+    ch_b.order.check(
+        lambda: ["Collect", "Clean", "Split", *moved, "Design", "Train", "Evaluate", "Test once", "Deploy"]
+    )
     assert capsys.readouterr().out.startswith("Right. ")
 
 
 def test_design_may_come_earlier(capsys):
-    ch_b.order.check(lambda: ["Collect", "Design", *[step for step in DEVELOPMENT.steps if step not in ("Collect", "Design")]])
+    ch_b.order.check(
+        lambda: [
+            "Collect",
+            "Design",
+            *[step for step in DEVELOPMENT.steps if step not in ("Collect", "Design")],
+        ]
+    )
     assert capsys.readouterr().out.startswith("Right. ")

@@ -1,4 +1,6 @@
-"""Appendix B's stepper: what comes after each step is what the charts say, and the widget follows both lists."""
+"""Appendix B's stepper: what comes after each step is what the charts say, and the widget follows both
+lists.
+"""
 
 import pytest
 
@@ -9,18 +11,28 @@ from lessons.workflows import APPLICATION, CHARTS, DEVELOPMENT, FINE_TUNING
 def test_a_step_with_two_questions_names_both_and_the_next_step():
     text = stepper.what_next(DEVELOPMENT, "Train")
     assert text.startswith(
-        "Train is step 7 of 10. Ask: Does the training loss fall? (chapter 03, section 3.10) If yes, go on; if no, go back to Train."
+        "Train is step 7 of 10. Ask: Does the training loss fall? (chapter 03, section 3.10) If yes, go on; "
+        "if no, go back to Train."
     )
-    assert "Validation much worse than training? (chapter 03, section 3.14) If no, go on; if yes, go back to Augment." in text
+    assert (
+        "Validation much worse than training? (chapter 03, section 3.14) If no, go on; if yes, go back to "
+        "Augment." in text
+    )
     assert text.endswith("Next: Evaluate (chapter 06, section 6.5).")
 
 
 def test_a_step_without_a_question_goes_on():
-    assert stepper.what_next(FINE_TUNING, "Adapt the head") == "Adapt the head is step 2 of 8. Next: Preprocess (chapter 04, section 4.4)."
+    assert (
+        stepper.what_next(FINE_TUNING, "Adapt the head")
+        == "Adapt the head is step 2 of 8. Next: Preprocess (chapter 04, section 4.4)."
+    )
 
 
 def test_the_ends():
-    assert stepper.what_next(DEVELOPMENT, "Deploy") == "Deploy is step 10 of 10. This was the last step, until something changes."
+    assert (
+        stepper.what_next(DEVELOPMENT, "Deploy")
+        == "Deploy is step 10 of 10. This was the last step, until something changes."
+    )
     last = stepper.what_next(APPLICATION, "Deploy and monitor")
     assert last.endswith("If no, go back to Deploy and monitor; if yes, go back to Data.")
     assert "last step" not in last

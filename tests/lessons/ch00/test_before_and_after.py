@@ -28,7 +28,9 @@ def test_compare_holds_each_models_own_probabilities(pair):
     np.testing.assert_allclose(table.sum(), 1, atol=1e-5)
     np.testing.assert_allclose(table["before"], predict(pair[0], [TEXT])[0], atol=1e-6)
     np.testing.assert_allclose(table["after"], predict(pair[1], [TEXT])[0], atol=1e-6)
-    assert (table["before"] - table["after"]).abs().max() > 1e-4, "two different heads must answer differently"
+    assert (table["before"] - table["after"]).abs().max() > 1e-4, (
+        "two different heads must answer differently"
+    )
 
 
 def test_compare_refuses_an_empty_comment_and_other_classes(pair):
@@ -52,7 +54,9 @@ def test_widget_answers_what_is_typed(pair):
 
 def test_stacked_probabilities_draws_and_prints_every_part():
     probabilities = np.array([[0.7, 0.2, 0.1], [0.05, 0.05, 0.9]])
-    ax = before_and_after.stacked_probabilities(Figure().subplots(), ["bad", "good"], probabilities, ("negative", "neutral", "positive"))
+    ax = before_and_after.stacked_probabilities(
+        Figure().subplots(), ["bad", "good"], probabilities, ("negative", "neutral", "positive")
+    )
     drawn = np.array([[bar.get_width() for bar in container] for container in ax.containers]).T
     np.testing.assert_allclose(drawn, probabilities)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["bad", "good"]

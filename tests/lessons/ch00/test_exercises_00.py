@@ -61,6 +61,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "attempt", "sentence"), WRONG, ids=[attempt.__name__ for _, attempt, _ in WRONG])
+@pytest.mark.parametrize(
+    ("exercise", "attempt", "sentence"), WRONG, ids=[attempt.__name__ for _, attempt, _ in WRONG]
+)
 def test_wrong_attempts_get_a_helpful_sentence(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)

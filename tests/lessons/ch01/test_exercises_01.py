@@ -6,7 +6,9 @@ from lessons.ch01 import exercises as ch01
 
 
 def by_state_dict(model):
-    return sum(tensor.numel() for tensor in model.state_dict().values()), sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return sum(tensor.numel() for tensor in model.state_dict().values()), sum(
+        p.numel() for p in model.parameters() if p.requires_grad
+    )
 
 
 def by_module(model):
@@ -89,6 +91,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)

@@ -17,7 +17,9 @@ def test_every_size_is_near_its_name():
 
 def test_plan_within_15_percent_of_measured(minilm):
     planned = memory_planner.plan(MINILM, precision="float32", batch_size=16, length=128).memory.total
-    stored = memory_planner.plan(MINILM, precision="float32", batch_size=16, length=128, fused_attention=False).memory.total
+    stored = memory_planner.plan(
+        MINILM, precision="float32", batch_size=16, length=128, fused_attention=False
+    ).memory.total
     texts = {name: torch.ones(16, 128, dtype=torch.long) for name in ("input_ids", "attention_mask")}
     measured = sizes.measured_training_memory(minilm, texts)
     assert stored == pytest.approx(measured, rel=0.15)
@@ -26,10 +28,19 @@ def test_plan_within_15_percent_of_measured(minilm):
 
 def test_each_choice_moves_the_right_part():
     base = memory_planner.plan(MINILM, precision="float32").memory
-    assert memory_planner.plan(MINILM, precision="float32", batch_size=64).memory.activations == 2 * base.activations
+    assert (
+        memory_planner.plan(MINILM, precision="float32", batch_size=64).memory.activations
+        == 2 * base.activations
+    )
     assert memory_planner.plan(MINILM, precision="float32", optimizer="sgd").memory.optimizer == 0
-    assert memory_planner.plan(MINILM, precision="float32", recompute=True).memory.activations < base.activations / 2
-    assert memory_planner.plan(MINILM, precision="float32", fused_attention=False).memory.activations > base.activations
+    assert (
+        memory_planner.plan(MINILM, precision="float32", recompute=True).memory.activations
+        < base.activations / 2
+    )
+    assert (
+        memory_planner.plan(MINILM, precision="float32", fused_attention=False).memory.activations
+        > base.activations
+    )
     mixed = memory_planner.plan(MINILM, precision="mixed").memory
     assert (mixed.weights, mixed.optimizer) == (base.weights, base.optimizer)
     assert mixed.activations < base.activations
@@ -42,7 +53,9 @@ def test_fitting_compares_with_each_gpu():
     states = sizes.model_states(memory_planner.plan("GPT-2 XL (1.6 billion)").parameters)
     needed = memory_planner.plan("GPT-2 XL (1.6 billion)", precision="float32", batch_size=1, length=32)
     assert states.total < needed.memory.total
-    assert needed.fitting() == [name for name, gigabytes in memory_planner.GPUS.items() if gigabytes * 1e9 >= needed.memory.total]
+    assert needed.fitting() == [
+        name for name, gigabytes in memory_planner.GPUS.items() if gigabytes * 1e9 >= needed.memory.total
+    ]
     assert "T4" not in needed.fitting()
     assert "A100 40 GB" in needed.fitting()
     assert memory_planner.plan("GPT-3 (175 billion)").fitting() == []
@@ -71,7 +84,9 @@ def test_widget_says_what_the_computation_says():
     by_name["model"].value = "LLaMA-7B (6.7 billion)"
     by_name["precision"].value = "bfloat16"
     by_name["batch size"].value = 1
-    sentence = memory_planner.plan("LLaMA-7B (6.7 billion)", precision="bfloat16", batch_size=1, fused_attention=False).sentence()
+    sentence = memory_planner.plan(
+        "LLaMA-7B (6.7 billion)", precision="bfloat16", batch_size=1, fused_attention=False
+    ).sentence()
     assert f"<p>{sentence}</p>" in output.value
     assert f'alt="{sentence}"' in output.value
 

@@ -1,4 +1,6 @@
-"""Estimates against reality: published parameter counts, measured memory, hand-counted operations, published electricity bills."""
+"""Estimates against reality: published parameter counts, measured memory, hand-counted operations, published
+electricity bills.
+"""
 
 import math
 import os
@@ -50,7 +52,10 @@ def test_resnet50_agrees_with_what_torchvision_publishes():
     assert flops / 2e9 == pytest.approx(meta["_ops"], rel=0.01)  # torchvision's "GFLOPS" are multiply-adds
 
 
-@pytest.mark.parametrize(("name", "paper"), [("gpt2-xl", 1.5e9), ("gpt3", 175e9), ("bert-large-uncased", 340e6), ("resnet152", 60.2e6)])
+@pytest.mark.parametrize(
+    ("name", "paper"),
+    [("gpt2-xl", 1.5e9), ("gpt3", 175e9), ("bert-large-uncased", 340e6), ("resnet152", 60.2e6)],
+)
 def test_larger_architectures_come_out_as_the_papers_round_them(name, paper):
     assert sizes.count_parameters(sizes.architecture(name)) == pytest.approx(paper, rel=0.04)
 
@@ -73,7 +78,10 @@ def test_tied_weights_count_once():
         model = transformers.GPT2LMHeadModel(transformers.GPT2Config())
     assert sizes.count_parameters(model) == sizes.PUBLISHED_PARAMETERS["gpt2"]
     assert sum(sizes.parameters_by_part(model).values()) == sizes.PUBLISHED_PARAMETERS["gpt2"]
-    assert sum(t.numel() for t in model.state_dict().values()) == sizes.PUBLISHED_PARAMETERS["gpt2"] + 50257 * 768
+    assert (
+        sum(t.numel() for t in model.state_dict().values())
+        == sizes.PUBLISHED_PARAMETERS["gpt2"] + 50257 * 768
+    )
 
 
 def test_parts_of_minilm_by_hand(minilm, efficientnet):
@@ -92,12 +100,15 @@ def test_frozen_parameters_are_counted_apart():
     assert sizes.count_parameters(model, trainable_only=True) == 8
     memory = sizes.training_memory(model, torch.zeros(5, 4))
     assert (memory.weights, memory.gradients, memory.optimizer) == (4 * 23, 4 * 8, 8 * 8)
-    assert memory.activations == 4 * 5 * 3  # the input of the layer that trains; the frozen layer keeps nothing
+    assert (
+        memory.activations == 4 * 5 * 3
+    )  # the input of the layer that trains; the frozen layer keeps nothing
 
 
 def test_activations_of_two_linear_layers_by_hand():
     model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
-    # The input (7 x 4) for the first layer's weights; tanh's output (7 x 3), which is the last layer's input, once.
+    # The input (7 x 4) for the first layer's weights; tanh's output (7 x 3), which is the last layer's input,
+    # once.
     assert sizes.saved_activations(model, torch.zeros(7, 4)) == 4 * (7 * 4 + 7 * 3)
 
 
@@ -169,9 +180,18 @@ print(status("VmHWM") - before, plan.peak - plan.weights - plan.optimizer)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_process_grows_by_what_was_planned():
-    """A second ruler that knows nothing of PyTorch: the operating system's. The setting makes malloc give freed memory back."""
+    """A second ruler that knows nothing of PyTorch: the operating system's. The setting makes malloc give
+    freed memory back.
+    """
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", RESIDENT],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=environment,
+    )
     grown, planned = map(int, done.stdout.split()[-2:])
     assert planned == pytest.approx(grown, rel=0.15)
 
@@ -202,10 +222,16 @@ def test_closed_formula_meets_the_traced_activations(minilm, rows, length):
 def test_flops_of_minilm_against_a_hand_count(minilm):
     rows, length = 4, 32
     tokens = rows * length
-    layer = 2 * tokens * 12 * HIDDEN**2 + 2 * 2 * rows * length**2 * HIDDEN  # eight + four products of h x h; scores and mixing
+    layer = (
+        2 * tokens * 12 * HIDDEN**2 + 2 * 2 * rows * length**2 * HIDDEN
+    )  # eight + four products of h x h; scores and mixing
     head = 2 * rows * (HIDDEN**2 + 3 * HIDDEN)  # pooler and three classes
-    assert sizes.step_flops(minilm, texts(rows, length), backward=False) == pytest.approx(LAYERS * layer + head, rel=0.001)
-    assert sizes.step_flops(minilm, texts(rows, length)) == pytest.approx(3 * (LAYERS * layer + head), rel=0.001)
+    assert sizes.step_flops(minilm, texts(rows, length), backward=False) == pytest.approx(
+        LAYERS * layer + head, rel=0.001
+    )
+    assert sizes.step_flops(minilm, texts(rows, length)) == pytest.approx(
+        3 * (LAYERS * layer + head), rel=0.001
+    )
 
 
 def test_backward_is_twice_forward_where_pytorch_counts_it(minilm):
@@ -221,14 +247,18 @@ def test_flops_of_efficientnet_against_a_hand_count(efficientnet):
         weights_per_output = module.weight[0].numel()  # kernel x kernel x channels of its group, or inputs
         by_hand.append(2 * output.numel() * weights_per_output)
 
-    hooks = [m.register_forward_hook(note) for m in efficientnet.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [
+        m.register_forward_hook(note) for m in efficientnet.modules() if isinstance(m, nn.Conv2d | nn.Linear)
+    ]
     efficientnet.eval()
     with torch.no_grad():
         efficientnet(images(rows))
     for hook in hooks:
         hook.remove()
     assert len(by_hand) > 40
-    assert sizes.step_flops(efficientnet, images(rows), backward=False) == pytest.approx(sum(by_hand), rel=0.1)
+    assert sizes.step_flops(efficientnet, images(rows), backward=False) == pytest.approx(
+        sum(by_hand), rel=0.1
+    )
 
 
 def test_six_n_d_meets_the_counter_for_the_layers_of_a_transformer(minilm):
@@ -236,12 +266,20 @@ def test_six_n_d_meets_the_counter_for_the_layers_of_a_transformer(minilm):
     layers = parts["attention"] + parts["feed-forward"]
     counted = sizes.step_flops(minilm, texts(rows, length))
     assert sizes.training_compute(layers, rows * length) == pytest.approx(counted, rel=0.1)
-    assert sizes.training_compute(sizes.count_parameters(minilm), rows * length) > 1.8 * counted  # embeddings are looked up, not multiplied
+    assert (
+        sizes.training_compute(sizes.count_parameters(minilm), rows * length) > 1.8 * counted
+    )  # embeddings are looked up, not multiplied
 
 
 def test_parameters_by_formula_within_3_percent():
-    for name, shape in {"gpt2-xl": (48, 1600, 50257), "bert-base-uncased": (12, 768, 30522), "gpt3": (96, 12288, 50257)}.items():
-        assert sizes.transformer_parameters(*shape) == pytest.approx(sizes.count_parameters(sizes.architecture(name)), rel=0.03)
+    for name, shape in {
+        "gpt2-xl": (48, 1600, 50257),
+        "bert-base-uncased": (12, 768, 30522),
+        "gpt3": (96, 12288, 50257),
+    }.items():
+        assert sizes.transformer_parameters(*shape) == pytest.approx(
+            sizes.count_parameters(sizes.architecture(name)), rel=0.03
+        )
 
 
 @pytest.mark.parametrize(
@@ -259,8 +297,11 @@ def test_bytes_per_parameter(precision, optimizer, bytes_each):
 
 
 def test_energy_reproduces_published_figures():
-    # Patterson et al. 2021, table 4: GPT-3 on V100, 24.6 of 125 TFLOP/s, 330 W, PUE 1.10, 0.429 kg/kWh -> 1,287 MWh, 552 t.
-    gpt3 = sizes.energy(3.14e23, peak_flops=125e12, utilisation=24.6 / 125, watts=330, pue=1.10, kg_co2_per_kwh=0.429)
+    # Patterson et al. 2021, table 4: GPT-3 on V100, 24.6 of 125 TFLOP/s, 330 W, PUE 1.10, 0.429 kg/kWh ->
+    # 1,287 MWh, 552 t.
+    gpt3 = sizes.energy(
+        3.14e23, peak_flops=125e12, utilisation=24.6 / 125, watts=330, pue=1.10, kg_co2_per_kwh=0.429
+    )
     assert gpt3.kwh == pytest.approx(1_287_000, rel=0.01)
     assert gpt3.kg_co2 == pytest.approx(552_100, rel=0.01)
     # Luccioni et al. 2022, BLOOM: 1,082,990 hours on A100 at 400 W -> 433,196 kWh, 57 g/kWh -> 24.7 t.
@@ -281,8 +322,18 @@ class TestTable:
         assert models["name"].is_unique
         assert models["date"].str.fullmatch(r"(19|20)\d\d-(0[1-9]|1[0-2])").all()
         assert models["date"].is_monotonic_increasing
-        assert models["source"].map(lambda s: bool(re.search(r"arXiv:\d{4}\.\d{4,5}$|doi:10\.\d{4,}/\S+$|OpenAI 20\d\d$", s))).all()
-        assert set(models["family"]) <= {"convolutional", "recurrent", "encoder", "decoder", "encoder-decoder"}
+        assert (
+            models["source"]
+            .map(lambda s: bool(re.search(r"arXiv:\d{4}\.\d{4,5}$|doi:10\.\d{4,}/\S+$|OpenAI 20\d\d$", s)))
+            .all()
+        )
+        assert set(models["family"]) <= {
+            "convolutional",
+            "recurrent",
+            "encoder",
+            "decoder",
+            "encoder-decoder",
+        }
         assert set(models["dense_or_sparse"]) == {"dense", "sparse"}
 
     def test_no_paper_is_newer_than_its_model_by_more_than_a_month(self, models):
@@ -298,7 +349,17 @@ class TestTable:
         assert (models.loc[active.index, "dense_or_sparse"] == "sparse").all()
         assert models["training_tokens"].dropna().between(1e11, 1e14).all()
 
-    @pytest.mark.parametrize(("row", "name"), [("ResNet-50", "resnet50"), ("ResNet-152", "resnet152"), ("GPT-3", "gpt3"), ("BERT-large", "bert-large-uncased"), ("GPT-2 XL", "gpt2-xl"), ("BERT-base", "bert-base-uncased")])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("row", "name"),
+        [
+            ("ResNet-50", "resnet50"),
+            ("ResNet-152", "resnet152"),
+            ("GPT-3", "gpt3"),
+            ("BERT-large", "bert-large-uncased"),
+            ("GPT-2 XL", "gpt2-xl"),
+            ("BERT-base", "bert-base-uncased"),
+        ],
+    )
     def test_counts_agree_with_the_architectures(self, models, row, name):
         stated = models.set_index("name").loc[row, "parameters"]
         assert math.isclose(stated, sizes.count_parameters(sizes.architecture(name)), rel_tol=0.03)

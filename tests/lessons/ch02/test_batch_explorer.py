@@ -14,7 +14,9 @@ from lessons.ch02 import batch_explorer
 def lengths():
     from transformers import AutoTokenizer
 
-    return TextDataset(sources.comments().head(1000), AutoTokenizer.from_pretrained(assets.path("minilm"))).lengths
+    return TextDataset(
+        sources.comments().head(1000), AutoTokenizer.from_pretrained(assets.path("minilm"))
+    ).lengths
 
 
 @pytest.mark.parametrize("order", batch_explorer.ORDERS)
@@ -25,7 +27,9 @@ def test_every_row_is_in_exactly_one_batch(lengths, order):
 
 def test_batches_in_order_are_those_of_a_data_loader(lengths):
     loader = [batch.tolist() for batch in DataLoader(range(len(lengths)), batch_size=32)]
-    assert [rows.tolist() for rows in batch_explorer.epoch_batches(lengths, 32, batch_explorer.IN_ORDER)] == loader
+    assert [
+        rows.tolist() for rows in batch_explorer.epoch_batches(lengths, 32, batch_explorer.IN_ORDER)
+    ] == loader
 
 
 def test_drop_last_leaves_out_the_ragged_batch_only(lengths):
@@ -40,7 +44,10 @@ def test_drop_last_leaves_out_the_ragged_batch_only(lengths):
 
 def test_share_counts_the_padding_of_the_whole_epoch(lengths):
     report = batch_explorer.explore(lengths, batch_size=32, order=batch_explorer.IN_ORDER)
-    positions = sum(len(lengths[start : start + 32]) * lengths[start : start + 32].max() for start in range(0, len(lengths), 32))
+    positions = sum(
+        len(lengths[start : start + 32]) * lengths[start : start + 32].max()
+        for start in range(0, len(lengths), 32)
+    )
     assert report.share == pytest.approx(1 - lengths.sum() / positions)
     assert (report.mask.sum(1) == lengths[:32]).all()
     assert report.mask.shape == (32, lengths[:32].max())
@@ -52,7 +59,10 @@ def test_bucketing_saves_most_of_the_padding_and_a_batch_of_one_all_of_it(length
     assert batch_explorer.explore(lengths, batch_size=1, order=batch_explorer.SHUFFLED).share == 0
 
 
-@pytest.mark.parametrize(("num_workers", "number", "worker", "waiting"), [(0, 3, None, 1), (2, 1, 0, 4), (2, 4, 1, 4), (3, 4, 0, 6)])
+@pytest.mark.parametrize(
+    ("num_workers", "number", "worker", "waiting"),
+    [(0, 3, None, 1), (2, 1, 0, 4), (2, 4, 1, 4), (3, 4, 0, 6)],
+)
 def test_batches_are_made_by_the_workers_in_turn(lengths, num_workers, number, worker, waiting):
     report = batch_explorer.explore(lengths, num_workers=num_workers, number=number)
     assert (report.worker, report.waiting) == (worker, waiting)
@@ -65,7 +75,13 @@ def controls(widget):
 def test_widget_reacts_to_every_control(lengths):
     widget = batch_explorer.batch_explorer(lengths)
     by_name, output = controls(widget)
-    changes = [("batch_size", 64), ("order of the rows", batch_explorer.BUCKETING), ("num_workers", 2), ("batch number", 2), ("seed", 3)]
+    changes = [
+        ("batch_size", 64),
+        ("order of the rows", batch_explorer.BUCKETING),
+        ("num_workers", 2),
+        ("batch number", 2),
+        ("seed", 3),
+    ]
     for name, value in changes:
         before = output.value
         by_name[name].value = value

@@ -15,7 +15,9 @@ class Float64(ch02.Ratings):
 
 class Rounded(ch02.Ratings):
     def __getitem__(self, index):
-        return super().__getitem__(index) | {"rating": torch.tensor(round(self.ratings[index]), dtype=torch.float32)}
+        return super().__getitem__(index) | {
+            "rating": torch.tensor(round(self.ratings[index]), dtype=torch.float32)
+        }
 
 
 class Empty(Dataset):

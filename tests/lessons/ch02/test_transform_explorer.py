@@ -31,7 +31,9 @@ def test_a_certain_flip_mirrors(giraffe):
 
 @pytest.mark.parametrize("change", [{"smallest_crop": 0.3}, {"rotation": 90}, {"colour": 0.8}])
 def test_each_change_depends_on_the_seed_alone(giraffe, change):
-    first, again, other = (pixels(transform_explorer.apply(giraffe, seed, **NOTHING | change)) for seed in (1, 1, 2))
+    first, again, other = (
+        pixels(transform_explorer.apply(giraffe, seed, **NOTHING | change)) for seed in (1, 1, 2)
+    )
     assert (first == again).all()
     assert (first != other).any()
     assert (first != pixels(giraffe)).any()
@@ -54,7 +56,13 @@ def test_picture_shows_the_image_and_its_draws(giraffe):
 
 @pytest.mark.parametrize(
     ("place", "value", "words"),
-    [(0, 1.0, "probability 100%"), (1, 1.0, "not cropped"), (2, 90, "up to 90 degrees"), (3, 0.5, "up to 50%"), (4, 9, "from seed 9 on")],
+    [
+        (0, 1.0, "probability 100%"),
+        (1, 1.0, "not cropped"),
+        (2, 90, "up to 90 degrees"),
+        (3, 0.5, "up to 50%"),
+        (4, 9, "from seed 9 on"),
+    ],
 )
 def test_widget_reacts_to_every_control(giraffe, place, value, words):
     widget = transform_explorer.transform_explorer(giraffe)
@@ -62,4 +70,6 @@ def test_widget_reacts_to_every_control(giraffe, place, value, words):
     widget.children[place].value = value
     after = widget.children[-1].value
     assert words in after
-    assert after.split("base64,")[1].split('"')[0] != before.split("base64,")[1].split('"')[0], "the picture did not change"
+    assert after.split("base64,")[1].split('"')[0] != before.split("base64,")[1].split('"')[0], (
+        "the picture did not change"
+    )

@@ -1,4 +1,6 @@
-"""Typical wrong attempts at chapter 03's exercises are refused, each with a sentence that points the right way."""
+"""Typical wrong attempts at chapter 03's exercises are refused, each with a sentence that points the right
+way.
+"""
 
 import re
 
@@ -22,7 +24,11 @@ def evaluation(*, mode=True, batch_means=False, last_only=False):
         with torch.no_grad():
             for batch in loader:
                 logits = model(batch["images"])
-                losses.append(F.cross_entropy(logits, batch["labels"], reduction="mean" if batch_means else "sum").item())
+                losses.append(
+                    F.cross_entropy(
+                        logits, batch["labels"], reduction="mean" if batch_means else "sum"
+                    ).item()
+                )
                 hits += (logits.argmax(1) == batch["labels"]).sum().item()
                 rows += len(batch["labels"])
         loss = sum(losses) / (len(losses) if batch_means else rows)
@@ -37,7 +43,10 @@ def evaluation(*, mode=True, batch_means=False, last_only=False):
         (lambda states, mask: states.mean(1), "the mean over all its positions"),
         (lambda states, mask: (states * mask[:, :, None]).mean(1), "still divide by the length of the batch"),
         (lambda states, mask: states[:, 0], r"expected their mean \[2, 20\], found \[1, 10\]"),
-        (lambda states, mask: (states * mask[:, :, None]).sum(1) / mask.sum(), r"row 0 has the real states|expected the plain mean"),
+        (
+            lambda states, mask: (states * mask[:, :, None]).sum(1) / mask.sum(),
+            r"row 0 has the real states|expected the plain mean",
+        ),
         (lambda states, mask: states * mask[:, :, None], r"expected a tensor of shape \(B, D\)"),
         (lambda states, mask: (states * mask).sum(1), "your code stopped with RuntimeError"),
     ],
@@ -61,7 +70,10 @@ def test_resume(capsys):
     assert "holds the weights themselves" in said(capsys, ch03.resume, live)
 
     def half(model, optimizer):
-        return {"model": {name: tensor.clone() for name, tensor in model.state_dict().items()}, "optimizer": optimizer.state_dict()}
+        return {
+            "model": {name: tensor.clone() for name, tensor in model.state_dict().items()},
+            "optimizer": optimizer.state_dict(),
+        }
 
     assert "is the optimizer's state complete, and a copy, too?" in said(capsys, ch03.resume, half)
 

@@ -1,4 +1,6 @@
-"""Chapter 03's learning-rate explorer: trainings on real silhouettes, their verdict, and the widget's speed on one thread."""
+"""Chapter 03's learning-rate explorer: trainings on real silhouettes, their verdict, and the widget's speed
+on one thread.
+"""
 
 import math
 import time
@@ -72,7 +74,9 @@ def test_a_loss_that_is_no_number_is_too_long_a_step_and_can_be_drawn():
 
 
 def test_decay_settles(rows):
-    constant, linear = (learning_rate_explorer.train(*rows, 0.1, schedule=name) for name in ("constant", "linear"))
+    constant, linear = (
+        learning_rate_explorer.train(*rows, 0.1, schedule=name) for name in ("constant", "linear")
+    )
     assert linear.losses[-20:].mean() < constant.losses[-20:].mean()
 
 
@@ -83,7 +87,12 @@ def controls(widget):
 def test_widget_reacts_to_every_control(frame):
     by_name, output = controls(learning_rate_explorer.learning_rate_explorer(frame))
     assert "Learning rate 0.001:" in output.value
-    for name, value in [("learning rate", 0.1), ("optimizer", "adadelta"), ("schedule", "linear"), ("batch_size", 8)]:
+    for name, value in [
+        ("learning rate", 0.1),
+        ("optimizer", "adadelta"),
+        ("schedule", "linear"),
+        ("batch_size", 8),
+    ]:
         before = output.value
         by_name[name].value = value
         assert output.value != before, name

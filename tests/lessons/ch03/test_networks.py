@@ -1,4 +1,6 @@
-"""The three hand-written networks: shapes, learning, and that padding and the order of rows change no answer."""
+"""The three hand-written networks: shapes, learning, and that padding and the order of rows change no
+answer.
+"""
 
 import numpy as np
 import pytest
@@ -28,7 +30,9 @@ def texts():
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(assets.path("minilm"))
-    return TextDataset(sources.comments().iloc[::1500].reset_index(drop=True), tokenizer, sources.SENTIMENTS), len(tokenizer)
+    return TextDataset(
+        sources.comments().iloc[::1500].reset_index(drop=True), tokenizer, sources.SENTIMENTS
+    ), len(tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,10 @@ def test_gradient_reaches_every_parameter(text_model, texts, images):
 def test_padding_changes_no_logits(text_model, texts):
     text_model.eval()
     batch = text_batch(texts, [3])
-    longer = {"input_ids": F.pad(batch["input_ids"], (0, 40), value=7), "attention_mask": F.pad(batch["attention_mask"], (0, 40))}
+    longer = {
+        "input_ids": F.pad(batch["input_ids"], (0, 40), value=7),
+        "attention_mask": F.pad(batch["attention_mask"], (0, 40)),
+    }
     in_company = text_batch(texts, range(8))
     assert in_company["input_ids"].shape[1] > batch["input_ids"].shape[1]
     with torch.inference_mode():

@@ -18,7 +18,9 @@ def cosine_over_all_steps(step, num_steps, warmup):
 
 
 def in_degrees(step, num_steps, warmup):
-    return step / warmup if step < warmup else (1 + math.cos(180 * (step - warmup) / (num_steps - warmup))) / 2
+    return (
+        step / warmup if step < warmup else (1 + math.cos(180 * (step - warmup) / (num_steps - warmup))) / 2
+    )
 
 
 def divides_by_zero(step, num_steps, warmup):
@@ -91,7 +93,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)
 

@@ -1,4 +1,6 @@
-"""Random first weights: the right scheme keeps the signal alive through many layers, the wrong one loses it or lets it explode."""
+"""Random first weights: the right scheme keeps the signal alive through many layers, the wrong one loses it
+or lets it explode.
+"""
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from lessons.ch04.initialisation import SCHEMES, activation_statistics, deep_sta
 
 @pytest.fixture(scope="module")
 def pictures(animals):
-    pixels = torch.from_numpy(np.stack(animals["image"].iloc[::100].tolist()))[:, None].float()  # (100, 1, 28, 28)
+    pixels = torch.from_numpy(np.stack(animals["image"].iloc[::100].tolist()))[
+        :, None
+    ].float()  # (100, 1, 28, 28)
     return (pixels - pixels.mean()) / pixels.std()
 
 
@@ -27,7 +31,9 @@ def last_std(pictures, kind, activation, scheme, **options):
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 def test_kaiming_keeps_the_signal_with_relu_and_fixed_spreads_do_not(pictures, kind):
     assert 0.3 < last_std(pictures, kind, "relu", "kaiming") < 3
-    assert last_std(pictures, kind, "relu", "xavier") < 0.01  # loses half of the variance at each of 20 layers
+    assert (
+        last_std(pictures, kind, "relu", "xavier") < 0.01
+    )  # loses half of the variance at each of 20 layers
     assert last_std(pictures, kind, "relu", "normal", spread=0.01) < 1e-6
     assert last_std(pictures, kind, "relu", "uniform", spread=0.6) > 1e3
 
@@ -38,7 +44,12 @@ def test_xavier_keeps_the_signal_with_tanh(pictures):
 
 
 def test_schemes_have_the_spread_they_promise():
-    expected = {"normal": 0.03, "uniform": 0.03 / 3**0.5, "xavier": (2 / 1000) ** 0.5, "kaiming": (2 / 600) ** 0.5}
+    expected = {
+        "normal": 0.03,
+        "uniform": 0.03 / 3**0.5,
+        "xavier": (2 / 1000) ** 0.5,
+        "kaiming": (2 / 600) ** 0.5,
+    }
     for scheme in SCHEMES:
         torch.manual_seed(0)
         layer = nn.Linear(600, 400)

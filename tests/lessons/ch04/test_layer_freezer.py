@@ -12,7 +12,13 @@ from lessons.ch04 import layer_freezer
 def measured(small_run):
     torch.manual_seed(0)
     classifier = recipes.build_classifier(small_run[0], small_run[1].classes)
-    batch = next(iter(recipes.training_loader(classifier, small_run[1].splits["train"].head(8), TrainingConfig(batch_size=8))))
+    batch = next(
+        iter(
+            recipes.training_loader(
+                classifier, small_run[1].splits["train"].head(8), TrainingConfig(batch_size=8)
+            )
+        )
+    )
     classifier.model.base_model.embeddings.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in classifier.model.state_dict().items()}
     return classifier, layer_freezer.measure(classifier, batch), before
@@ -44,8 +50,12 @@ def test_extra_memory_is_that_of_gradients_and_optimizer():
     optimizer = torch.optim.AdamW(layer.parameters())
     layer(torch.randn(2, 30)).sum().backward()
     optimizer.step()
-    kept = [p.grad for p in layer.parameters()] + [state[key] for state in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")]
-    assert layer_freezer.Setting("all", (), 620, 620, 1.0).extra_bytes == sum(tensor.nbytes for tensor in kept)
+    kept = [p.grad for p in layer.parameters()] + [
+        state[key] for state in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")
+    ]
+    assert layer_freezer.Setting("all", (), 620, 620, 1.0).extra_bytes == sum(
+        tensor.nbytes for tensor in kept
+    )
 
 
 def test_widget_reacts_and_says_what_was_measured(measured):

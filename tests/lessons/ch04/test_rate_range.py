@@ -10,7 +10,11 @@ from lessons.ch04.rate_range import learning_rate_range_test, suggested_rate
 @pytest.fixture
 def setting(text_classifier, small_run):
     config = TrainingConfig(batch_size=8, precision="no")
-    return text_classifier.model, recipes.training_loader(text_classifier, small_run[1].splits["train"].head(64), config), config
+    return (
+        text_classifier.model,
+        recipes.training_loader(text_classifier, small_run[1].splits["train"].head(64), config),
+        config,
+    )
 
 
 def test_it_finds_where_training_breaks_and_leaves_no_trace(setting):
@@ -22,7 +26,9 @@ def test_it_finds_where_training_breaks_and_leaves_no_trace(setting):
     assert result["learning_rate"].iloc[0] == pytest.approx(1e-6)
     ratios = result["learning_rate"].iloc[1:].to_numpy() / result["learning_rate"].iloc[:-1].to_numpy()
     assert ratios == pytest.approx(ratios[0])
-    assert result["loss"].iloc[-5:].mean() > 1.5 * result["smoothed"].min()  # a rate near 1 destroys the model
+    assert (
+        result["loss"].iloc[-5:].mean() > 1.5 * result["smoothed"].min()
+    )  # a rate near 1 destroys the model
     assert 1e-6 < suggested_rate(result) < 1e-2
 
 

@@ -32,7 +32,9 @@ def test_highest_rate_and_warm_up(name):
 
 
 def test_sentence_reads_the_rates():
-    text = schedule_explorer.sentence("linear", schedule_explorer.rates("linear", learning_rate=0.01, num_steps=100, warmup_share=0.0))
+    text = schedule_explorer.sentence(
+        "linear", schedule_explorer.rates("linear", learning_rate=0.01, num_steps=100, warmup_share=0.0)
+    )
     assert "first step has rate 0.01, step 1 of 100" in text
     assert "the last step has 0.0001. The mean rate is 50% of the highest." in text
 
@@ -40,10 +42,17 @@ def test_sentence_reads_the_rates():
 def test_widget_reacts_to_every_control_and_says_what_it_draws():
     widget = schedule_explorer.schedule_explorer()
     by_name, output = {child.description: child for child in widget.children[:-1]}, widget.children[-1]
-    for name, value in (("schedule", "step"), ("warm-up share", 0.3), ("highest rate", 0.01), ("steps in all", 100)):
+    for name, value in (
+        ("schedule", "step"),
+        ("warm-up share", 0.3),
+        ("highest rate", 0.01),
+        ("steps in all", 100),
+    ):
         before = output.value
         by_name[name].value = value
         assert output.value != before, name
-    text = schedule_explorer.sentence("step", schedule_explorer.rates("step", learning_rate=0.01, num_steps=100, warmup_share=0.3))
+    text = schedule_explorer.sentence(
+        "step", schedule_explorer.rates("step", learning_rate=0.01, num_steps=100, warmup_share=0.3)
+    )
     assert f"<p>{text}</p>" in output.value
     assert f'alt="{text}"' in output.value

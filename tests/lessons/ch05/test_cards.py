@@ -15,7 +15,14 @@ PARTS = {
 
 def card(**changes):
     return data_card(
-        **{"title": "Pets", "answers": ANSWERS, "parts": PARTS, "steps": [("read", {"rows_in": 1234})], "checks": {"a|b": "1"}} | changes
+        **{
+            "title": "Pets",
+            "answers": ANSWERS,
+            "parts": PARTS,
+            "steps": [("read", {"rows_in": 1234})],
+            "checks": {"a|b": "1"},
+        }
+        | changes
     )
 
 
@@ -23,7 +30,13 @@ def test_everything_is_there():
     text = card()
     assert text.startswith("# Pets\n")
     assert all(f"**{question.capitalize()}.** answer to {question}" in text for question in QUESTIONS)
-    for line in ("| cat | 2 | 1 |", "| dog | 1 | 0 |", "| all | 3 | 1 |", "| read | rows in 1,234 |", "| a\\|b | 1 |"):
+    for line in (
+        "| cat | 2 | 1 |",
+        "| dog | 1 | 0 |",
+        "| all | 3 | 1 |",
+        "| read | rows in 1,234 |",
+        "| a\\|b | 1 |",
+    ):
         assert line in text.splitlines()
 
 

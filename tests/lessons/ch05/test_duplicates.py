@@ -60,7 +60,11 @@ def test_similarity_ignores_brightness_and_small_shifts(pictures):
     ],
 )
 def test_texts(other, near):
-    texts = ["The battery of this phone lasts two days, and the screen is bright.", "Something else entirely was said here.", other]
+    texts = [
+        "The battery of this phone lasts two days, and the screen is bright.",
+        "Something else entirely was said here.",
+        other,
+    ]
     pairs = duplicates.near_texts(texts)
     assert [tuple(pair) for pair in pairs[["first", "second"]].to_numpy()] == ([(0, 2)] if near else [])
 

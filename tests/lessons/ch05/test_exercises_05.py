@@ -11,7 +11,13 @@ def gives_up_at_once(status, attempt, retry_after):
 
 
 def asks_for_ever(status, attempt, retry_after):
-    return "use" if status == 200 else "give up" if status in (403, 404) else max(2 * 2**attempt, retry_after or 0)
+    return (
+        "use"
+        if status == 200
+        else "give up"
+        if status in (403, 404)
+        else max(2 * 2**attempt, retry_after or 0)
+    )
 
 
 def ignores_the_server(status, attempt, retry_after):
@@ -27,7 +33,13 @@ def trusts_the_server_alone(status, attempt, retry_after):
 
 
 def forgets_none(status, attempt, retry_after):
-    return "use" if status == 200 else "give up" if status in (403, 404) or attempt >= 4 else max(2 * 2**attempt, retry_after)
+    return (
+        "use"
+        if status == 200
+        else "give up"
+        if status in (403, 404) or attempt >= 4
+        else max(2 * 2**attempt, retry_after)
+    )
 
 
 def only_the_pair(size, pairs):
@@ -76,6 +88,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)

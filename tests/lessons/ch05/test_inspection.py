@@ -22,7 +22,9 @@ def test_every_file_gets_a_row(tmp_path, picture):
     (tmp_path / "a" / "page.jpg").write_text("<html>404</html>")
     picture.resize((200, 200)).save(tmp_path / "whole.jpg")
     content = (tmp_path / "whole.jpg").read_bytes()
-    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])  # its header is whole, so it can be opened
+    (tmp_path / "half.jpg").write_bytes(
+        content[: len(content) // 2]
+    )  # its header is whole, so it can be opened
     (tmp_path / "empty.png").touch()
     (tmp_path / ".hidden.png").write_bytes(b"x")
     picture.save(tmp_path / "wrong.jpg", format="PNG")
@@ -58,7 +60,10 @@ def test_transparent_pixels_show_the_background(picture):
     image.putalpha(picture)
     found = np.asarray(datasets.to_rgb(image)).astype(int)
     assert abs(found - np.asarray(picture)[..., None].astype(int)).max() <= 1
-    assert (np.asarray(datasets.to_rgb(Image.new("RGBA", (2, 2), (9, 9, 9, 0)), background=(1, 2, 3))) == [1, 2, 3]).all()
+    assert (
+        np.asarray(datasets.to_rgb(Image.new("RGBA", (2, 2), (9, 9, 9, 0)), background=(1, 2, 3)))
+        == [1, 2, 3]
+    ).all()
 
 
 def test_a_turned_picture_comes_upright(tmp_path, picture):
@@ -96,11 +101,18 @@ def test_suspects_are_improbable_labels_in_order():
     found = labels.label_suspects(p, ["a", "a", "a", "b"], ("a", "b"))
     assert found["row"].tolist() == [2, 1]
     assert found["suggestion"].tolist() == ["b", "b"]
-    assert labels.label_suspects(p, ["a", "b", "b", "a"], ("a", "b"), most=1.0).empty, "the most probable label is no suspect"
+    assert labels.label_suspects(p, ["a", "b", "b", "a"], ("a", "b"), most=1.0).empty, (
+        "the most probable label is no suspect"
+    )
 
 
 def test_precision_and_recall():
-    assert labels.precision_recall([1, 2, 3], [2, 3, 4, 5]) == {"found": 3, "planted": 4, "precision": 2 / 3, "recall": 0.5}
+    assert labels.precision_recall([1, 2, 3], [2, 3, 4, 5]) == {
+        "found": 3,
+        "planted": 4,
+        "precision": 2 / 3,
+        "recall": 0.5,
+    }
     assert labels.precision_recall([], [1]) == {"found": 0, "planted": 1, "precision": 1.0, "recall": 0.0}
 
 

@@ -1,4 +1,6 @@
-"""The planted mess: every fault is where the truth says, another seed gives another pile, and the site keeps its rules."""
+"""The planted mess: every fault is where the truth says, another seed gives another pile, and the site keeps
+its rules.
+"""
 
 import hashlib
 import io
@@ -10,7 +12,9 @@ from PIL import Image
 from helpers.data import cleaning
 from lessons.ch05 import inspection, planted_faults, repair
 
-SMALL = planted_faults.Amounts(pictures=60, comments=150, exact=6, near=8, normalised=5, conflicting=3, unreadable=6)
+SMALL = planted_faults.Amounts(
+    pictures=60, comments=150, exact=6, near=8, normalised=5, conflicting=3, unreadable=6
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,9 @@ def test_pictures_hold_what_was_ordered(pile):
     assert truth["kind"].value_counts().to_dict() == {
         "original": 60, "near": 8, "exact": 6, "unreadable": 6, "conflicting": 3, "hidden": 3,
     }  # fmt: skip
-    written = {path.relative_to(folder).as_posix() for path in (folder / "pictures").rglob("*") if path.is_file()}
+    written = {
+        path.relative_to(folder).as_posix() for path in (folder / "pictures").rglob("*") if path.is_file()
+    }
     assert written == set(truth["file"])
 
 
@@ -89,7 +95,11 @@ def test_the_seed_decides_everything(pile, tmp_path):
     assert again.equals(truth)
     assert (tmp_path / "labels.csv").read_bytes() == (folder / "labels.csv").read_bytes()
     assert planted_faults.messy_comments(tmp_path, seed=3, amounts=SMALL).equals(comments)
-    other = planted_faults.messy_pictures(tmp_path / "other", seed=4, amounts=SMALL) if (tmp_path / "other").mkdir() is None else None
+    other = (
+        planted_faults.messy_pictures(tmp_path / "other", seed=4, amounts=SMALL)
+        if (tmp_path / "other").mkdir() is None
+        else None
+    )
     assert not other["label"].equals(truth["label"])
 
 

@@ -51,7 +51,9 @@ def test_delete_takes_the_share(rng):
 def test_negations_can_be_kept(rng):
     lost = [text_augmentation.delete_words("not good", rng) for _ in range(20)]
     assert {"good", "not"} == set(lost)
-    assert {text_augmentation.delete_words("not good", rng, keep=text_augmentation.is_negation) for _ in range(20)} == {"not"}
+    assert {
+        text_augmentation.delete_words("not good", rng, keep=text_augmentation.is_negation) for _ in range(20)
+    } == {"not"}
 
 
 @pytest.mark.parametrize("word", ["not", "No", "isn't", "WON’T", "never"])
@@ -82,13 +84,17 @@ def test_neighbours_are_similar_words(neighbours):
 
 
 def test_copies_come_after_the_rows_and_keep_label_and_group(rng):
-    frame = pd.DataFrame({"id": ["1", "2"], "text": [TEXT, "so so"], "label": ["x", "y"], "group": ["g", "h"]})
+    frame = pd.DataFrame(
+        {"id": ["1", "2"], "text": [TEXT, "so so"], "label": ["x", "y"], "group": ["g", "h"]}
+    )
     found = text_augmentation.with_copies(frame, text_augmentation.swap_words, copies=2, seed=1)
     assert found["id"].tolist() == ["1", "2", "1~1", "2~1", "1~2", "2~2"]
     assert found["group"].tolist() == ["g", "h"] * 3
     assert found["text"][0] == TEXT != found["text"][2]
     assert found.equals(text_augmentation.with_copies(frame, text_augmentation.swap_words, copies=2, seed=1))
-    assert not found.equals(text_augmentation.with_copies(frame, text_augmentation.swap_words, copies=2, seed=2))
+    assert not found.equals(
+        text_augmentation.with_copies(frame, text_augmentation.swap_words, copies=2, seed=2)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +103,9 @@ def masked_model(encoder):
     torch.manual_seed(0)
     size = len(encoder.preprocessor)
     model = BertForMaskedLM(
-        BertConfig(vocab_size=size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+        BertConfig(
+            vocab_size=size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
     ).eval()
     with torch.no_grad():
         model.cls.predictions.bias.zero_()
@@ -107,7 +115,9 @@ def masked_model(encoder):
 
 
 def test_masked_words_are_the_likeliest_without_the_word_itself(masked_model, encoder):
-    assert text_augmentation.masked_words(masked_model, encoder.preprocessor, "a good phone.", "phone", count=2) == ["camera", "movie"]
+    assert text_augmentation.masked_words(
+        masked_model, encoder.preprocessor, "a good phone.", "phone", count=2
+    ) == ["camera", "movie"]
 
 
 def test_a_word_that_is_not_there_cannot_be_masked(masked_model, encoder):

@@ -19,7 +19,10 @@ def test_curve_counts_equal_similarities_together():
     assert table["recall"].tolist() == [1 / 4, 2 / 4, 3 / 4]
 
 
-@pytest.mark.parametrize(("threshold", "expected"), [(0.995, (1.0, 0.0)), (0.985, (1.0, 0.25)), (0.98, (2 / 3, 0.5)), (0.9, (0.75, 0.75))])
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [(0.995, (1.0, 0.0)), (0.985, (1.0, 0.25)), (0.98, (2 / 3, 0.5)), (0.9, (0.75, 0.75))],
+)
 def test_at_a_threshold(threshold, expected):
     assert threshold_explorer.at(threshold_explorer.curve(PAIRS, 4), threshold) == pytest.approx(expected)
 
@@ -29,7 +32,10 @@ def test_picture_shows_the_pairs_on_both_sides_of_the_threshold():
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[1] == titles[2] == "last found: 0.990\nsame picture"
     assert titles[3].startswith("first left: 0.980")
-    assert not any("first left" in ax.get_title() for ax in threshold_explorer.picture(PICTURES, PAIRS, 4, threshold=0.9).axes)
+    assert not any(
+        "first left" in ax.get_title()
+        for ax in threshold_explorer.picture(PICTURES, PAIRS, 4, threshold=0.9).axes
+    )
 
 
 def test_widget_reacts_to_its_slider():

@@ -1,4 +1,6 @@
-"""The troubles are real: the slow disk keeps a loader waiting, and the process with little memory is refused memory."""
+"""The troubles are real: the slow disk keeps a loader waiting, and the process with little memory is refused
+memory.
+"""
 
 import sys
 import time

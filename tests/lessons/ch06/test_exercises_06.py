@@ -97,7 +97,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)
 

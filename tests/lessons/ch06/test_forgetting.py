@@ -1,4 +1,6 @@
-"""Half of the classes is trained on, the other half probed: the parts are right, and a wild rate loses what was known."""
+"""Half of the classes is trained on, the other half probed: the parts are right, and a wild rate loses what
+was known.
+"""
 
 import torch
 
@@ -11,7 +13,12 @@ def small_data(animals):
     parts = splits.split(cleaning.clean_images(animals)[0])
     few = {name: part.groupby("label").head(12).reset_index(drop=True) for name, part in parts.items()}
     classifier = image_classifier(classes=sources.ANIMALS, image_size=32)
-    return classifier.model, classifier.preprocessor, few, halves(few, sources.ANIMALS, classifier.preprocessor, size=60)
+    return (
+        classifier.model,
+        classifier.preprocessor,
+        few,
+        halves(few, sources.ANIMALS, classifier.preprocessor, size=60),
+    )
 
 
 def test_halves_share_no_class_and_a_wild_rate_forgets(animals):
@@ -32,4 +39,6 @@ def test_halves_share_no_class_and_a_wild_rate_forgets(animals):
     take_steps(model, *data.train, learning_rate=0.1, steps=6)
     assert not torch.equal(model.conv_stem.weight, weights)
     assert probe(model, data) < before - 0.1
-    assert torch.equal(tensors(few["train"].head(3), preprocessing), tensors(few["train"].head(3), preprocessing, seed=5))
+    assert torch.equal(
+        tensors(few["train"].head(3), preprocessing), tensors(few["train"].head(3), preprocessing, seed=5)
+    )

@@ -41,9 +41,13 @@ def test_pictures_do_not_influence_each_other():
     model = image_classifier(classes=("a", "b"), image_size=32).model
     images, classes = torch.randn(3, 3, 32, 32), torch.tensor([0, 1, 1])
     together = grad_cam(model, model.blocks[4], images, classes)
-    alone = torch.cat([grad_cam(model, model.blocks[4], images[i : i + 1], classes[i : i + 1]) for i in range(3)])
+    alone = torch.cat(
+        [grad_cam(model, model.blocks[4], images[i : i + 1], classes[i : i + 1]) for i in range(3)]
+    )
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-3)
-    assert not any(parameter.grad is not None for parameter in model.parameters()), "explaining must leave no gradient behind"
+    assert not any(parameter.grad is not None for parameter in model.parameters()), (
+        "explaining must leave no gradient behind"
+    )
     assert not model.blocks[4]._forward_hooks
 
 

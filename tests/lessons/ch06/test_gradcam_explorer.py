@@ -16,14 +16,19 @@ def widget():
     model = image_classifier(classes=CLASSES, image_size=64).model
     images = torch.randn(2, 3, 64, 64)
     pictures = gradcam_explorer.Pictures(images, images[:, 0].sigmoid().numpy(), np.array([0, 2]))
-    return gradcam_explorer.gradcam_explorer(model, {"middle": model.blocks[4], "last": model.bn2}, pictures, CLASSES)
+    return gradcam_explorer.gradcam_explorer(
+        model, {"middle": model.blocks[4], "last": model.bn2}, pictures, CLASSES
+    )
 
 
 def shown(widget):
     return widget.children[-1].value
 
 
-@pytest.mark.parametrize(("place", "value", "words"), [(0, 1, "A cow;"), (1, "dog", "what speaks for dog"), (2, "last", "map shows")])
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [(0, 1, "A cow;"), (1, "dog", "what speaks for dog"), (2, "last", "map shows")],
+)
 def test_widget_reacts_to_every_control(widget, place, value, words):
     before = shown(widget)
     widget.children[place].value = value

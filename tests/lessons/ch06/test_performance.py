@@ -41,7 +41,8 @@ def test_a_step_learns_its_batch_and_leaves_frozen_weights():
 def test_saved_bytes_of_a_known_network():
     model = nn.Sequential(nn.Linear(10, 20), nn.Sigmoid(), nn.Linear(20, 5))
     inputs = torch.randn(8, 10)
-    # Kept: the input (8 x 10), and the sigmoid's output (8 x 20), once though two layers need it. Weights are not counted.
+    # Kept: the input (8 x 10), and the sigmoid's output (8 x 20), once though two layers need it. Weights are
+    # not counted.
     assert saved_bytes(model, inputs) == 4 * (8 * 10 + 8 * 20)
 
 

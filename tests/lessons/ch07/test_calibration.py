@@ -20,8 +20,13 @@ def test_error_by_hand():
     probabilities = np.array([[0.6, 0.4], [0.7, 0.3], [0.1, 0.9], [0.2, 0.8]])
     targets = np.array([0, 1, 1, 0])
     bins = calibration.reliability(probabilities, targets, bins=2)
-    assert bins == [calibration.Bin(2, pytest.approx(0.65), 0.5), calibration.Bin(2, pytest.approx(0.85), 0.5)]
-    assert calibration.expected_calibration_error(probabilities, targets, bins=2) == pytest.approx((0.15 + 0.35) / 2)
+    assert bins == [
+        calibration.Bin(2, pytest.approx(0.65), 0.5),
+        calibration.Bin(2, pytest.approx(0.85), 0.5),
+    ]
+    assert calibration.expected_calibration_error(probabilities, targets, bins=2) == pytest.approx(
+        (0.15 + 0.35) / 2
+    )
 
 
 def test_bins_cover_every_row_and_rise():

@@ -25,7 +25,9 @@ def classifier():
 def test_one_effect_per_token_of_the_cleaned_text(classifier):
     attributions = explorer.token_attributions(classifier, TEXT)
     tokens = [token for token, _ in attributions]
-    assert tokens == classifier.preprocessor.tokenize("The <b>coffee</b> was unwatchable & dull, not good :-( \U0001f984")
+    assert tokens == classifier.preprocessor.tokenize(
+        "The <b>coffee</b> was unwatchable & dull, not good :-( \U0001f984"
+    )
     assert "[UNK]" in tokens, "an unknown symbol is a token of the text, too"
     assert "[CLS]" not in tokens
     assert "##able" in "".join(tokens)
@@ -40,14 +42,18 @@ def test_effect_is_the_fall_of_the_predicted_class_when_the_token_is_masked(clas
         masked = " ".join("[MASK]" if i == place else w for i, w in enumerate(text.split()))
         expected = p.max() - predict(classifier, [masked])[0][p.argmax()]
         assert attributions[place] == (word, pytest.approx(expected, abs=1e-5))
-    assert max(abs(effect) for _, effect in attributions) > 1e-3, "a test in which nothing has an effect shows nothing"
+    assert max(abs(effect) for _, effect in attributions) > 1e-3, (
+        "a test in which nothing has an effect shows nothing"
+    )
 
 
 def test_effects_vanish_for_a_model_that_ignores_its_input(classifier):
     torch.manual_seed(0)
     deaf = build()
     torch.nn.init.zeros_(deaf.model.classifier.weight)
-    assert explorer.token_attributions(deaf, TEXT) == [(token, 0.0) for token, _ in explorer.token_attributions(classifier, TEXT)]
+    assert explorer.token_attributions(deaf, TEXT) == [
+        (token, 0.0) for token, _ in explorer.token_attributions(classifier, TEXT)
+    ]
 
 
 def test_longer_than_a_batch_and_longer_than_the_limit(classifier):

@@ -47,7 +47,9 @@ def extremes(targets, first, second, groups):
     rng = np.random.default_rng(0)
     draws = []
     for _ in range(500):
-        rows = np.concatenate([np.flatnonzero(groups == g) for g in rng.choice(np.unique(groups), len(np.unique(groups)))])
+        rows = np.concatenate(
+            [np.flatnonzero(groups == g) for g in rng.choice(np.unique(groups), len(np.unique(groups)))]
+        )
         draws.append(macro_f1(targets[rows], first[rows], 3) - macro_f1(targets[rows], second[rows], 3))
     return min(draws), max(draws)
 
@@ -62,7 +64,9 @@ def first_place(confidence, correct, wanted):
 
 def forgot_the_empty_case(confidence, correct, wanted):
     order = np.argsort(-confidence)
-    return confidence[order][np.flatnonzero(correct[order].cumsum() / np.arange(1, len(correct) + 1) >= wanted)[-1]]
+    return confidence[order][
+        np.flatnonzero(correct[order].cumsum() / np.arange(1, len(correct) + 1) >= wanted)[-1]
+    ]
 
 
 def answer_everything(confidence, correct, wanted):
@@ -91,6 +95,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)

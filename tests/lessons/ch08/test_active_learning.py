@@ -27,7 +27,10 @@ def blobs(count, seed):
 
 def test_strategies_begin_with_the_same_rows_and_count_their_labels():
     pool, held_out = blobs(300, 0), blobs(200, 1)
-    runs = {name: label_in_rounds(pool, held_out, name, seed=3, start=30, step=20, rounds=3) for name in STRATEGIES}
+    runs = {
+        name: label_in_rounds(pool, held_out, name, seed=3, start=30, step=20, rounds=3)
+        for name in STRATEGIES
+    }
     assert len({run["macro_f1"].iloc[0] for run in runs.values()}) == 1
     assert len({run["macro_f1"].iloc[-1] for run in runs.values()}) > 1
     for run in runs.values():
@@ -50,6 +53,8 @@ def test_no_row_is_labelled_twice_and_a_pool_can_end(monkeypatch):
 
 def test_another_seed_is_another_run():
     pool, held_out = blobs(300, 0), blobs(200, 1)
-    first, again, other = (label_in_rounds(pool, held_out, "random", seed=seed, rounds=2) for seed in (1, 1, 2))
+    first, again, other = (
+        label_in_rounds(pool, held_out, "random", seed=seed, rounds=2) for seed in (1, 1, 2)
+    )
     assert first.equals(again)
     assert not first["macro_f1"].equals(other["macro_f1"])

@@ -1,4 +1,6 @@
-"""Distillation: the loss is that of its formula, and a student comes to agree with its teacher without seeing a label."""
+"""Distillation: the loss is that of its formula, and a student comes to agree with its teacher without seeing
+a label.
+"""
 
 import numpy as np
 import pandas as pd
@@ -24,9 +26,9 @@ def test_the_formula():
     student, temperature = torch.tensor([[0.3, -0.2, 0.9]]), 3.0
     p, q = (TEACHER[1] / temperature).softmax(-1), (student[0] / temperature).softmax(-1)
     expected = 9 * (p * (p / q).log()).sum()
-    assert distillation_loss(TEACHER, temperature)(student, {"indices": torch.tensor([1])}).item() == pytest.approx(
-        expected.item(), rel=1e-5
-    )
+    assert distillation_loss(TEACHER, temperature)(
+        student, {"indices": torch.tensor([1])}
+    ).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_temperature_one_has_the_gradient_of_soft_cross_entropy():
@@ -47,7 +49,11 @@ def test_gradients_stay_of_one_size_when_the_temperature_rises():
 def test_a_student_agrees_with_its_teacher_in_the_end():
     torch.manual_seed(0)
     student = torch.nn.Embedding(3, 3)  # one row of logits per comment
-    optimizer, loss, rows = torch.optim.Adam(student.parameters(), lr=0.1), distillation_loss(TEACHER), torch.arange(3)
+    optimizer, loss, rows = (
+        torch.optim.Adam(student.parameters(), lr=0.1),
+        distillation_loss(TEACHER),
+        torch.arange(3),
+    )
     for _ in range(150):
         optimizer.zero_grad()
         loss(student(rows), {"indices": rows}).backward()

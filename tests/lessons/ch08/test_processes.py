@@ -1,4 +1,6 @@
-"""The script of chapter 08's torchrun: together two processes are one, and the two mistakes show as what they are."""
+"""The script of chapter 08's torchrun: together two processes are one, and the two mistakes show as what they
+are.
+"""
 
 import json
 import os
@@ -16,8 +18,23 @@ from lessons.ch08 import processes
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "lessons.ch08.processes"]
-    done = subprocess.run([*command, str(folder)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "lessons.ch08.processes",
+    ]
+    done = subprocess.run(
+        [*command, str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
 

@@ -1,4 +1,6 @@
-"""Pruning removes the smallest, keeps the rest untouched, and cutting changes shapes but not what zeroed parts would compute."""
+"""Pruning removes the smallest, keeps the rest untouched, and cutting changes shapes but not what zeroed
+parts would compute.
+"""
 
 import copy
 
@@ -23,10 +25,14 @@ def logits(model):
 @pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.5, 0.99])
 def test_the_smallest_of_all_matrices_together_go(sparsity):
     generator = torch.Generator().manual_seed(0)
-    matrices = {"a": torch.randn(20, 30, generator=generator), "b": 5 * torch.randn(10, 10, generator=generator)}
+    matrices = {
+        "a": torch.randn(20, 30, generator=generator),
+        "b": 5 * torch.randn(10, 10, generator=generator),
+    }
     masks = pruning.magnitude_masks(matrices, sparsity)
     keep, sizes = (
-        torch.cat([found[name].flatten() for name in ("a", "b")]) for found in (masks, {n: m.abs() for n, m in matrices.items()})
+        torch.cat([found[name].flatten() for name in ("a", "b")])
+        for found in (masks, {n: m.abs() for n, m in matrices.items()})
     )
     assert (~keep).sum() == round(sparsity * 700)
     if sparsity:
@@ -47,12 +53,18 @@ def test_an_impossible_share_is_refused(sparsity, text_classifier):
 
 def test_zeros_save_no_byte_and_leave_embeddings_and_head(text_classifier):
     model = text_classifier.model
-    before, size = {name: tensor.clone() for name, tensor in model.state_dict().items()}, pruning.stored_bytes(model)
+    before, size = (
+        {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        pruning.stored_bytes(model),
+    )
     pruning.prune_weights(model, 0.4)
     assert pruning.stored_bytes(model) == size
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
-    assert all(name.startswith("bert.encoder.") and name.endswith("weight") and "LayerNorm" not in name for name in changed)
+    assert all(
+        name.startswith("bert.encoder.") and name.endswith("weight") and "LayerNorm" not in name
+        for name in changed
+    )
     weights = pruning.linear_weights(model.base_model.encoder)
     zeros = sum((weight == 0).sum().item() for weight in weights.values())
     assert zeros == pytest.approx(0.4 * sum(weight.numel() for weight in weights.values()), abs=2)
@@ -82,7 +94,9 @@ def test_cutting_neurons_equals_zeroing_them_and_can_be_saved(text_classifier, t
     pruning.cut_neurons(cut, 0.25)
     assert cut.config.intermediate_size == 1152
     for before, after in zip(whole.base_model.encoder.layer, cut.base_model.encoder.layer):
-        kept = (before.intermediate.dense.weight[:, None] == after.intermediate.dense.weight[None]).all(2).any(1)  # (1536,)
+        kept = (
+            (before.intermediate.dense.weight[:, None] == after.intermediate.dense.weight[None]).all(2).any(1)
+        )  # (1536,)
         assert kept.sum() == 1152
         with torch.no_grad():
             before.output.dense.weight[:, ~kept] = 0
@@ -96,7 +110,9 @@ def test_the_neurons_that_say_nothing_are_cut_first(text_classifier):
     model = text_classifier.model
     with torch.no_grad():
         for number, layer in enumerate(model.base_model.encoder.layer):
-            layer.output.dense.weight[:, number % 4 :: 4] = 0  # every fourth neuron is silent, another fourth in each layer
+            layer.output.dense.weight[:, number % 4 :: 4] = (
+                0  # every fourth neuron is silent, another fourth in each layer
+            )
     before = logits(model)
     pruning.cut_neurons(model, 0.25)
     assert torch.allclose(before, logits(model), atol=1e-5)
@@ -108,7 +124,9 @@ def test_cutting_heads_equals_silencing_them(text_classifier):
     for before, after in zip(whole.base_model.encoder.layer, cut.base_model.encoder.layer):
         assert after.attention.self.num_attention_heads == 6
         columns = before.attention.output.dense.weight.T  # (in, out)
-        kept = (columns[:, None, :8] == after.attention.output.dense.weight.T[None, :, :8]).all(2).any(1)  # (384,)
+        kept = (
+            (columns[:, None, :8] == after.attention.output.dense.weight.T[None, :, :8]).all(2).any(1)
+        )  # (384,)
         assert kept.sum() == 192
         assert all(head.all() or not head.any() for head in kept.view(12, 32))
         with torch.no_grad():

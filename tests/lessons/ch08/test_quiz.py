@@ -1,4 +1,6 @@
-"""The final quiz: every question has one right answer that the course gives, and the widget judges, explains and counts."""
+"""The final quiz: every question has one right answer that the course gives, and the widget judges, explains
+and counts.
+"""
 
 import json
 import re
@@ -25,7 +27,9 @@ def test_each_question_is_sound(question):
     assert question.right in range(len(question.options))
     assert question.text.endswith(("?", "."))
     assert len(question.explanation) > 40
-    assert question.section in headings(question.chapter), f"no section {question.section!r} in chapter {question.chapter}"
+    assert question.section in headings(question.chapter), (
+        f"no section {question.section!r} in chapter {question.chapter}"
+    )
 
 
 def test_the_quiz_covers_the_course():
@@ -36,12 +40,18 @@ def test_the_quiz_covers_the_course():
 
 def test_answers_are_shown_shuffled():
     orders = [quiz.shown_order(question) for question in QUESTIONS]
-    assert all(sorted(order) == list(range(len(question.options))) for order, question in zip(orders, QUESTIONS))
+    assert all(
+        sorted(order) == list(range(len(question.options))) for order, question in zip(orders, QUESTIONS)
+    )
     places = [order.index(question.right) for order, question in zip(orders, QUESTIONS)]
-    assert max(places.count(place) for place in set(places)) < 0.5 * len(places), "whoever always clicks the same place would pass"
+    assert max(places.count(place) for place in set(places)) < 0.5 * len(places), (
+        "whoever always clicks the same place would pass"
+    )
     _, choice, *_ = quiz.final_quiz(QUESTIONS[:1]).children
     assert [label for label, _ in choice.options] == [QUESTIONS[0].options[place] for place in orders[0]]
-    assert all(QUESTIONS[0].options[value] == label for label, value in choice.options), "the value is the number of the answer"
+    assert all(QUESTIONS[0].options[value] == label for label, value in choice.options), (
+        "the value is the number of the answer"
+    )
 
 
 def test_answers_are_judged_explained_and_counted_once():
@@ -71,7 +81,9 @@ def test_answers_are_judged_explained_and_counted_once():
 
 
 def test_texts_are_shown_as_written():
-    widget = quiz.final_quiz((Question("Is 1 < 2?", ("yes & always", "no", "maybe"), 0, "One is smaller.", "8.14 <b>"),))
+    widget = quiz.final_quiz(
+        (Question("Is 1 < 2?", ("yes & always", "no", "maybe"), 0, "One is smaller.", "8.14 <b>"),)
+    )
     widget.children[1].value = 0
     assert "1 &lt; 2" in widget.children[0].value
     assert "&lt;b&gt;" in widget.children[2].value
