@@ -13,7 +13,7 @@ Results go to benchmarks/results/augmentation.json; chapter 05 draws them.
 """
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import runs
@@ -38,7 +38,7 @@ SELECTION_ROWS, REPORTED_ROWS = 150, 500
 
 def all_rows(task: str) -> dict:
     """The cleaned rows of a task, split."""
-    from helpers.training.recipes import RunConfig, prepare
+    from helpers.runs.recipes import RunConfig, prepare
 
     return prepare(RunConfig(task=task, limit=0)).splits
 
@@ -66,8 +66,9 @@ def image_run(variant: str, seed: int) -> dict:
     from helpers.data.sources import ANIMALS
     from helpers.data.transforms import evaluation_preset, training_preset
     from helpers.models.pretrained import image_classifier
-    from helpers.training import recipes
-    from helpers.training.loop import evaluate, make_accelerator
+    from helpers.runs import recipes
+    from helpers.training.loop import evaluate
+    from helpers.training.runtime import Runtime
 
     train, selection, reported = runs.three_parts(
         all_rows("images"), IMAGE_ROWS, seed, SELECTION_ROWS, REPORTED_ROWS
@@ -85,8 +86,8 @@ def image_run(variant: str, seed: int) -> dict:
         train, training_preset(preprocessing, augmentations=IMAGES[variant]), ANIMALS, seed=seed
     )
     loader = make_loader(dataset, config.batch_size, collate_images, shuffle=True, seed=seed)
-    accelerator = make_accelerator(classifier.model, config.precision)
-    fine_tune(classifier, loader, selection, config, accelerator)
+    runtime = Runtime(classifier.model, config.precision)
+    fine_tune(classifier, loader, selection, config, runtime)
     # A dataset draws the same changes for the same seed and epoch: each model is judged on the same rotated
     # pictures.
     views = {
@@ -102,17 +103,16 @@ def image_run(variant: str, seed: int) -> dict:
         for name, dataset in datasets.items()
     }
     return {
-        "reported": {
-            name: asdict(evaluate(classifier.model, loader, accelerator)) for name, loader in loaders.items()
-        }
+        "reported": {name: evaluate(classifier.model, loader, runtime) for name, loader in loaders.items()}
     }
 
 
 def text_run(variant: str, seed: int) -> dict:
     """Fine-tune on comments and their changed copies; scores on plain validation comments."""
     from helpers.models.pretrained import text_classifier
-    from helpers.training import recipes
-    from helpers.training.loop import evaluate, make_accelerator
+    from helpers.runs import recipes
+    from helpers.training.loop import evaluate
+    from helpers.training.runtime import Runtime
     from lessons.ch05.text_augmentation import with_copies
 
     train, selection, reported = runs.three_parts(
@@ -123,13 +123,11 @@ def text_run(variant: str, seed: int) -> dict:
     config = replace(
         recipes.default_training("sentiment", "full"), epochs=TEXT_EPOCHS, patience=TEXT_EPOCHS, seed=seed
     )
-    accelerator = make_accelerator(classifier.model, config.precision)
-    fine_tune(classifier, recipes.training_loader(classifier, train, config), selection, config, accelerator)
+    runtime = Runtime(classifier.model, config.precision)
+    fine_tune(classifier, recipes.training_loader(classifier, train, config), selection, config, runtime)
     return {
         "reported": {
-            "plain": asdict(
-                evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
-            )
+            "plain": evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), runtime)
         }
     }
 
@@ -150,17 +148,17 @@ def text_change(variant: str, classifier):
     }[variant]
 
 
-def fine_tune(classifier, loader, selection, config, accelerator) -> None:
+def fine_tune(classifier, loader, selection, config, runtime) -> None:
     """Train; the model keeps the weights of the epoch that was best on the `selection` rows."""
-    from helpers.training import recipes
-    from helpers.training.loop import fit
+    from helpers.runs import recipes
+    from helpers.training.loop import fit_classifier
 
-    for _step in fit(
+    for _step in fit_classifier(
         classifier.model,
         loader,
         recipes.evaluation_loader(classifier, selection),
         config,
-        accelerator=accelerator,
+        runtime=runtime,
     ):
         pass
 

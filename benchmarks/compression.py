@@ -35,12 +35,13 @@ from helpers.data.sources import SENTIMENTS
 from helpers.deployment import export
 from helpers.deployment.predict import load_onnx, predict
 from helpers.models.pretrained import Classifier, text_classifier
-from helpers.training import recipes
-from helpers.training.loop import fit, forward, make_accelerator, predict_logits
+from helpers.runs import recipes
+from helpers.training.loop import fit_classifier, forward, predict_logits
 from helpers.training.metrics import classification_metrics
+from helpers.training.runtime import Runtime
 from lessons.ch03.networks import RecurrentClassifier
 from lessons.ch08 import pruning
-from lessons.ch08.distillation import distillation_loss, labelled_by_teacher
+from lessons.ch08.distillation import Distillation, labelled_by_teacher
 
 RESULTS = Path(__file__).resolve().parent / "results" / "compression.json"
 SEEDS = (1, 2, 3)
@@ -95,10 +96,8 @@ def scores(logits: np.ndarray, frame: pd.DataFrame) -> dict:
 
 def describe(classifier: Classifier, data: Rows) -> dict:
     """Score, size and time of a PyTorch classifier."""
-    accelerator = make_accelerator(classifier.model, "no")
-    logits = predict_logits(
-        classifier.model, recipes.evaluation_loader(classifier, data.reported), accelerator
-    )
+    runtime = Runtime(classifier.model, "no")
+    logits = predict_logits(classifier.model, recipes.evaluation_loader(classifier, data.reported), runtime)
     times = milliseconds(torch_answer(classifier), data.reported["text"].tolist()[:TIMED])
     stored = {
         "megabytes": pruning.stored_bytes(classifier.model) / 1e6,
@@ -111,15 +110,15 @@ def describe(classifier: Classifier, data: Rows) -> dict:
     )
 
 
-def train(classifier: Classifier, frame: pd.DataFrame, data: Rows, config, loss_function=None) -> float:
+def train(classifier: Classifier, frame: pd.DataFrame, data: Rows, config, loss=None) -> float:
     """Fit the classifier's model; returns the best macro-F1 on the selection rows."""
     loaders = (
         recipes.training_loader(classifier, frame, config),
         recipes.evaluation_loader(classifier, data.selection),
     )
     return max(
-        step.validation.macro_f1
-        for step in fit(classifier.model, *loaders, config, loss_function=loss_function)
+        step.validation["macro_f1"]
+        for step in fit_classifier(classifier.model, *loaders, config, loss=loss)
         if step.validation
     )
 
@@ -211,7 +210,7 @@ def lstm(teacher: Classifier, seed: int, data: Rows, frame: pd.DataFrame, soft) 
             frame,
             data,
             config,
-            None if soft is None else distillation_loss(torch.from_numpy(soft), TEMPERATURE),
+            None if soft is None else Distillation(torch.from_numpy(soft), TEMPERATURE),
         )
         found.append((chosen, rate, classifier))
     chosen, rate, classifier = max(found, key=lambda run: run[0])
@@ -223,7 +222,7 @@ def distilled(teacher: Classifier, seed: int, data: Rows) -> Iterator[tuple[str,
     comments.
     """
     logits = predict_logits(
-        teacher.model, recipes.evaluation_loader(teacher, data.everything), make_accelerator(teacher.model)
+        teacher.model, recipes.evaluation_loader(teacher, data.everything), Runtime(teacher.model)
     )
     everything = labelled_by_teacher(data.everything, logits, SENTIMENTS)
     yield "LSTM, 1,000 labels", lstm(teacher, seed, data, data.labelled, None)

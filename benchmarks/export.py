@@ -31,13 +31,13 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 
 from helpers import environment
 from helpers.data.cleaning import clean_text
-from helpers.data.datasets import MAX_TOKENS
+from helpers.data.datasets import MAX_TOKENS, open_image
 from helpers.data.transforms import evaluation_preset
 from helpers.deployment import export
-from helpers.deployment.predict import OnnxModel, compare, load_run, open_image, predict
+from helpers.deployment.predict import OnnxModel, compare, load_run, predict
 from helpers.models.pretrained import Classifier
-from helpers.training import recipes
-from helpers.training.recipes import RunConfig
+from helpers.runs import recipes
+from helpers.runs.recipes import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "export.json"

@@ -15,7 +15,7 @@ import os
 import resource
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import runs
@@ -57,8 +57,8 @@ VARIANTS = {
 }
 PIXELS = (64, 80, 128, 160)  # besides SIZE
 LADDER = (
-    "planes (NCHW)", "channels_last", "channels_last, bf16", "checkpointing", "head only", "head, cached "
-                                                                                           "features", "compiled",
+    "planes (NCHW)", "channels_last", "channels_last, bf16", "checkpointing", "head only",
+    "head, cached features", "compiled",
     *(f"{size} pixels" for size in PIXELS),
 )  # fmt: skip
 BATCH = 32
@@ -150,15 +150,16 @@ def measure(job: dict) -> dict:
 def fine_tune(variant: dict, seed: int) -> dict:
     """Train as the variant says; scores of its best epoch on the reported rows."""
     from helpers import environment
-    from helpers.training import recipes
-    from helpers.training.loop import evaluate, fit, make_accelerator
+    from helpers.runs import recipes
+    from helpers.training.loop import evaluate, fit_classifier
+    from helpers.training.runtime import Runtime
 
     train, selection, reported = rows(seed)
     environment.seed_everything(seed)
     classifier = build(variant)
     changes = {"epochs": EPOCHS, "seed": seed} | variant.get("training", {})
     config = replace(recipes.default_training("images", "full"), patience=changes["epochs"], **changes)
-    accelerator = make_accelerator(classifier.model, config.precision)
+    runtime = Runtime(classifier.model, config.precision)
     train_loader = recipes.training_loader(classifier, train, config)
     sizes = variant.get("sizes", [SIZE] * config.epochs)
     at_size = lambda size: transform(
@@ -166,26 +167,26 @@ def fine_tune(variant: dict, seed: int) -> dict:
     )
     train_loader.dataset.transform = at_size(sizes[0])
     curve, steps = [], config.epochs * len(train_loader)
-    for step in fit(
+    for step in fit_classifier(
         classifier.model,
         train_loader,
         recipes.evaluation_loader(classifier, selection),
         config,
-        accelerator=accelerator,
+        runtime=runtime,
     ):
         if step.validation:
-            curve.append(round(step.validation.accuracy, 4))
+            curve.append(round(step.validation["accuracy"], 4))
             train_loader.dataset.transform = at_size(
                 sizes[min(step.epoch, len(sizes) - 1)]
             )  # of the next epoch
         if step.step == steps:  # `fit` puts the best weights back when it ends
-            last = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
-    metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
+            last = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), runtime)
+    metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), runtime)
     return {
         "steps": steps,
         "selection_curve": curve,
-        "reported": asdict(metrics),
-        "reported_last": asdict(last),
+        "reported": metrics,
+        "reported_last": last,
     }
 
 

@@ -20,12 +20,13 @@ import torch
 from helpers import environment
 from helpers.data import cleaning, sources, splits
 from helpers.data.collate import collate_images
-from helpers.data.datasets import Silhouettes
 from helpers.data.loaders import make_loader
 from helpers.training.config import TrainingConfig
-from helpers.training.loop import fit, make_accelerator
+from helpers.training.loop import fit_classifier
+from helpers.training.runtime import Runtime
 from helpers.tuning.optimization import OPTIMIZERS
 from lessons.ch03.networks import CNN
+from lessons.ch03.silhouettes import Silhouettes
 
 RESULTS = Path(__file__).resolve().parent / "results" / "optimizers.json"
 TRAIN_ROWS, VALIDATION_ROWS, WIDTH, SEEDS = 2000, 1000, 8, range(5)
@@ -50,16 +51,14 @@ def run(train: Silhouettes, validation: Silhouettes, config: TrainingConfig) -> 
     train_loader = make_loader(train, config.batch_size, collate_images, shuffle=True, seed=config.seed)
     validation_loader = make_loader(validation, 500, collate_images)
     start = time.perf_counter()
-    for step in fit(
-        model, train_loader, validation_loader, config, accelerator=make_accelerator(model, "no")
-    ):
+    for step in fit_classifier(model, train_loader, validation_loader, config, runtime=Runtime(model, "no")):
         last = step
     settings = {
         name: getattr(config, name) for name in ("optimizer", "learning_rate", "batch_size", "epochs", "seed")
     }
-    loss = last.validation.loss
+    loss = last.validation["loss"]
     return settings | {
-        "accuracy": last.validation.accuracy,
+        "accuracy": last.validation["accuracy"],
         "loss": round(loss, 4) if math.isfinite(loss) else None,
         "steps": last.step,
         "seconds": round(time.perf_counter() - start, 2),

@@ -39,9 +39,11 @@ from helpers.data import splits
 from helpers.data.datasets import encode_labels
 from helpers.data.sources import SENTIMENTS, human_ceiling, rater_shares
 from helpers.models.pretrained import text_classifier
-from helpers.training import recipes
-from helpers.training.loop import evaluate, fit, make_accelerator, predict_logits
+from helpers.runs import recipes
+from helpers.training.loop import evaluate, fit_classifier, predict_logits
+from helpers.training.losses import RowLoss
 from helpers.training.metrics import accuracy_interval, classification_metrics, macro_f1, macro_f1_interval
+from helpers.training.runtime import Runtime
 from lessons.ch05.text_augmentation import delete_words, is_negation, swap_words, with_copies
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,21 +117,20 @@ def targets_of(recipe: Recipe, frame: pd.DataFrame) -> torch.Tensor:
     return torch.from_numpy(np.hstack([targets, rating]) if recipe.rating else targets)
 
 
-def loss_of(recipe: Recipe, targets: torch.Tensor):
-    """A loss function for `fit`: the summed loss of a batch's rows."""
+class RecipeLoss(RowLoss):
+    """The loss of a recipe's own targets (N, number of outputs)."""
 
-    def loss(logits, batch):
-        wanted = targets[batch["indices"]]  # (B, number of outputs)
-        if recipe.two_outputs:
+    def __init__(self, recipe: Recipe, targets: torch.Tensor):
+        self.recipe, self.targets = recipe, targets
+
+    def of_logits(self, logits, batch):
+        wanted = self.targets[batch["indices"]]  # (B, number of outputs)
+        if self.recipe.two_outputs:
             return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
         total = F.cross_entropy(logits[:, :3], wanted[:, :3], reduction="sum")
-        return (
-            total + RATING_WEIGHT * F.mse_loss(logits[:, 3], wanted[:, 3], reduction="sum")
-            if recipe.rating
-            else total
-        )
-
-    return loss
+        if self.recipe.rating:
+            total = total + RATING_WEIGHT * F.mse_loss(logits[:, 3], wanted[:, 3], reduction="sum")
+        return total
 
 
 def answer_in_three_classes(recipe: Recipe, model: torch.nn.Module) -> None:
@@ -150,7 +151,7 @@ def answer_in_three_classes(recipe: Recipe, model: torch.nn.Module) -> None:
 
 
 def train(recipe: Recipe, seed: int, rows_to_learn: pd.DataFrame, selection: pd.DataFrame):
-    """Train and keep the epoch that is best on `selection`; the classifier, its accelerator and that
+    """Train and keep the epoch that is best on `selection`; the classifier, its runtime and that
     macro-F1.
     """
     epochs = EPOCHS
@@ -171,21 +172,21 @@ def train(recipe: Recipe, seed: int, rows_to_learn: pd.DataFrame, selection: pd.
         patience=epochs,
         seed=seed,
     )
-    accelerator = make_accelerator(classifier.model, config.precision)
+    runtime = Runtime(classifier.model, config.precision)
     loaders = (
         recipes.training_loader(classifier, rows_to_learn, config),
         recipes.evaluation_loader(classifier, selection),
     )
     steps = list(
-        fit(
+        fit_classifier(
             classifier.model,
             *loaders,
             config,
-            accelerator=accelerator,
-            loss_function=loss_of(recipe, targets),
+            runtime=runtime,
+            loss=RecipeLoss(recipe, targets),
         )
     )
-    return classifier, accelerator, max(step.validation.macro_f1 for step in steps if step.validation)
+    return classifier, runtime, max(step.validation["macro_f1"] for step in steps if step.validation)
 
 
 def measure(job: dict) -> dict:
@@ -200,21 +201,19 @@ def measure_small(recipe: Recipe, job: dict) -> dict:
     """Train on a few rows; scores on the validation rows that chose nothing."""
     parts = rows(job["rows"], job["seed"])
     train_rows, selection, reported = [with_features(part) if recipe.features else part for part in parts]
-    classifier, accelerator, best = train(recipe, job["seed"], train_rows, selection)
-    metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
-    return {"selection_macro_f1": best, "reported": asdict(metrics)}
+    classifier, runtime, best = train(recipe, job["seed"], train_rows, selection)
+    metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), runtime)
+    return {"selection_macro_f1": best, "reported": metrics}
 
 
 def measure_full(recipe: Recipe, job: dict) -> dict:
     """Train on all rows; keeps the logits of validation and test rows and says how good the former are."""
     parts = all_rows()
     chosen_by = splits.subsample(parts["validation"], FULL_SELECTION_ROWS)
-    classifier, accelerator, best = train(recipe, job["seed"], parts["train"], chosen_by)
+    classifier, runtime, best = train(recipe, job["seed"], parts["train"], chosen_by)
     LOGITS.mkdir(parents=True, exist_ok=True)
     for name in ("validation", "test"):
-        logits = predict_logits(
-            classifier.model, recipes.evaluation_loader(classifier, parts[name]), accelerator
-        )
+        logits = predict_logits(classifier.model, recipes.evaluation_loader(classifier, parts[name]), runtime)
         np.save(LOGITS / f"{name}_{job['seed']}.npy", logits)
     validation = classification_metrics(
         stored_logits("validation", job["seed"]), encode_labels(parts["validation"], SENTIMENTS)

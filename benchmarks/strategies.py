@@ -14,7 +14,7 @@ table; chapter 04 draws them.
 
 import statistics
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import readme_tables
@@ -37,7 +37,7 @@ BASELINE = "no network"  # logistic regression on word counts (TF-IDF)
 
 def rows(size: int, seed: int) -> tuple:
     """Training rows, rows that choose the epoch, and rows that are reported."""
-    from helpers.training.recipes import RunConfig, prepare
+    from helpers.runs.recipes import RunConfig, prepare
 
     return runs.three_parts(
         prepare(RunConfig(task="sentiment", limit=0)).splits, size, seed, SELECTION_ROWS, REPORTED_ROWS
@@ -60,16 +60,14 @@ def fine_tune(job: dict, train, selection, reported) -> dict:
     """
     from helpers import environment
     from helpers.models.pretrained import text_classifier
-    from helpers.training import recipes
-    from helpers.training.loop import evaluate, fit, make_accelerator
+    from helpers.runs import recipes
+    from helpers.training.loop import evaluate, fit_classifier
+    from helpers.training.runtime import Runtime
     from helpers.tuning.freezing import num_trainable
-    from helpers.tuning.lora import add_lora, merge_lora
 
     strategy, scratch = job["strategy"], job["strategy"] == "scratch"
     environment.seed_everything(job["seed"])
     classifier = text_classifier(pretrained=not scratch)
-    if strategy == "lora":
-        add_lora(classifier.model)
     epochs = SIZES[job["size"]] * (2 if scratch else 1)
     config = replace(
         recipes.default_training("sentiment", "full" if scratch else strategy),
@@ -80,32 +78,30 @@ def fine_tune(job: dict, train, selection, reported) -> dict:
         layer_decay=0.9 if strategy in ("full", "gradual") else 1.0,
         seed=job["seed"],
     )
-    accelerator = make_accelerator(classifier.model, config.precision)
+    runtime = Runtime(classifier.model, config.precision)
     loaders = (
         recipes.training_loader(classifier, train, config),
         recipes.evaluation_loader(classifier, selection),
     )
-    curve, seconds, before = [], [], time.process_time()
-    for step in fit(classifier.model, *loaders, config, accelerator=accelerator):
+    curve, seconds, trainable, before = [], [], 0, time.process_time()
+    for step in fit_classifier(classifier.model, *loaders, config, runtime=runtime):
+        trainable = max(trainable, num_trainable(classifier.model))
         if step.validation:
-            curve.append((step.step, round(step.validation.macro_f1, 4)))
+            curve.append((step.step, round(step.validation["macro_f1"], 4)))
         else:
             seconds.append(
                 time.process_time() - before
             )  # the last step of an epoch also evaluates: not counted
         before = time.process_time()
-    trainable = num_trainable(classifier.model)
-    if strategy == "lora":
-        merge_lora(classifier.model)
-    metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), accelerator)
+    metrics = evaluate(classifier.model, recipes.evaluation_loader(classifier, reported), runtime)
     return {
         "steps": step.step,
         "seconds": round(statistics.mean(seconds) * step.step, 1),
         "trainable_parameters": trainable,
-        "precision": accelerator.mixed_precision,
+        "precision": runtime.precision,
         "selection_macro_f1": max(score for _, score in curve),
         "selection_curve": curve,
-        "reported": asdict(metrics),
+        "reported": metrics,
     }
 
 
@@ -128,7 +124,7 @@ def baseline(job: dict, train, _selection, reported) -> dict:
     metrics = classification_metrics(
         model.predict_log_proba(reported["text"]), encode_labels(reported, SENTIMENTS)
     )
-    return {"steps": 0, "seconds": round(seconds, 1), "reported": asdict(metrics)}
+    return {"steps": 0, "seconds": round(seconds, 1), "reported": metrics}
 
 
 def tuning_jobs() -> list[dict]:
@@ -164,8 +160,14 @@ def table(results: dict) -> str:
     """Macro-F1 as a Markdown table: mean over the seeds with the half width of its 95% t-interval, sizes as
     columns.
     """
-    names = {BASELINE: "no network: logistic regression on words", "scratch": "the network from scratch", "head": "head only",
-             "gradual": "gradual unfreezing", "lora": "LoRA", "full": "all weights"}  # fmt: skip
+    names = {
+        BASELINE: "no network: logistic regression on words",
+        "scratch": "the network from scratch",
+        "head": "head only",
+        "gradual": "gradual unfreezing",
+        "lora": "LoRA",
+        "full": "all weights",
+    }
     lines = [
         "| macro-F1 | " + " | ".join(f"{size:,} comments" for size in SIZES) + " |",
         "|---" * (len(SIZES) + 1) + "|",

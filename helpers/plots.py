@@ -45,6 +45,14 @@ def to_png(figure: Figure, dpi: int = 80) -> bytes:
     return buffer.getvalue()
 
 
+def data_uri(figure: Figure, *, dpi: int = 80) -> str:
+    """The figure as an address that carries its own PNG, for a page that stands alone.
+
+    Example: `f'<img alt="what it shows" src="{data_uri(figure)}">'`
+    """
+    return f"data:image/png;base64,{base64.b64encode(to_png(figure, dpi)).decode()}"
+
+
 def learning_curves(ax: Axes, history) -> Axes:
     """Training loss per step (grey, smoothed in blue) and validation loss per epoch, from the rows of
     `history.csv`.

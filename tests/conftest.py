@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.data import cleaning, sources, splits
-from helpers.training.recipes import RunConfig, build_classifier, default_training, prepare
+from helpers.runs.recipes import RunConfig, build_classifier, default_training, prepare
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ from helpers.cli import build_parser, main, run_config
 from helpers.data import sources
 from helpers.deployment import export
 from helpers.files import ROOT
-from helpers.training import recipes
-from helpers.training.loop import cross_entropy
+from helpers.runs import recipes, report
+from helpers.training.losses import Classification
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
@@ -97,6 +97,9 @@ def image_run(own_images, tmp_path_factory):
 def test_run_folder_holds_what_it_promises(own_run):
     assert {f.name for f in own_run.iterdir()} == {
         "config.json",
+        "rows.csv",
+        "validation.jsonl",
+        "test.jsonl",
         "history.csv",
         "metrics.json",
         "predictions.csv",
@@ -138,6 +141,70 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+def test_every_row_of_a_run_is_listed_with_its_split(own_run):
+    rows = pd.read_csv(own_run / "rows.csv", dtype=str)
+    metrics = json.loads((own_run / "metrics.json").read_text())
+    assert rows["split"].value_counts().to_dict() == metrics["rows"]
+    assert rows["id"].is_unique
+    assert metrics["rows_kept"] == {name: metrics["rows"][name] for name in ("validation", "test")}
+
+
+def test_the_folder_alone_is_enough_for_texts(own_csv, own_run, tmp_path, capsys):
+    """The user's file is gone: a finished run can still be measured, reported and exported."""
+    run = tmp_path / "run"
+    shutil.copytree(own_run, run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone.csv")}))
+    assert main(["evaluate", str(run), "--json"]) == 0
+    recorded = json.loads((own_run / "metrics.json").read_text())["test"]
+    assert json.loads(capsys.readouterr().out)["macro_f1"] == recorded["macro_f1"]
+    (run / "report.html").unlink()
+    report.write_report(run)
+    assert (run / "report.html").read_bytes()
+    assert main(["export", str(run), "--format", "onnx"]) == 0
+    capsys.readouterr()
+
+
+def test_pictures_that_moved_or_changed_are_said(image_run, own_images, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(image_run, run)
+    first = json.loads((run / "test.jsonl").read_text().splitlines()[0])
+    assert main(["evaluate", str(run)]) == 0
+    (run / "test.jsonl").write_text(
+        (run / "test.jsonl").read_text().replace(first["path"], first["path"] + "x")
+    )
+    assert main(["evaluate", str(run)]) == 2
+    assert (
+        f"pictures of {run} have moved or changed since the run (first: {first['id']})"
+        in capsys.readouterr().err
+    )
+    (run / "test.jsonl").write_text(
+        (image_run / "test.jsonl").read_text().replace(first["content"], "0" * 32)
+    )
+    assert main(["evaluate", str(run)]) == 2
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("edit", ["a label changes", "a row goes", "a row comes"])
+def test_a_run_does_not_go_on_with_other_data(edit, own_csv, tmp_path, capsys):
+    file, run = tmp_path / "rows.csv", tmp_path / "run"
+    lines = own_csv.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join(lines), encoding="utf-8")
+    columns = ["--data", str(file), "--text-column", "comment", "--label-column", "stars"]
+    assert main(["train", "text", "--output", str(run), *columns, "--epochs", "1", "--limit", "32"]) == 0
+    if edit == "a label changes":
+        place = next(number for number, line in enumerate(lines) if line.endswith(";bad"))
+        lines[place] = lines[place].removesuffix("bad") + "great"
+    elif edit == "a row goes":
+        del lines[5]
+    else:
+        lines.append('999;"a film that nobody has seen before";bad')
+    file.write_text("\n".join(lines), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["train", "text", "--output", str(run), "--resume"]) == 2
+    assert f"the data are not those that the run in {run} began with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["own_run", "image_run"])
@@ -288,12 +355,12 @@ def test_hard_labels_can_be_asked_for():
     soft = run_config(build_parser().parse_args(["train", "sentiment", "--output", "x"]))
     rows = sources.comments().head(4)
     batch = {"indices": torch.arange(4), "labels": torch.tensor([2, 2, 2, 2])}
-    logits = torch.randn(4, 3)
-    assert recipes.loss_function(hard, rows)(logits, batch) == cross_entropy()(logits, batch)
-    assert recipes.loss_function(soft, rows)(logits, batch) != cross_entropy()(logits, batch)
-    assert recipes.loss_function(soft, rows.drop(columns="ratings"))(logits, batch) == cross_entropy()(
-        logits, batch
-    )
+    batch["features"] = torch.randn(4, 3)
+    model = torch.nn.Identity()
+    plain = Classification()(model, batch)
+    assert recipes.loss_of(hard, rows)(model, batch) == plain
+    assert recipes.loss_of(soft, rows)(model, batch) != plain
+    assert recipes.loss_of(soft, rows.drop(columns="ratings"))(model, batch) == plain
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from helpers.cli import build_parser
 from helpers.files import ROOT
 
 COLAB = {
-    "torch": "2.11.0", "torchvision": "0.26.0", "transformers": "5.15.0", "accelerate": "1.14.0", "peft": "0.20.0", "timm": "1.0.28",
-    "numpy": "2.1.3", "pandas": "2.2.3", "matplotlib": "3.10.0", "scikit-learn": "1.6.1", "pillow": "11.3.0", "ipywidgets": "7.7.1",
+    "torch": "2.11.0", "torchvision": "0.26.0", "transformers": "5.15.0", "accelerate": "1.14.0",
+    "peft": "0.20.0", "timm": "1.0.28", "numpy": "2.1.3", "pandas": "2.2.3", "matplotlib": "3.10.0",
+    "scikit-learn": "1.6.1", "pillow": "11.3.0", "ipywidgets": "7.7.1",
 }  # fmt: skip
 
 

@@ -1,16 +1,21 @@
-"""What must be repaired or removed before a split: encoding damage, empty texts, duplicates, gaps (chapters
-05 and 07).
+"""What must be repaired or removed before a split: encoding damage, empty texts, duplicates (chapters 05 and
+07).
 
 Every function returns the cleaned rows and a count of what it did: nothing disappears without a number.
 """
 
+from __future__ import annotations
+
 import hashlib
 import html
 import re
+from typing import TYPE_CHECKING
 
 import ftfy
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def clean_comments(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:

@@ -44,6 +44,14 @@ def collate_images(samples: list[dict]) -> dict[str, torch.Tensor]:
     return {"images": images, **_labels_and_indices(samples)}
 
 
+def collate_features(samples: list[dict]) -> dict[str, torch.Tensor]:
+    """Samples of a `FeatureDataset` as `features` float32 (B, D), `labels` and `indices` int64 (B,)."""
+    return {
+        "features": torch.stack([sample["features"] for sample in samples]),
+        **_labels_and_indices(samples),
+    }
+
+
 class MixupCollate:
     """Collate images, then blend each with another one of the batch: t x + (1 - t) x', and the labels in the
     same shares.

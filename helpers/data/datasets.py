@@ -6,19 +6,22 @@ out rows. Each sample is a dictionary that carries its `index`, so that a predic
 its row.
 """
 
-import csv
+from __future__ import annotations
+
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image, ImageOps
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Dataset
 
-from helpers.data.sources import ANIMALS
 from helpers.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_TOKENS = 128  # 4 of the 23,703 embedded comments are longer; a longer text is cut at its end
 
@@ -118,29 +121,29 @@ class ImageDataset(Dataset):
         self.epoch.fill_(epoch)
 
 
-class CommentStream(IterableDataset):
-    """Rows of a CSV file, read as they are needed: for files that do not fit in memory.
+def max_tokens(tokenizer, wanted: int = MAX_TOKENS) -> int:
+    """Tokens that a text may have: `wanted`, but never more than the tokenizer's own model can read."""
+    return min(wanted, tokenizer.model_max_length)
 
-    An iterable dataset has no index, so every worker would read every row and each comment would arrive once
-    per worker. Worker w of W therefore keeps only the rows w, w + W, w + 2W, ...
 
-    Samples: the row as a dictionary of strings.
+class FeatureDataset(Dataset):
+    """Features that were computed once, in place of the rows they were computed from.
+
+    Samples: {"features": float32 (D,), "label": int, "index": int}, for `collate_features`.
 
     Args:
-        file: a CSV file with a header, UTF-8.
-        shard: False shows the duplicate-data trap on purpose (chapter 02).
+        features: float32 (N, D).
+        labels: class indices (N,).
     """
 
-    def __init__(self, file: str | Path, *, shard: bool = True):
-        self.file, self.shard = Path(file), shard
+    def __init__(self, features: np.ndarray, labels: np.ndarray):
+        self.features, self.labels = torch.from_numpy(features), labels
 
-    def __iter__(self) -> Iterator[dict[str, str]]:
-        worker = get_worker_info() if self.shard else None
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        with self.file.open(encoding="utf-8-sig", newline="") as lines:
-            for position, row in enumerate(csv.DictReader(lines)):
-                if position % workers == number:
-                    yield row
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"features": self.features[index], "label": int(self.labels[index]), "index": index}
 
 
 def open_image(source: str | Path | np.ndarray) -> Image.Image:
@@ -187,24 +190,3 @@ def to_rgb(image: Image.Image, *, background: tuple[int, int, int] = (0, 0, 0)) 
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
     return image.convert("RGB")
-
-
-class Silhouettes(Dataset):
-    """Silhouettes as tensors that lie ready in memory, which is faster than `ImageDataset` for images this
-    small.
-
-    Samples: {"image": float32 (1, 28, 28) in 0..1, "label": int, "index": int}, for `collate_images`.
-
-    Args:
-        frame: rows of `sources.animals()`.
-    """
-
-    def __init__(self, frame: pd.DataFrame):
-        self.images = torch.from_numpy(np.stack(frame["image"]))[:, None].float() / 255  # (N, 1, 28, 28)
-        self.labels = encode_labels(frame, ANIMALS)  # int64 (N,)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict:
-        return {"image": self.images[index], "label": int(self.labels[index]), "index": index}

@@ -111,6 +111,24 @@ def from_labels_file(
     return pd.DataFrame(good), in_order
 
 
+def images_from(
+    data: str | Path, file_column: str, label_column: str, *, on_bad: str = "stop"
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Your own images: of a labels file, or of a folder with one sub-folder for each class.
+
+    Args, Returns, Raises: see `from_labels_file` and `from_folder`.
+    """
+    if Path(data).is_file():
+        return from_labels_file(data, file_column=file_column, label_column=label_column, on_bad=on_bad)
+    return from_folder(data, on_bad=on_bad)
+
+
+def separator(text: str) -> str:
+    """The separator of a table: the one of comma, semicolon and tab that its first line has most of."""
+    first_line = text.lstrip().splitlines()[0]
+    return max(",;\t", key=first_line.count)
+
+
 def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[dict], dict[int, Problem]]:
     """The good records of a CSV file as {"id": row number, role: field, ...}, and the problems of the others
     by row number.
@@ -124,8 +142,7 @@ def _read_rows(file: Path, columns: dict[str, str]) -> tuple[list[dict], dict[in
     text = content.decode("utf-8-sig", errors="surrogateescape")
     if not text.strip():
         raise InputError(f"{file.name} is empty, expected a header line and rows below it")
-    first_line = text.lstrip().splitlines()[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first_line.count))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator(text))
     header = [name.strip() for name in next(reader)]
     missing = [name for name in columns.values() if name not in header]
     if missing:
@@ -197,6 +214,18 @@ def check_texts(
             good.append(text)
     _judge(problems, len(good), Path("the input"), on_bad)
     return good, problems
+
+
+def texts_from(
+    source: Path | list[str], text_column: str, *, on_bad: str = "stop"
+) -> tuple[list[str], list[Problem]]:
+    """Texts to be labelled: a list of them, a .txt file with one on each line, or a column of a CSV file."""
+    if not isinstance(source, Path):
+        return check_texts(source, on_bad)
+    if source.suffix.lower() == ".txt":
+        return texts_from_lines(source, on_bad=on_bad)
+    frame, problems = from_csv(source, text_column=text_column, label_column=None, on_bad=on_bad)
+    return frame["text"].tolist(), problems
 
 
 def texts_from_lines(file: Path, *, on_bad: str = "stop") -> tuple[list[str], list[Problem]]:

@@ -10,7 +10,6 @@ import ast
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, f1_score
 
 from helpers import assets
 
@@ -103,6 +102,8 @@ def human_ceiling(ratings) -> dict[str, float]:
     Returns:
         {"accuracy", "macro_f1", "n" (comments)}.
     """
+    from sklearn.metrics import accuracy_score, f1_score
+
     guesses, targets, weights = [], [], []
     for row in ratings:
         row = np.asarray(row, dtype=float)

@@ -5,6 +5,7 @@ Two presets, because two jobs: training may see a picture changed at random, eva
 (chapter 05).
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -22,12 +23,16 @@ class ImagePreprocessing:
 
     Attributes:
         size: height and width in pixels.
-        mean, std: of each channel, in the range 0..1, as used when the model was pretrained.
+        mean, std: mean and spread of each channel, in the range 0..1, as used when the model was pretrained.
+        crop_share: share of the shorter side that the centre crop keeps.
+        interpolation: "bilinear" or "bicubic": how pixels are made up when a picture is resized.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    crop_share: float = 1.0
+    interpolation: str = "bilinear"
 
 
 def evaluation_preset(preprocessing: ImagePreprocessing) -> v2.Compose:
@@ -85,7 +90,9 @@ def training_preset(
 
 
 def _whole_picture(preprocessing: ImagePreprocessing) -> list:
-    return [v2.Resize(preprocessing.size), v2.CenterCrop(preprocessing.size)]
+    resized = math.floor(preprocessing.size / preprocessing.crop_share)
+    interpolation = v2.InterpolationMode(preprocessing.interpolation)
+    return [v2.Resize(resized, interpolation=interpolation), v2.CenterCrop(preprocessing.size)]
 
 
 def _to_standardised_tensor(preprocessing: ImagePreprocessing) -> list:

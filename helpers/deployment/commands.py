@@ -5,193 +5,122 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from helpers.errors import InputError
+from helpers.files import is_writable, write_atomically
 
 CHECKED = 500  # validation rows on which an export must agree with the PyTorch model
 
 
 def add_commands(command: Callable) -> None:
     """Add the commands by `command(name, function, help_text)`, which returns their parser."""
-    predict_parser = command("predict", predict, "label texts or images with a trained run")
-    predict_parser.add_argument("folder", type=Path, metavar="RUN")
-    predict_parser.add_argument("inputs", nargs="*", metavar="TEXT|IMAGE")
-    predict_parser.add_argument(
-        "--input",
-        type=Path,
-        metavar="FILE",
-        help="a CSV file, a .txt file with one text per line, or a folder of images",
-    )
-    predict_parser.add_argument(
-        "--text-column", default="text", metavar="C", help="column of the CSV file (default: text)"
-    )
-    predict_parser.add_argument(
-        "--output", type=Path, metavar="OUT.csv", help="write input, label and probabilities there"
-    )
-    predict_parser.add_argument("--json", action="store_true", help="print one JSON object per input")
-    predict_parser.add_argument(
-        "--on-bad", choices=("stop", "skip"), default="stop", help="what to do with bad rows or files"
-    )
-    add_engine_options(predict_parser)
+    parser = command("predict", predict, "label texts or images with a trained run")
+    add = parser.add_argument
+    add("folder", type=Path, metavar="RUN")
+    add("inputs", nargs="*", metavar="TEXT|IMAGE")
+    files = "a CSV file, a .txt file with one text per line, or a folder of images"
+    add("--input", type=Path, metavar="FILE", help=files)
+    add("--text-column", default="text", metavar="C", help="column of the CSV file (default: text)")
+    add("--output", type=Path, metavar="OUT.csv", help="write input, label and probabilities there")
+    add("--json", action="store_true", help="print one JSON object per input")
+    add("--on-bad", choices=("stop", "skip"), default="stop", help="what to do with bad rows or files")
+    add_engine_options(parser)
 
-    export_parser = command(
+    parser = command(
         "export", export, "write a trained run as an ONNX file, checked against the PyTorch model"
     )
-    export_parser.add_argument("folder", type=Path, metavar="RUN")
-    export_parser.add_argument("--format", choices=("onnx",), required=True, help="the format to write")
-    export_parser.add_argument(
-        "--int8", action="store_true", help="texts only: weights in 8 bits, a quarter of the size"
-    )
-    export_parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="where to write (default: RUN/onnx or RUN/onnx-int8)"
-    )
-    export_parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add = parser.add_argument
+    add("folder", type=Path, metavar="RUN")
+    add("--format", choices=("onnx",), required=True, help="the format to write")
+    add("--int8", action="store_true", help="texts only: weights in 8 bits, a quarter of the size")
+    add("--output", type=Path, metavar="FOLDER", help="where to write (default: RUN/onnx or RUN/onnx-int8)")
+    add("--json", action="store_true", help="print one JSON object")
 
-    serve_parser = command("serve", serve, "answer HTTP requests with a trained run, until Ctrl-C")
-    serve_parser.add_argument("folder", type=Path, metavar="RUN")
-    serve_parser.add_argument(
-        "--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: 8000)"
-    )
-    serve_parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="where to listen; the default keeps other machines out",
-    )
-    add_engine_options(serve_parser)
+    parser = command("serve", serve, "answer HTTP requests with a trained run, until Ctrl-C")
+    add = parser.add_argument
+    add("folder", type=Path, metavar="RUN")
+    add("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: 8000)")
+    host = "where to listen; the default keeps other machines out"
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help=host)
+    add_engine_options(parser)
 
 
 def add_engine_options(parser) -> None:
-    """`--onnx` and `--int8`, at most one of them."""
+    """`--onnx` and `--int8`, at most one of them: the engine, see `predict.load_run`."""
     engines = parser.add_mutually_exclusive_group()
-    engines.add_argument("--onnx", action="store_true", help="use the export of RUN instead of PyTorch")
-    engines.add_argument("--int8", action="store_true", help="use the int8 export of RUN")
-
-
-def chosen_engine(options) -> str:
-    """What the engine options say, see `predict.load_run`."""
-    return "int8" if options.int8 else "onnx" if options.onnx else "torch"
+    option = {"dest": "engine", "action": "store_const", "default": "torch"}
+    engines.add_argument("--onnx", const="onnx", **option, help="use the export of RUN instead of PyTorch")
+    engines.add_argument("--int8", const="int8", **option, help="use the int8 export of RUN")
 
 
 def export(options) -> None:
-    """`export`."""
+    """Print the file's size and how far it agrees with PyTorch, or JSON; exit status 2 if it does not."""
+    from helpers.data.splits import subsample
     from helpers.deployment.export import export_onnx
     from helpers.deployment.predict import FOLDERS, load_run
+    from helpers.runs.folder import kept_rows
+    from helpers.tasks import TASKS
 
-    engine = "int8" if options.int8 else "onnx"
     classifier = load_run(options.folder)
-    done = export_onnx(
-        classifier,
-        options.output or options.folder / FOLDERS[engine],
-        validation_inputs(options.folder),
-        int8=options.int8,
-    )
+    check_on = TASKS[classifier.task].inputs(subsample(kept_rows(options.folder, "validation"), CHECKED))
+    folder = options.output or options.folder / FOLDERS["int8" if options.int8 else "onnx"]
+    done = export_onnx(classifier, folder, check_on, int8=options.int8)
     parity = done.parity
     if options.json:
         named = {"folder": str(done.folder), "file": str(done.file), "bytes": done.bytes}
+        print(json.dumps(named | asdict(parity)))
+    else:
+        print(f"{done.file}: {done.bytes / 1e6:.1f} MB")
         print(
-            json.dumps(
-                named
-                | {
-                    "rows": parity.rows,
-                    "max_difference": parity.max_difference,
-                    "agreement": parity.agreement,
-                }
-            )
+            f"on {parity.rows:,} validation rows: the same label as PyTorch in {parity.agreement:.2%}, ",
+            end="",
         )
-        return
-    print(f"{done.file}: {done.bytes / 1e6:.1f} MB")
-    print(
-        f"on {parity.rows:,} validation rows: the same label as PyTorch in {parity.agreement:.2%}, "
-        f"probabilities differ by at most {parity.max_difference:.2g}"
-    )
-
-
-def validation_inputs(folder: Path) -> list:
-    """Some validation texts or images of a run, the same ones every time."""
-    from helpers.data.splits import subsample
-    from helpers.training import recipes, run
-
-    frame = subsample(recipes.prepare(run.load_config(folder)).splits["validation"], CHECKED)
-    return frame[next(column for column in ("text", "path", "image") if column in frame)].tolist()
+        print(f"probabilities differ by at most {parity.max_difference:.2g}")
 
 
 def serve(options) -> None:
-    """`serve`."""
+    """Print the address, and requests to stderr; exit status 0 after Ctrl-C, 2 for bad input."""
     from helpers.deployment import service
 
-    service.serve(options.folder, engine=chosen_engine(options), host=options.host, port=options.port)
+    service.serve(options.folder, engine=options.engine, host=options.host, port=options.port)
 
 
 def predict(options) -> None:
-    """`predict`."""
+    """Print label and probabilities of each input, or how many OUT.csv holds; exit status 2 for bad input."""
     from helpers.deployment import predict as prediction
+    from helpers.tasks import TASKS
 
-    classifier = prediction.load_run(options.folder, engine=chosen_engine(options))
-    inputs, problems = read_inputs(options, classifier.task)
+    if bool(options.inputs) == bool(options.input):
+        found = "both" if options.input else "none"
+        raise InputError(f"predict needs either inputs on the command line or --input FILE, found {found}")
+    classifier = prediction.load_run(options.folder, engine=options.engine)
+    inputs, problems = TASKS[classifier.task].read_inputs(options.input or options.inputs, options)
+    if options.output and (options.output.is_dir() or not is_writable(options.output.absolute().parent)):
+        raise InputError(f"{options.output} cannot be written; choose a file in an existing, writable folder")
+    rows = prediction.predict(classifier, inputs)
+    answers = [(given, *prediction.answer(row, classifier.classes)) for given, row in zip(inputs, rows)]
     if options.output:
-        check_output_file(options.output)
-    probabilities = prediction.predict(classifier, inputs)
-    labels = [classifier.classes[i] for i in probabilities.argmax(1)]
-    if options.output:
-        write_predictions(options.output, inputs, labels, probabilities, classifier.classes)
+        write_predictions(options.output, answers, classifier.classes)
     for problem in problems:
         print(f"skipped {problem}", file=sys.stderr)
     if options.json:
-        for text, label, row in zip(inputs, labels, probabilities):
-            named = {name: round(float(p), 6) for name, p in zip(classifier.classes, row)}
-            print(json.dumps({"input": text, "label": label, "probabilities": named}))
+        for given, label, row in answers:
+            print(json.dumps({"input": given, "label": label, "probabilities": row}))
     elif options.output:
         print(f"{len(inputs):,} predictions written to {options.output}")
     else:
-        for text, label, row in zip(inputs, labels, probabilities):
-            print(
-                f"{label}  ({', '.join(f'{name} {p:.3f}' for name, p in zip(classifier.classes, row))})  "
-                f"{text}"
-            )
+        for given, label, row in answers:
+            shown = ", ".join(f"{name} {p:.3f}" for name, p in row.items())
+            print(f"{label}  ({shown})  {given}")
 
 
-def read_inputs(options, task: str) -> tuple[list[str], list]:
-    """The inputs of `predict` in order, from the command line or `--input`, and the problems of those that
-    were left out.
-    """
-    from helpers.data import own
-
-    if bool(options.inputs) == bool(options.input):
-        raise InputError(
-            "predict needs either inputs on the command line or --input FILE, found "
-            + ("both" if options.input else "none")
-        )
-    if task == "text":
-        if not options.input:
-            return own.check_texts(options.inputs, options.on_bad)
-        if options.input.suffix.lower() == ".txt":
-            return own.texts_from_lines(options.input, on_bad=options.on_bad)
-        frame, problems = own.from_csv(
-            options.input, text_column=options.text_column, label_column=None, on_bad=options.on_bad
-        )
-        return frame["text"].tolist(), problems
-    return own.image_files(options.input or options.inputs, on_bad=options.on_bad)
-
-
-def check_output_file(file: Path) -> None:
-    """Refuse an output file that cannot be written, before the work."""
-    from helpers.files import is_writable
-
-    if file.is_dir() or not file.absolute().parent.is_dir() or not is_writable(file.absolute().parent):
-        raise InputError(f"{file} cannot be written; choose a file in an existing, writable folder")
-
-
-def write_predictions(
-    file: Path, inputs: list[str], labels: list[str], probabilities, classes: tuple[str, ...]
-) -> None:
+def write_predictions(file: Path, answers: list[tuple[str, str, dict]], classes: tuple[str, ...]) -> None:
     """One CSV row per input, in order: input, label, p_<class>..."""
-    from helpers.files import write_atomically
-
+    # Not by `runs.folder.predictions_table`: for one column name it loads pandas, sklearn and accelerate.
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["input", "label", *(f"p_{name}" for name in classes)])
-    for text, label, row in zip(inputs, labels, probabilities):
-        writer.writerow([text, label, *(f"{p:.6f}" for p in row)])
+    writer.writerows([given, label, *row.values()] for given, label, row in answers)
     write_atomically(file, buffer.getvalue().encode())

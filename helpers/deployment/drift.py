@@ -1,11 +1,11 @@
-"""Is what the model sees today like what it was tested on? The population stability index and a monitor
-(chapters 07 and 08).
+"""Is what the model sees today like what it was tested on? (chapters 07 and 08)
 
 New inputs come without labels, so accuracy cannot be watched. What can be: the model's confidence, the labels
 it gives, and the length of the texts. A change of these says that the inputs have changed; whether answers
 got worse only new labels can say.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,16 @@ FEWEST_ROWS = 200  # with 10 bins and so few rows chance alone already gives an 
 
 
 def population_stability_index(reference, current, *, bins: int = 10) -> float:
-    """How much the distribution of a number has moved: the sum over bins of (q - p) ln(q / p), 0 = not at
-    all.
+    """How far a number's distribution has moved: the sum over bins of (q - p) ln(q / p), 0 = not at all.
+
+    Example: `population_stability_index(confidence_in_test, confidence_today)`
 
     Args:
         reference: numbers (N,) from when all was well; their quantiles are the edges of the bins, so that
             each bin holds the same share p of them. Equal quantiles (many equal numbers) make fewer bins. The
             outer bins are open.
         current: numbers (M,) of today; their shares of the bins are q.
-        bins: how many.
+        bins: number of bins.
 
     Raises:
         InputError: no numbers on one side, one that is not finite, or fewer than 2 bins.
@@ -34,27 +35,20 @@ def population_stability_index(reference, current, *, bins: int = 10) -> float:
     not a test.
     """
     reference, current = (np.asarray(values, dtype=float).ravel() for values in (reference, current))
-    if (
-        bins < 2
-        or not len(reference)
-        or not len(current)
-        or not (np.isfinite(reference).all() and np.isfinite(current).all())
-    ):
+    if bins < 2 or not all(len(values) and np.isfinite(values).all() for values in (reference, current)):
         raise InputError(
-            f"the index needs finite numbers on both sides and at least 2 bins, found {len(reference)} and "
-            f"{len(current)} numbers, "
-            f"bins={bins}; leave out what is missing"
+            "the index needs finite numbers on both sides and at least 2 bins, found "
+            f"{len(reference)} and {len(current)} numbers, bins={bins}; leave out what is missing"
         )
     edges = np.unique(np.quantile(reference, np.linspace(0, 1, bins + 1)[1:-1]))
-    counts = (
-        np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
-        for values in (reference, current)
-    )
-    return stability_index(*counts)
+    places = (np.searchsorted(edges, values, side="right") for values in (reference, current))
+    return stability_index(*(np.bincount(place, minlength=len(edges) + 1) for place in places))
 
 
 def stability_index(reference_counts, current_counts) -> float:
     """The index of two lists of counts (K,) of the same bins or classes.
+
+    Example: `stability_index([50, 50], [75, 25])` is 0.27: drifted.
 
     A bin that is empty on one side would make it infinite: it counts as half a row there. Bins empty on both
     sides do not count.
@@ -75,36 +69,31 @@ def stability_index(reference_counts, current_counts) -> float:
 
 def verdict(psi: float) -> str:
     """The customary words: "stable" below 0.1, "shifted" below 0.25, else "drifted"."""
-    return "stable" if psi < SHIFTED else "shifted" if psi < DRIFTED else "drifted"
+    if psi < SHIFTED:
+        return "stable"
+    return "shifted" if psi < DRIFTED else "drifted"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was watched.
+    """One thing that was watched."""
 
-    Attributes:
-        what: "confidence" (the largest probability), "predicted class", "share of <class>" or "text length"
-            (characters).
-        reference, current: mean, or share of the class; NaN for "predicted class", which has no mean.
-        psi: the stability index.
-        verdict: of the index, or "too few rows".
-    """
-
-    what: str
-    reference: float
+    what: str  # "confidence" (largest probability), "predicted class", "share of <class>" or "text length"
+    reference: float  # mean, or share of the class; NaN for "predicted class", which has no mean
     current: float
-    psi: float
-    verdict: str
+    psi: float  # the stability index
+    verdict: str  # of the index, or "too few rows"
 
 
 class DriftMonitor:
-    """Remembers the predictions on reference inputs, usually the test rows, and compares those on new inputs
-    with them.
+    """Compares the predictions on new inputs with those on reference inputs, usually the test rows.
+
+    Example: `DriftMonitor(classes, predict(run, test_texts)).compare(predict(run, texts_of_today))`
 
     Args:
         classes: names of the C classes.
         probabilities: (N, C) on the reference inputs.
-        lengths: of the reference texts (N,) in characters; None where they are not known, or for images.
+        lengths: lengths of the reference texts (N,) in characters; None for images, or where not known.
 
     Raises:
         InputError: shapes that do not fit.
@@ -120,20 +109,19 @@ class DriftMonitor:
 
         Args:
             probabilities: (M, C) on the new inputs.
-            lengths: of the new texts (M,) in characters.
+            lengths: lengths of the new texts (M,) in characters.
         """
         before, now = self.probabilities, self._checked(probabilities)
-        found = [self._of_numbers("confidence", before.max(1), now.max(1))]
-        counts = [np.bincount(p.argmax(1), minlength=len(self.classes)) for p in (before, now)]
-        found.append(
-            self._finding("predicted class", float("nan"), float("nan"), stability_index(*counts), now)
-        )
-        for name, old, new in zip(self.classes, *counts):
-            psi = stability_index([old, len(before) - old], [new, len(now) - new])
-            found.append(self._finding(f"share of {name}", old / len(before), new / len(now), psi, now))
+        old, new = (np.bincount(p.argmax(1), minlength=len(self.classes)) for p in (before, now))
+        found = [_of_numbers("confidence", before.max(1), now.max(1))]
+        found.append(("predicted class", math.nan, math.nan, stability_index(old, new)))
+        for name, a, b in zip(self.classes, old, new):
+            psi = stability_index([a, len(before) - a], [b, len(now) - b])
+            found.append((f"share of {name}", float(a / len(before)), float(b / len(now)), psi))
         if lengths is not None and self.lengths is not None:
-            found.append(self._of_numbers("text length", self.lengths, lengths))
-        return found
+            found.append(_of_numbers("text length", self.lengths, lengths))
+        is_enough = min(len(before), len(now)) >= FEWEST_ROWS
+        return [Finding(*row, verdict(row[-1]) if is_enough else "too few rows") for row in found]
 
     def _checked(self, probabilities) -> np.ndarray:
         array = np.asarray(probabilities, dtype=float)
@@ -144,13 +132,6 @@ class DriftMonitor:
             )
         return array
 
-    def _of_numbers(self, what: str, before, now) -> Finding:
-        return self._finding(
-            what, np.mean(before), np.mean(now), population_stability_index(before, now), now
-        )
 
-    def _finding(self, what: str, reference: float, current: float, psi: float, now) -> Finding:
-        enough = min(len(self.probabilities), len(now)) >= FEWEST_ROWS
-        return Finding(
-            what, float(reference), float(current), psi, verdict(psi) if enough else "too few rows"
-        )
+def _of_numbers(what: str, before, now) -> tuple[str, float, float, float]:
+    return what, float(np.mean(before)), float(np.mean(now)), population_stability_index(before, now)

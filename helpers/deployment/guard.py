@@ -1,25 +1,27 @@
-"""What the HTTP service refuses before it costs anything, and how it says so (chapters 07 and 08).
+"""How a request's body becomes inputs, and what is refused before it costs anything (chapters 07 and 08).
 
-Limited are the size of a body and the time it takes, the number and length of texts, the pixels of a picture.
-Whatever is wrong with them is answered with one sentence, never a traceback. Not limited here is what happens
-before a body: a client that opens connections and says nothing, or sends its headers slowly, holds its places
-(uvicorn counts at most 256 connections, `service.serve`) until it goes. The service also asks nobody for a
-password. So it listens on 127.0.0.1; before others may call it, put a proxy in front of it that has time
-limits for headers and idle connections, limits per client, TLS and a login, and hides `/metrics`.
+Limited are the size of a body and the time it takes, the number and length of texts, the pixels of a picture;
+whatever is wrong with them is answered with one sentence, never a traceback. Not limited is what comes before
+a body, and nobody is asked for a password: so the service listens on 127.0.0.1. Before others may call it,
+put a proxy in front of it (chapter 08 says what that must do).
 """
 
 import asyncio
 import contextlib
 import io
+import re
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from PIL import Image
+from pydantic import BaseModel
 
 from helpers.data.datasets import open_image
 
@@ -33,72 +35,88 @@ HEADERS = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all of them together, may ask for.
+    """What one request, and all of them together, may ask for."""
 
-    Attributes:
-        body_bytes: largest body; `image_bytes` for an image run.
-        body_seconds: how long a body may take to arrive.
-        texts: in one request.
-        characters: of one text.
-        pixels: of a picture, unpacked: a small file can hold a huge one.
-        waiting: requests whose prediction may wait or run; one more is told to come again.
-    """
-
-    body_bytes: int = 256 * 1024
-    image_bytes: int = 4 * 1024 * 1024
-    body_seconds: float = 10.0
-    texts: int = 64
-    characters: int = 5_000
-    pixels: int = 25_000_000
-    waiting: int = 16
+    body_bytes: int | None = None  # None for what suits the task, see `FORMS`
+    body_seconds: float = 10.0  # in which a body must arrive
+    texts: int = 64  # in one request
+    characters: int = 5_000  # of one text
+    pixels: int = 25_000_000  # of a picture, unpacked: a small file can hold a huge one
+    waiting: int = 16  # requests whose prediction waits or runs; one more is told to come again
 
 
-def check_texts(texts: list[str], limits: Limits) -> list[str]:
-    """The texts, when all of them can be labelled; else a 422 with one sentence."""
+class Texts(BaseModel):
+    """The body of a request to a text model."""
+
+    texts: list[str]
+
+
+async def accepted_texts(request: Request, body: Texts) -> list[str]:
+    """The texts of a request, when all of them can be labelled; else a 422 with one sentence."""
+    texts, limits = body.texts, request.app.state.limits
     if not 1 <= len(texts) <= limits.texts:
-        raise HTTPException(
-            422,
-            f"a request takes 1 to {limits.texts} texts, found {len(texts)}; send them in several requests",
-        )
+        few = f"a request takes 1 to {limits.texts} texts"
+        raise HTTPException(422, f"{few}, found {len(texts)}; send them in several requests")
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise HTTPException(422, f"text {number} is empty; write at least one word")
         if len(text) > limits.characters:
-            raise HTTPException(
-                422,
-                f"text {number} has {len(text):,} characters, at most {limits.characters:,} are allowed; "
-                "shorten it",
-            )
+            found = f"text {number} has {len(text):,} characters"
+            raise HTTPException(422, f"{found}, at most {limits.characters:,} are allowed; shorten it")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise HTTPException(
-                422, f"text {number} holds half a character (a lone surrogate); send valid Unicode"
-            )
+            half = f"text {number} holds half a character (a lone surrogate)"
+            raise HTTPException(422, f"{half}; send valid Unicode")
     return texts
 
 
-def decode_image(body: bytes, limits: Limits) -> np.ndarray:
-    """The picture as uint8 (H, W, 3), when it is one and not too large; else a 422 with one sentence."""
+async def accepted_picture(request: Request) -> list[np.ndarray]:
+    """The one picture of a request as uint8 (H, W, 3), when it is one and not too large; else a 422."""
+    if not request.headers.get("content-type", "").startswith("image/"):
+        raise HTTPException(415, "send the bytes of one picture with its content type, such as image/png")
+    body, limit = io.BytesIO(await request.body()), request.app.state.limits.pixels
     try:
-        with Image.open(
-            io.BytesIO(body), formats=IMAGE_FORMATS
-        ) as header:  # reads the size, not yet the pixels
+        with Image.open(body, formats=IMAGE_FORMATS) as header:  # reads the size, not yet the pixels
             width, height = header.size
-        if width * height > limits.pixels:
-            raise HTTPException(
-                422,
-                f"the picture has {width} x {height} pixels, at most {limits.pixels:,} are allowed; make it "
-                "smaller",
-            )
-        return np.asarray(open_image(io.BytesIO(body)))
+        if width * height > limit:
+            found = f"the picture has {width} x {height} pixels"
+            raise HTTPException(422, f"{found}, at most {limit:,} are allowed; make it smaller")
+        body.seek(0)
+        return [np.asarray(open_image(body))]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HTTPException(
-            422, f"the body cannot be read as a picture ({', '.join(IMAGE_FORMATS)}); send another file"
-        ) from error
+        what = f"the body cannot be read as a picture ({', '.join(IMAGE_FORMATS)})"
+        raise HTTPException(422, f"{what}; send another file") from error
+
+
+async def refuse_body(request: Request, error: RequestValidationError) -> JSONResponse:
+    """One sentence for a body that is not the expected JSON."""
+    first = error.errors()[0]
+    status, sentence = 422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}; send"
+    if not re.match(r"application/(.+\+)?json\b", request.headers.get("content-type", ""), re.IGNORECASE):
+        status, sentence = 415, "send JSON with the content type application/json:"
+    elif first["type"] == "json_invalid":
+        status, sentence = 400, f"the body is no valid JSON ({first['ctx']['error']}); send"
+    return JSONResponse({"detail": f'{sentence} {{"texts": ["..."]}}'}, status)
+
+
+class Form(NamedTuple):
+    """How one task is asked over HTTP."""
+
+    read: Callable  # makes a request's body the inputs of `predict`, or refuses it
+    body_bytes: int  # at most
+    summary: str
+    openapi: dict | None = None  # what `/openapi.json` says of the body where `read` does not
+
+
+IMAGE = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
+PICTURE = {"requestBody": {"required": True, "content": IMAGE}}
+FORMS = {
+    "text": Form(accepted_texts, 2**18, 'Label texts: {"texts": ["...", "..."]}'),
+    "images": Form(accepted_picture, 2**22, "Label one picture: its bytes are the body", PICTURE),
+}
 
 
 class Guard:
-    """ASGI middleware around every request: limits on its body, one line in the log, headers of ordinary
-    care, no traceback.
+    """ASGI middleware around every request: limits on its body, a line in the log, no traceback.
 
     Args:
         app: the application inside.
@@ -124,53 +142,56 @@ class Guard:
             await send(message)
 
         try:
-            body, refusal = await self.read(scope, receive)
-            if refusal:
-                await self.refuse(refusal, scope, receive, reply)
-            elif body is not None:
-                await self.app(scope, _replay(body, receive), reply)
+            await self.pass_on(scope, receive, reply)
         except Exception as error:
             print(f"internal error: {type(error).__name__}: {error!r:.300}", file=sys.stderr, flush=True)
             if not status:
-                await JSONResponse({"detail": "the service made a mistake; its log says which"}, 500)(
-                    scope, receive, reply
-                )
+                answer = JSONResponse({"detail": "the service made a mistake; its log says which"}, 500)
+                await answer(scope, receive, reply)
         seconds = time.perf_counter() - start
         self.record(scope["path"], status, seconds)
-        shown = (
-            scope["path"][:80].encode("unicode_escape").decode()
-        )  # no line breaks or control characters of strangers in the log
+        # No line breaks or control characters of strangers in the log.
+        shown = scope["path"][:80].encode("unicode_escape").decode()
         print(f"{scope['method']} {shown} {status} {1000 * seconds:.0f} ms", file=sys.stderr, flush=True)
 
-    async def read(self, scope, receive) -> tuple[bytes | None, tuple[int, str] | None]:
-        """The body, or why it is refused; neither where the client went away. Never more than the limit is
-        kept.
-        """
-        too_large = 413, f"the body is larger than {self.body_bytes:,} bytes; send less at once"
+    async def pass_on(self, scope, receive, reply) -> None:
+        """Hand a request with a whole body to the application, or refuse it."""
+        try:
+            body = await self.read(scope, receive)
+        except HTTPException as refusal:
+            return await self.refuse(refusal, receive, reply)
+        if body is not None:
+            await self.app(scope, _replay(body, receive), reply)
+
+    async def read(self, scope, receive) -> bytes | None:
+        """The body, None where the client went away; keeps no more than the limit, and refuses the rest."""
+        sentence = f"the body is larger than {self.body_bytes:,} bytes; send less at once"
         if int(dict(scope["headers"]).get(b"content-length", b"0")) > self.body_bytes:
-            return None, too_large
+            raise HTTPException(413, sentence)
         body = bytearray()
         try:
             async with asyncio.timeout(self.body_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        return None, None
+                        return None
                     body += message.get("body", b"")
                     if len(body) > self.body_bytes:
-                        return None, too_large
+                        raise HTTPException(413, sentence)
                     if not message.get("more_body"):
-                        return bytes(body), None
+                        return bytes(body)
         except TimeoutError:
-            return None, (408, f"the body did not arrive within {self.body_seconds:g} seconds; send it again")
+            sentence = f"the body did not arrive within {self.body_seconds:g} seconds; send it again"
+            raise HTTPException(408, sentence) from None
 
-    async def refuse(self, refusal: tuple[int, str], scope, receive, reply) -> None:
-        """Answer at once, then read on for a moment without keeping anything: a client that is still sending
-        would otherwise meet a closed connection before it has read the answer."""
-        response = JSONResponse({"detail": refusal[1]}, refusal[0], headers={"Connection": "close"})
-        await reply(
-            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
-        )
+    async def refuse(self, refusal: HTTPException, receive, reply) -> None:
+        """Answer at once, then read on for a moment without keeping anything.
+
+        A client that is still sending would otherwise meet a closed connection before it has read the answer.
+        """
+        response = JSONResponse({"detail": refusal.detail}, headers={"Connection": "close"})
+        start = {"status": refusal.status_code, "headers": response.raw_headers}
+        await reply({"type": "http.response.start", **start})
         await reply({"type": "http.response.body", "body": response.body, "more_body": True})
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):

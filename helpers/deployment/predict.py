@@ -3,31 +3,27 @@
 No accelerate, pandas or scikit-learn here: what serves a model should load fast and depend on little.
 """
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from helpers.data.cleaning import clean_text
-from helpers.data.collate import PadCollate
-from helpers.data.datasets import MAX_TOKENS, open_image
-from helpers.data.transforms import ImagePreprocessing, evaluation_preset
 from helpers.errors import InputError
-from helpers.models.pretrained import Classifier, load_classifier
+from helpers.models.pretrained import Classifier, load_classifier, load_description
+from helpers.tasks import TASKS
+from helpers.tuning.freezing import evaluating
 
 BATCH = 64
-FOLDERS = {
-    "onnx": "onnx",
-    "int8": "onnx-int8",
-}  # where `python -m helpers export` puts a run's exports, below the run folder
+FOLDERS = {"onnx": "onnx", "int8": "onnx-int8"}  # where `python -m helpers export` writes, below the run
 ENGINES = ("torch", *FOLDERS)
 
 
 def load_run(folder: str | Path, *, engine: str = "torch") -> Classifier:
     """The trained classifier of a run folder, ready to predict.
+
+    Example: `predict(load_run("runs/sentiment"), ["I like it."])`
 
     Args:
         folder: the run folder.
@@ -38,20 +34,12 @@ def load_run(folder: str | Path, *, engine: str = "torch") -> Classifier:
     """
     if engine not in ENGINES:
         raise InputError(f"the engine must be one of {', '.join(ENGINES)}, found {engine!r}")
-    if not (Path(folder) / "model" / "labels.json").is_file():
-        raise InputError(
-            f"{folder} is no finished run (model/labels.json is missing); give a folder written by `python "
-            "-m helpers train ... --output RUN`"
-        )
     if engine == "torch":
         return load_classifier(Path(folder) / "model")
     exported = Path(folder) / FOLDERS[engine]
     if not (exported / "model.onnx").is_file():
-        option = " --int8" if engine == "int8" else ""
-        raise InputError(
-            f"{folder} was not exported yet ({exported} is missing); run `python -m helpers export {folder} "
-            f"--format onnx{option}`"
-        )
+        command = f"python -m helpers export {folder} --format onnx{' --int8' if engine == 'int8' else ''}"
+        raise InputError(f"{folder} was not exported yet ({exported} is missing); run `{command}`")
     return load_onnx(exported)
 
 
@@ -60,38 +48,17 @@ def load_onnx(folder: str | Path, *, threads: int = 0) -> Classifier:
 
     Args:
         folder: holds model.onnx, labels.json and, for texts, the tokenizer.
-        threads: of ONNX Runtime; 0 = one per core.
+        threads: number of threads of ONNX Runtime; 0 = one per core.
 
     Raises:
         InputError: `folder` holds no export.
     """
-    folder = Path(folder)
-    if missing := [name for name in ("model.onnx", "labels.json") if not (folder / name).is_file()]:
-        raise InputError(
-            f"{folder} holds no export ({missing[0]} is missing); write one with `python -m helpers export "
-            "RUN --format onnx`"
-        )
-    description = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-    if description["task"] == "text":
-        from transformers import AutoTokenizer
-
-        preprocessor = AutoTokenizer.from_pretrained(folder)
-    else:
-        size, mean, std = (description["preprocessing"][name] for name in ("size", "mean", "std"))
-        preprocessor = ImagePreprocessing(size, tuple(mean), tuple(std))
-    model = OnnxModel(folder / "model.onnx", threads=threads)
-    return Classifier(
-        description["task"], description["name"], model, tuple(description["classes"]), preprocessor
-    )
+    model = OnnxModel(Path(folder) / "model.onnx", threads=threads)
+    return replace(load_description(folder), model=model)
 
 
 class OnnxModel(nn.Module):
-    """An exported model behind the call that the PyTorch one has; the work is done by ONNX Runtime on the
-    CPU.
-
-    Args:
-        file: a .onnx file.
-        threads: 0 = one per core.
+    """An exported model behind the call that the PyTorch one has; ONNX Runtime does the work on the CPU.
 
     Raises:
         InputError: ONNX Runtime cannot read the file.
@@ -104,83 +71,59 @@ class OnnxModel(nn.Module):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only: its warnings speak of graph nodes
+        providers = ["CPUExecutionProvider"]
         try:
-            self.session = onnxruntime.InferenceSession(
-                str(file), options, providers=["CPUExecutionProvider"]
-            )
-        except (
-            Exception
-        ) as error:  # the runtime has a class of its own for each way a file can be bad, and no common one
-            raise InputError(
-                f"{file} cannot be read by ONNX Runtime ({str(error).splitlines()[0]}); export the run again"
-            ) from error
+            self.session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        except Exception as error:  # a class of its own for each way a file can be bad, and no common one
+            found = f"{file} cannot be read by ONNX Runtime ({str(error).splitlines()[0]})"
+            raise InputError(f"{found}; export the run again") from error
 
     def forward(self, images=None, *, input_ids=None, attention_mask=None) -> torch.Tensor:
         """Logits (B, C) of images float32 (B, 3, H, W), or of texts int64 (B, L) twice."""
-        tensors = (
-            {"images": images}
-            if images is not None
-            else {"input_ids": input_ids, "attention_mask": attention_mask}
-        )
-        return torch.from_numpy(
-            self.session.run(None, {name: tensor.numpy() for name, tensor in tensors.items()})[0]
-        )
+        tensors = {"images": images, "input_ids": input_ids, "attention_mask": attention_mask}
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
+        return torch.from_numpy(self.session.run(None, arrays)[0])
 
 
 def predict(classifier: Classifier, inputs: list) -> np.ndarray:
-    """Class probabilities (N, C) float32 in the order of the inputs, in float32 arithmetic on the CPU.
+    """Class probabilities (N, C) float32 in the order of the inputs, computed where the model is.
+
+    A caller who predicts between training steps trains on as before: every module keeps its mode.
 
     Args:
         classifier: of `load_run` or `load_onnx`, or straight from training.
         inputs: texts (str), or images (paths or uint8 arrays).
     """
-    classifier.model.to("cpu").eval()
-    forward = _text_logits if classifier.task == "text" else _image_logits
+    task = TASKS[classifier.task]
     # Similar lengths together, so that one long text does not pad a whole batch of short ones.
     order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]) if isinstance(inputs[i], str) else 0)
     probabilities = np.zeros((len(inputs), len(classifier.classes)), dtype=np.float32)
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        with torch.inference_mode():
-            logits = forward(classifier, [inputs[row] for row in rows])  # (B, C)
-        probabilities[rows] = logits.softmax(-1).numpy()
+    with evaluating(classifier.model):
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            logits = task.logits(classifier, [inputs[row] for row in rows])  # (B, C)
+            probabilities[rows] = logits.float().softmax(-1).cpu().numpy()
     return probabilities
 
 
-def _text_logits(classifier: Classifier, texts: list[str]) -> torch.Tensor:
-    tokenizer = classifier.preprocessor
-    token_ids = tokenizer([clean_text(text) for text in texts], truncation=True, max_length=MAX_TOKENS)[
-        "input_ids"
-    ]
-    batch = PadCollate(tokenizer.pad_token_id)([{"input_ids": ids, "index": 0} for ids in token_ids])
-    output = classifier.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    return getattr(
-        output, "logits", output
-    )  # models of transformers wrap their logits, an exported one returns them bare
-
-
-def _image_logits(classifier: Classifier, sources: list) -> torch.Tensor:
-    transform = evaluation_preset(classifier.preprocessor)
-    return classifier.model(torch.stack([transform(open_image(source)) for source in sources]))
+def answer(row: np.ndarray, classes: tuple[str, ...]) -> tuple[str, dict[str, float]]:
+    """One row of probabilities (C,) as people and programs see it: the label, and what each class has."""
+    return classes[row.argmax()], {name: round(float(p), 6) for name, p in zip(classes, row)}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far two models differ on the same inputs.
+    """How far two models differ on the same inputs."""
 
-    Attributes:
-        rows: number of inputs.
-        max_difference: largest absolute difference of a probability, 0..1.
-        agreement: share of the inputs to which both give the same label, 0..1.
-    """
-
-    rows: int
-    max_difference: float
-    agreement: float
+    rows: int  # number of inputs
+    max_difference: float  # largest absolute difference of a probability, 0..1
+    agreement: float  # share of the inputs to which both give the same label, 0..1
 
 
 def compare(p: np.ndarray, q: np.ndarray) -> Comparison:
     """Compare the probabilities (N, C) of two models on the same N inputs.
+
+    Example: `compare(predict(load_run(run), texts), predict(load_run(run, engine="int8"), texts)).agreement`
 
     Raises:
         InputError: the shapes differ, or there are no rows.

@@ -1,23 +1,26 @@
 """Pretrained models with a new head for your classes, and how they are saved and loaded (chapters 04, 06 and
 07).
 
-Embedded weights work offline: "minilm" for texts, "efficientnet_lite0" for images. "resnet50", and any text
-model of the Hugging Face hub, are used by name when their weights are on disk or can be downloaded.
+Embedded weights work offline: "minilm" for texts, "efficientnet_lite0" for images. Any encoder of the Hugging
+Face hub, any image model of timm and torchvision's "resnet50" are used by name when their weights are on disk
+or can be downloaded.
 """
 
 import json
 import logging
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from helpers import assets, files
+from helpers import assets
 from helpers.data.transforms import ImagePreprocessing
 from helpers.errors import InputError
+from helpers.files import write_atomically
+from helpers.models.forward import forward
 
 # Pinned revisions of the hub models that the course uses at full scale: a name alone may point to other
 # weights tomorrow.
@@ -25,7 +28,9 @@ HUB_REVISIONS = {
     "bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
     "roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
 }
-IMAGE_MODELS = ("efficientnet_lite0", "resnet50")
+SENTIMENTS = ("negative", "neutral", "positive")
+LITE0 = "tf_efficientnet_lite0"  # timm's name for efficientnet_lite0
+GIVE_A_RUN = "give a run folder written by `python -m helpers train ... --output RUN`"
 
 
 @dataclass(frozen=True)
@@ -33,30 +38,37 @@ class Classifier:
     """A model together with all that is needed to use it.
 
     Attributes:
-        task: "text" or "image".
+        task: "text" or "images", see `tasks`.
         name: the pretrained model it started from.
-        model: texts: `model(input_ids (B, L), attention_mask (B, L)).logits` (B, C); images: `model(images
-            (B, 3, H, W))` (B, C).
+        model: `model(input_ids (B, L), attention_mask (B, L)).logits` (B, C), or `model(images (B, 3, H, W))`
+            (B, C).
         classes: names of the C outputs, in order.
         preprocessor: a tokenizer for texts, `ImagePreprocessing` for images.
     """
 
     task: str
     name: str
-    model: nn.Module
+    model: nn.Module | None
     classes: tuple[str, ...]
     preprocessor: object
+
+    def logits(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Logits (B, C) of a batch, computed where the model is."""
+        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+        return forward(self.model, {name: tensor.to(device) for name, tensor in batch.items()})
 
 
 def text_classifier(
     name: str = "minilm",
-    classes: tuple[str, ...] = ("negative", "neutral", "positive"),
+    classes: tuple[str, ...] = SENTIMENTS,
     *,
     dropout: float = 0.1,
     pretrained: bool = True,
 ) -> Classifier:
     """A pretrained encoder with a fresh classification head; seed before calling, the head's weights are
     random.
+
+    Example: `classifier = text_classifier("minilm", ("no", "yes"))`
 
     Args:
         name: "minilm" (embedded, 22.7 million parameters), a folder saved by transformers, or a name on the
@@ -67,7 +79,8 @@ def text_classifier(
             is worth.
 
     Raises:
-        InputError: the model is neither embedded, nor a folder, nor reachable on the hub.
+        InputError: the model is neither embedded, nor a folder, nor reachable on the hub, or its texts cannot
+            be padded.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -85,7 +98,12 @@ def text_classifier(
             else:
                 model = AutoModelForSequenceClassification.from_config(config)
     except (OSError, ValueError) as error:
-        raise InputError(_not_found(name, "text", error)) from error
+        raise InputError(_not_found("text", name, "minilm", error)) from error
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            f"the tokenizer of {name!r} has no padding token, so texts cannot share a batch; choose an "
+            "encoder"
+        )
     return Classifier("text", name, model, tuple(classes), tokenizer)
 
 
@@ -98,24 +116,34 @@ def image_classifier(
 ) -> Classifier:
     """A network pretrained on ImageNet with a fresh classification head; seed before calling.
 
+    Example: `classifier = image_classifier("efficientnet_lite0", ("cat", "dog"))`
+
     Args:
-        name: "efficientnet_lite0" (embedded, 3.4 million parameters) or "resnet50" (real weights from the
-            torch hub cache or the network; where they cannot be had, a warning says so and efficientnet_lite0
-            takes its place).
+        name: "efficientnet_lite0" (embedded, 3.4 million parameters), any name in `timm.list_models()`, or
+            "resnet50" of torchvision (where its weights cannot be had, a warning says so and
+            efficientnet_lite0 takes its place).
         classes: names of the classes.
-        image_size: pixels; by default 96 for efficientnet_lite0 (fast enough for a CPU) and 224 for resnet50.
+        image_size: pixels; by default 96 for efficientnet_lite0 (fast enough for a CPU), else what it was
+            pretrained on.
         pretrained: as in `text_classifier`.
 
     Raises:
-        InputError: another name.
+        InputError: another name, or weights that cannot be downloaded.
     """
-    if name not in IMAGE_MODELS:
-        raise InputError(f"the image model must be one of {', '.join(IMAGE_MODELS)}, found {name!r}")
-    model = _bare_image_model(name) if not pretrained else _resnet50() if name == "resnet50" else None
+    model = _bare_image_model(name, len(classes)) if not pretrained else None
+    if pretrained and name == "resnet50":
+        model = _resnet50(len(classes))
+        name = name if model is not None else "efficientnet_lite0"
     if model is None:
-        name, model = "efficientnet_lite0", _efficientnet_lite0()
-    _replace_head(name, model, len(classes))
-    return Classifier("image", name, model, tuple(classes), _image_preprocessing(name, image_size))
+        model = (
+            _efficientnet_lite0(len(classes))
+            if name == "efficientnet_lite0"
+            else _from_timm(name, len(classes))
+        )
+    # Channels as the innermost dimension: the layout in which convolutions run fastest here (chapter 06
+    # measures it).
+    model.to(memory_format=torch.channels_last)
+    return Classifier("images", name, model, tuple(classes), _image_preprocessing(name, model, image_size))
 
 
 def save_classifier(classifier: Classifier, folder: Path) -> None:
@@ -123,19 +151,13 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     `load_classifier`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if classifier.task == "text":
+    if hasattr(classifier.model, "save_pretrained"):
         with _quiet_transformers():
             classifier.model.save_pretrained(folder)
-            classifier.preprocessor.save_pretrained(folder)
     else:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in classifier.model.state_dict().items()},
-            folder / "model.safetensors",
-        )
-    description = {"task": classifier.task, "name": classifier.name, "classes": list(classifier.classes)}
-    if classifier.task == "image":
-        description["preprocessing"] = asdict(classifier.preprocessor)
-    files.write_atomically(folder / "labels.json", json.dumps(description, indent=2).encode())
+        tensors = {name: tensor.contiguous() for name, tensor in classifier.model.state_dict().items()}
+        save_file(tensors, folder / "model.safetensors")
+    save_description(classifier, folder)
 
 
 def load_classifier(folder: str | Path) -> Classifier:
@@ -144,96 +166,144 @@ def load_classifier(folder: str | Path) -> Classifier:
     Raises:
         InputError: `folder` holds no saved classifier.
     """
-    folder = Path(folder)
-    if not (folder / "labels.json").is_file():
-        raise InputError(
-            f"{folder} holds no trained model (labels.json is missing); give a run folder written by `python "
-            "-m helpers train`"
-        )
-    description = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-    classes = tuple(description["classes"])
-    if description["task"] == "text":
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    described = load_description(folder)
+    if described.task == "text":
+        from transformers import AutoModelForSequenceClassification
 
         with _quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
             model = AutoModelForSequenceClassification.from_pretrained(folder)
-        return Classifier("text", description["name"], model.eval(), classes, tokenizer)
-    model = _bare_image_model(description["name"])
-    _replace_head(description["name"], model, len(classes))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    preprocessing = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in description["preprocessing"].items()
-    }
-    return Classifier(
-        "image", description["name"], model.eval(), classes, ImagePreprocessing(**preprocessing)
-    )
+    else:
+        model = _bare_image_model(described.name, len(described.classes)).to(
+            memory_format=torch.channels_last
+        )
+        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    return replace(described, model=model.eval())
 
 
-def _efficientnet_lite0() -> nn.Module:
+def save_description(classifier: Classifier, folder: Path) -> None:
+    """Write all but the weights: labels.json, and the tokenizer where there is one."""
+    description = {"task": classifier.task, "name": classifier.name, "classes": list(classifier.classes)}
+    if isinstance(classifier.preprocessor, ImagePreprocessing):
+        description["preprocessing"] = asdict(classifier.preprocessor)
+    else:
+        classifier.preprocessor.save_pretrained(folder)
+    write_atomically(folder / "labels.json", json.dumps(description, indent=2).encode())
+
+
+def load_description(folder: str | Path) -> Classifier:
+    """Read what `save_description` wrote, as a classifier without a model.
+
+    Raises:
+        InputError: `folder` holds no saved classifier.
+    """
+    file = Path(folder) / "labels.json"
+    if not file.is_file():
+        raise InputError(f"{folder} holds no trained model (labels.json is missing); {GIVE_A_RUN}")
+    description = json.loads(file.read_text(encoding="utf-8"))
+    if "preprocessing" in description:
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in description["preprocessing"].items()}
+        task, preprocessor = "images", ImagePreprocessing(**values)
+    else:
+        from transformers import AutoTokenizer
+
+        task, preprocessor = "text", AutoTokenizer.from_pretrained(folder)
+    return Classifier(task, description["name"], None, tuple(description["classes"]), preprocessor)
+
+
+def _efficientnet_lite0(num_classes: int) -> nn.Module:
     """timm's architecture with the embedded weights: the same 296 tensors under other names, in the same
     order.
     """
-    model = _bare_image_model("efficientnet_lite0")
+    import timm
+
+    model = timm.create_model(LITE0, pretrained=False)
     weights = torch.load(assets.path("efficientnet_lite0.pth"), weights_only=True, map_location="cpu")
     own = model.state_dict()
     if len(own) != len(weights) or any(a.shape != b.shape for a, b in zip(own.values(), weights.values())):
         raise InputError(
-            "the EfficientNet-Lite0 weights do not fit this version of timm; install the one in "
-            "requirements.lock"
+            "the EfficientNet-Lite0 weights do not fit this version of timm; install requirements.lock"
         )
     model.load_state_dict(dict(zip(own, weights.values())))
-    return model
+    return replace_head(model, num_classes)
 
 
-def _resnet50() -> nn.Module | None:
+def _resnet50(num_classes: int) -> nn.Module | None:
     """torchvision's ResNet50 with its ImageNet weights, or None with a warning where they cannot be had."""
     from torchvision.models import ResNet50_Weights, resnet50
 
     try:
-        return resnet50(weights=ResNet50_Weights.IMAGENET1K_V2)
+        return replace_head(resnet50(weights=ResNet50_Weights.IMAGENET1K_V2), num_classes)
     except OSError as error:  # urllib's errors are OSErrors
         warnings.warn(
             f"the ResNet50 weights are not on this machine and could not be downloaded ({error}); "
-            "EfficientNet-Lite0 takes "
-            "its place. For the real one run this once with a network; it is then kept in the torch hub "
-            "cache.",
+            "EfficientNet-Lite0 "
+            "takes its place. For the real one run this once with a network; it is then kept in the torch "
+            "hub cache.",
             stacklevel=3,
         )
         return None
 
 
-def _bare_image_model(name: str) -> nn.Module:
+def _from_timm(name: str, num_classes: int) -> nn.Module:
+    import timm
+
+    _check_timm(name)
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=num_classes)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(_not_found("image", name, "efficientnet_lite0", error)) from error
+
+
+def _bare_image_model(name: str, num_classes: int) -> nn.Module:
+    """The architecture with random weights."""
     if name == "resnet50":
         from torchvision.models import resnet50
 
-        return resnet50(weights=None)
+        return replace_head(resnet50(weights=None), num_classes)
     import timm
 
-    return timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if name == "efficientnet_lite0":
+        return replace_head(timm.create_model(LITE0, pretrained=False), num_classes)
+    _check_timm(name)
+    return timm.create_model(name, pretrained=False, num_classes=num_classes)
 
 
-def _replace_head(name: str, model: nn.Module, num_classes: int) -> None:
-    """Swap the 1,000 ImageNet outputs for ours; the features below stay. In place."""
-    head = "fc" if name == "resnet50" else "classifier"
+def _check_timm(name: str) -> None:
+    import timm
+
+    if not timm.is_model(name):
+        raise InputError(
+            "the image model must be efficientnet_lite0, resnet50 or one of timm's "
+            f"{len(timm.list_models()):,} names "
+            f"(timm.list_models()), found {name!r}"
+        )
+
+
+def replace_head(model: nn.Module, num_classes: int) -> nn.Module:
+    """Swap the 1,000 ImageNet outputs for ours; the features below stay. In place, and returned."""
+    head = "fc" if hasattr(model, "fc") else "classifier"
     setattr(model, head, nn.Linear(getattr(model, head).in_features, num_classes))
-    # Channels as the innermost dimension: the layout in which convolutions run fastest here (chapter 06
-    # measures it).
-    model.to(memory_format=torch.channels_last)
+    return model
 
 
-def _image_preprocessing(name: str, image_size: int | None) -> ImagePreprocessing:
+def _image_preprocessing(name: str, model: nn.Module, image_size: int | None) -> ImagePreprocessing:
     if name == "resnet50":
         return ImagePreprocessing(image_size or 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return ImagePreprocessing(image_size or 96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    if name == "efficientnet_lite0":
+        return ImagePreprocessing(image_size or 96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    from timm.data import resolve_model_data_config
+
+    found = resolve_model_data_config(model)
+    size = image_size or found["input_size"][-1]
+    return ImagePreprocessing(size, found["mean"], found["std"], found["crop_pct"], found["interpolation"])
 
 
-def _not_found(name: str, task: str, error: Exception) -> str:
+def _not_found(task: str, name: str, embedded: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0]
     return (
-        f"the {task} model {name!r} is neither embedded (minilm), nor a folder, nor reachable on the hub "
-        f"({reason}); check the name or the network"
+        f"the {task} model {name!r} is neither embedded ({embedded}), nor a folder, nor reachable on the hub "
+        f"({reason}); "
+        "check the name or the network"
     )
 
 

@@ -5,8 +5,11 @@ Why not `torch.save`? It writes a pickle, and a pickle is a program. Tensors go 
 JSON in its header.
 """
 
+import csv
 import json
-from dataclasses import asdict, dataclass, field
+import os
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,114 +19,165 @@ from torch import nn
 
 from helpers.errors import InputError
 from helpers.files import write_atomically
+from helpers.training.progress import Progress, Step, as_row
+from helpers.training.runtime import Runtime
+
+CHECKPOINT, BEST, HISTORY = "checkpoints/last.safetensors", "checkpoints/best.safetensors", "history.csv"
 
 
-@dataclass
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        epoch: the epoch to go on with, from 0.
-        batch: the batch of that epoch to go on with, from 0.
-        step: optimizer steps done.
-        best_score: best validation macro-F1 so far.
-        epochs_since_best: epochs without a better one.
-        seconds: time spent so far.
-        history: one row per optimizer step.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    best_score: float = -1.0
-    epochs_since_best: int = 0
-    seconds: float = 0.0
-    history: list[dict] = field(default_factory=list)
+def save_checkpoint(file: Path, tensors: dict[str, torch.Tensor], rest: dict) -> None:
+    """Write tensors and what is said beside them (JSON-ready), atomically."""
+    write_atomically(file, save(tensors, {"rest": json.dumps(rest)}))
 
 
-def save_checkpoint(
-    file: Path, model: nn.Module, optimizer, scheduler, progress: Progress, scaler=None
-) -> None:
-    """Write model, optimizer moments, schedule, loss scale and progress, atomically.
-
-    No random state is stored: the loop derives the random numbers of every step from the seed and the step.
-    """
-    optimizer_state = optimizer.state_dict()
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, moments in optimizer_state["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-    rest = {
-        "param_groups": optimizer_state["param_groups"],
-        "scheduler": {key: value for key, value in scheduler.state_dict().items() if key != "lr_lambdas"},
-        "scaler": scaler.state_dict() if scaler is not None else None,
-        "progress": asdict(progress),
-    }
-    write_atomically(
-        file,
-        save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            {"rest": json.dumps(rest)},
-        ),
-    )
-
-
-def load_checkpoint(file: Path, model: nn.Module, optimizer, scheduler, scaler=None) -> Progress:
-    """Restore what `save_checkpoint` wrote into these objects.
+def load_checkpoint(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Read what `save_checkpoint` wrote.
 
     Raises:
-        InputError: the file is missing or no checkpoint of this model.
+        InputError: the file is missing or damaged.
     """
-    tensors, rest = _read(file)
-    try:
-        model.load_state_dict(_below(tensors, "model"))
-    except RuntimeError as error:
-        raise InputError(
-            f"{file} belongs to another model ({str(error).splitlines()[0]}); start a new run folder"
-        ) from error
-    moments = {}
-    for name, tensor in _below(tensors, "optimizer").items():
-        index, key = name.split(".", 1)
-        moments.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": rest["param_groups"]})
-    scheduler.load_state_dict(rest["scheduler"] | {"lr_lambdas": scheduler.state_dict()["lr_lambdas"]})
-    if scaler is not None:
-        scaler.load_state_dict(rest["scaler"])
-    return Progress(**rest["progress"])
+    with _opened(file) as archive:
+        tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (no dictionary)
+        return tensors, _rest(archive)
 
 
 def read_progress(file: Path) -> Progress:
-    """How far the run of a checkpoint has come, without loading its tensors into a model."""
-    return Progress(**_read(file)[1]["progress"])
+    """How far the run of a checkpoint has come; its tensors are not read."""
+    with _opened(file) as archive:
+        return Progress(**_rest(archive)["progress"])
 
 
-def save_weights(file: Path, model: nn.Module) -> None:
-    """Write the weights alone, atomically."""
-    write_atomically(
-        file, save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
-    )
-
-
-def load_weights(file: Path, model: nn.Module) -> None:
-    """Restore what `save_weights` wrote."""
-    model.load_state_dict(_read(file)[0])
-
-
-def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
+def _opened(file: Path):
     if not file.is_file():
         raise InputError(f"there is no checkpoint {file} to go on from; start the run without --resume")
     try:
-        with safe_open(file, framework="pt") as archive:
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (no dictionary)
-            return tensors, json.loads((archive.metadata() or {}).get("rest", "{}"))
+        return safe_open(file, framework="pt")
     except SafetensorError as error:
         raise InputError(
             f"{file} is no whole safetensors file ({error}); delete the run folder and start again"
         ) from error
 
 
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(f"{prefix}."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }
+def _rest(archive) -> dict:
+    return json.loads((archive.metadata() or {}).get("rest", "{}"))
+
+
+class Keeper:
+    """Keeps what a training must not lose: in a folder checkpoints, the best weights and the history; without
+    one, the best weights in memory.
+
+    Args:
+        folder: of one run.
+        resume: go on from the checkpoint in `folder`; the result is, bit for bit, that of a run that never
+            stopped.
+        scores: names of what the run's `score` returns: columns of the history.
+    """
+
+    def __init__(self, folder: Path | None = None, *, resume: bool = False, scores: tuple[str, ...] = ()):
+        self.folder, self.resume, self.scores = folder, resume, scores
+        self.best = None
+        self.unwritten: list[tuple[Step, float]] = []
+
+    def begin(self, model: nn.Module, optimizer, schedule, runtime: Runtime) -> Progress:
+        """Remember what is to be kept; returns where to begin.
+
+        Raises:
+            InputError: nothing to resume, or the checkpoint of another model.
+        """
+        self.model, self.optimizer, self.schedule, self.runtime = model, optimizer, schedule, runtime
+        if self.folder is not None and not self.resume and runtime.is_main:
+            (self.folder / HISTORY).unlink(missing_ok=True)  # of an earlier training into the same folder
+        progress = self._load() if self.resume else Progress()
+        self.started = time.perf_counter() - progress.seconds
+        self.progress = progress
+        return progress
+
+    def keep(self, step: Step, progress: Progress, *, is_due: bool) -> None:
+        """Note the step; keep the best weights; when a checkpoint is due, write it. All processes call
+        this.
+        """
+        progress.seconds = time.perf_counter() - self.started
+        if self.folder is None:
+            if step.is_best:
+                self.best = {
+                    name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
+                }
+            return
+        self.unwritten.append((step, progress.seconds))
+        # The best weights first: killed between the two writes, a resumed run only finds the same best again.
+        if step.is_best:
+            weights = self.runtime.state(self.model)
+            if self.runtime.is_main:
+                save_checkpoint(self.folder / BEST, weights, {})
+        if is_due:
+            tensors = self.runtime.state(self.model, self.optimizer)
+            if self.runtime.is_main:
+                progress.history_bytes = self._append_history()
+                save_checkpoint(self.folder / CHECKPOINT, tensors, self._rest(progress))
+            self.unwritten.clear()
+
+    def restore_best(self) -> None:
+        """Give the model its best weights."""
+        if self.folder is not None:
+            self.runtime.wait()
+            self.runtime.load(load_checkpoint(self.folder / BEST)[0], self.model)
+        elif self.best is not None:
+            self.model.load_state_dict(self.best)
+
+    def _load(self) -> Progress:
+        if self.folder is None:
+            raise InputError("resume needs the folder of the run to go on with, found none")
+        file = self.folder / CHECKPOINT
+        tensors, rest = load_checkpoint(file)
+        try:
+            progress = Progress(**rest["progress"])
+            self.runtime.load(tensors, self.model, self.optimizer, rest["param_groups"])
+            self.schedule.load_state_dict(
+                rest["schedule"] | {"lr_lambdas": self.schedule.state_dict()["lr_lambdas"]}
+            )
+            if self.runtime.scaler is not None:
+                self.runtime.scaler.load_state_dict(rest["scaler"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{file} is of another model or course version ({reason}); start a new run folder"
+            ) from error
+        if self.runtime.is_main:
+            self._cut_history(progress.history_bytes)
+        return progress
+
+    def _rest(self, progress: Progress) -> dict:
+        return {
+            "param_groups": self.optimizer.state_dict()["param_groups"],
+            "schedule": {
+                key: value for key, value in self.schedule.state_dict().items() if key != "lr_lambdas"
+            },
+            "scaler": self.runtime.scaler and self.runtime.scaler.state_dict(),
+            "progress": asdict(progress),
+        }
+
+    def _append_history(self) -> int:
+        """Add the steps since the last checkpoint to the history; returns the file's length."""
+        file = self.folder / HISTORY
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = [as_row(step, seconds, self.scores) for step, seconds in self.unwritten]
+        with file.open("a", encoding="utf-8", newline="") as lines:
+            writer = csv.DictWriter(lines, rows[0].keys(), lineterminator="\n")
+            if file.stat().st_size == 0:
+                writer.writeheader()
+            writer.writerows(rows)
+            lines.flush()
+            os.fsync(lines.fileno())
+        return file.stat().st_size
+
+    def _cut_history(self, length: int) -> None:
+        """Take back the steps that were written after the checkpoint: they are made again."""
+        file = self.folder / HISTORY
+        found = file.stat().st_size if file.is_file() else 0
+        if found < length:
+            raise InputError(
+                f"{file} has {found} bytes, the checkpoint knows of {length}; the run folder was changed: "
+                "start again"
+            )
+        if length:
+            os.truncate(file, length)

@@ -1,269 +1,210 @@
 """The training loop: fit and evaluate, on a CPU, a GPU or several processes (chapter 03 writes it by hand
 first).
 
-The loop neither prints nor plots: it yields one `Step` per optimizer step, and the caller decides what to
-show.
+The loop does not know what a row is (`losses` does), nor where it runs (`runtime` does). It neither prints
+nor plots: it yields one `Step` per optimizer step, and the caller decides what to show.
 """
 
-import gc
 import itertools
-import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from helpers import environment
 from helpers.data.loaders import set_epoch
 from helpers.errors import InputError
-from helpers.training.checkpoints import (
-    Progress,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    save_weights,
-)
+from helpers.models.forward import forward
+from helpers.training.checkpoints import Keeper
 from helpers.training.config import TrainingConfig
-from helpers.training.metrics import Metrics, classification_metrics
-from helpers.tuning.freezing import apply_strategy, train_mode
+from helpers.training.losses import Classification, Loss
+from helpers.training.metrics import classification_metrics
+from helpers.training.progress import Step, planned_steps
+from helpers.training.runtime import Runtime
+from helpers.tuning.freezing import apply_strategy, begin_strategy, end_strategy, evaluating, train_mode
 from helpers.tuning.optimization import make_optimizer, make_schedule, parameter_groups
-
-CHECKPOINT, BEST = "last.safetensors", "best.safetensors"
-
-
-@dataclass(frozen=True)
-class Step:
-    """What happened in one optimizer step.
-
-    Attributes:
-        step, epoch: counted from 1.
-        learning_rate: of the head.
-        train_loss: mean over the rows of this step, before it.
-        validation: metrics at the end of an epoch, otherwise None.
-        is_best: whether this validation macro-F1 is the best so far.
-    """
-
-    step: int
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    validation: Metrics | None = None
-    is_best: bool = False
-
-
-def make_accelerator(model: nn.Module, precision: str = "auto") -> Accelerator:
-    """Device, mixed precision and processes, chosen for this machine and this model; see
-    `environment.precision`.
-    """
-    if precision == "auto":
-        precision = environment.precision(
-            convolutional=any(isinstance(m, nn.Conv2d) for m in model.modules())
-        )
-    # accelerate keeps one state per Python process and refuses a second precision; a notebook trains texts in
-    # bf16 and then images in float32, so that state is made anew. The group of processes, which cannot be,
-    # stays.
-    AcceleratorState._reset_state(reset_partial_state=False)
-    return Accelerator(mixed_precision=precision, cpu=environment.device() == "cpu")
-
-
-def leave(accelerator: Accelerator) -> None:
-    """Wait for all processes and end their group; to be called last, when nothing of the training is used any
-    more.
-    """
-    accelerator.wait_for_everyone()
-    # DistributedDataParallel sits in cycles of references; it must go while its group still stands, or a
-    # process may abort
-    gc.collect()
-    accelerator.end_training()
 
 
 def fit(
     model: nn.Module,
-    train_loader: DataLoader,
-    validation_loader: DataLoader,
+    loader: DataLoader,
     config: TrainingConfig,
     *,
-    accelerator: Accelerator | None = None,
-    loss_function: Callable | None = None,
-    folder: Path | None = None,
-    resume: bool = False,
+    loss: Loss,
+    score: Callable[[nn.Module], dict[str, float]],
+    runtime: Runtime,
+    keeper: Keeper | None = None,
+    schedule: Callable | None = None,
 ) -> Iterator[Step]:
-    """Train, and leave the model with its best weights (highest validation macro-F1) when the iteration ends.
+    """Train, and leave the model with its best weights when the iteration ends.
 
     Args:
-        model: see `forward` for how it is called.
-        train_loader, validation_loader: of `make_loader`.
-        config: every number of the training.
-        accelerator: by default one for this machine, see `make_accelerator`.
-        loss_function: (logits (B, C), batch) -> sum of the rows' losses; by default cross-entropy with the
-            batch's labels.
-        folder: where checkpoints are kept; None keeps the best weights in memory and cannot resume.
-        resume: go on from the checkpoint in `folder`; the result is, bit for bit, that of a run that never
-            stopped.
+        model: what `loss` calls.
+        loader: of `make_loader`, or any iterable of batches; a stream needs `config.max_steps`.
+        config: every number of the training; `config.select` names the entry of `score` that decides what is
+            best.
+        loss: sum and items of a batch, see `losses`.
+        score: evaluates the model at the end of each epoch, or every `config.evaluate_every` steps.
+        runtime: device, precision, processes.
+        keeper: keeps checkpoints and resumes; by default the best weights are kept in memory.
+        schedule: (optimizer, number of steps) -> a scheduler of torch; by default the one that `config`
+            names.
 
     Yields:
         A `Step` after each optimizer step.
 
     Raises:
-        InputError: nothing to resume, or loaders that are not split among the processes.
+        InputError: a loader that is not split among the processes, a stream without `max_steps`, nothing to
+            resume.
     """
-    accelerator = accelerator or make_accelerator(model, config.precision)
-    check_loader(train_loader, accelerator)
-    loss_function = loss_function or cross_entropy(config.label_smoothing)
-    model.to(accelerator.device)
+    check_loader(loader, runtime)
+    keeper, num_steps = keeper or Keeper(), planned_steps(loader, config)
+    begin_strategy(model, config.strategy, sharded=runtime.shard)
     groups = parameter_groups(
         model, config.learning_rate, weight_decay=config.weight_decay, layer_decay=config.layer_decay
     )
-    optimizer = accelerator.prepare_optimizer(make_optimizer(config.optimizer, groups))
-    num_steps = config.epochs * -(-len(train_loader) // config.accumulation_steps)
-    scheduler = make_schedule(
-        config.schedule, optimizer.optimizer, num_steps, warmup_share=config.warmup_share
-    )
-    keeper = Keeper(model, optimizer.optimizer, scheduler, accelerator, folder)
-    progress = keeper.load() if resume else Progress()
-    wrapped = None
-    while progress.epoch < config.epochs and progress.epochs_since_best < config.patience:
+    optimizer = make_optimizer(config.optimizer, groups)
+    runtime.prepare(model, optimizer)
+    make = schedule or (lambda *args: make_schedule(config.schedule, *args, warmup_share=config.warmup_share))
+    scheduler = make(optimizer, num_steps)
+    progress, wrapped = keeper.begin(model, optimizer, scheduler, runtime), None
+    while not progress.is_over(config):
         if apply_strategy(model, config.strategy, progress.epoch, config.epochs) or wrapped is None:
-            wrapped = wrap(model, accelerator)
-        set_epoch(train_loader, progress.epoch, progress.batch)
-        train_mode(model)
-        for batches in in_groups(train_loader, config.accumulation_steps):
-            environment.seed_everything(step_seed(config.seed, progress.step, accelerator.process_index))
-            loss = backward(wrapped, batches, loss_function, accelerator)
-            accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-            optimizer.step()
-            progress.step += 1
-            progress.batch += len(batches)
-            step = Step(progress.step, progress.epoch + 1, scheduler.get_last_lr()[0], loss)
-            scheduler.step()
-            optimizer.zero_grad()
-            if progress.batch == len(train_loader):
-                step = end_epoch(step, progress, evaluate(model, validation_loader, accelerator))
-            keeper.keep(
-                progress,
-                step,
-                is_due=step.validation is not None or progress.step % config.checkpoint_every == 0,
-            )
+            wrapped = runtime.wrap(model)
+        set_epoch(loader, progress.epoch, progress.batch, progress.place)
+        for batches, place, ends_epoch in with_place(loader, config.accumulation_steps):
+            train_mode(model)  # whoever got the last step may have evaluated the model
+            with seeded(step_seed(config.seed, progress.step, runtime.process_index), runtime.device):
+                mean = backward(wrapped, batches, loss, runtime)
+            rate = scheduler.get_last_lr()[0]
+            if runtime.step(model, optimizer, config.max_grad_norm):
+                progress.step += 1
+                scheduler.step()
+            step = Step(progress.step, progress.epoch + 1, rate, mean)
+            progress.move(len(batches), place, ends_epoch=ends_epoch)
+            if config.asks_for_score(progress.step, ends_epoch) or progress.is_over(config):
+                step = progress.judged(step, score(model), config.select)
+            is_over = progress.is_over(config)
+            is_due = is_over or ends_epoch or step.validation or progress.step % config.checkpoint_every == 0
+            keeper.keep(step, progress, is_due=bool(is_due))
             yield step
+            if is_over:
+                break
     keeper.restore_best()
+    end_strategy(model, config.strategy)
 
 
-def backward(
-    model: nn.Module, batches: list[dict], loss_function: Callable, accelerator: Accelerator
-) -> float:
-    """Accumulate the gradient of the mean loss over all rows of one optimizer step; returns that mean.
+def fit_classifier(
+    model: nn.Module, train_loader, validation_loader, config, *, runtime=None, loss=None, **options
+) -> Iterator[Step]:
+    """`fit` of a classifier: cross-entropy by default, scored on the rows of `validation_loader`.
 
-    Sums are divided once, by the rows of all batches and all processes together. Averaging the means of
+    Example: `for step in fit_classifier(model, train_loader, validation_loader, config): print(step)`
+    """
+    runtime = runtime or Runtime(model, config.precision)
+    score = partial(evaluate, loader=validation_loader, runtime=runtime)
+    loss = loss or Classification(config.label_smoothing)
+    return fit(model, train_loader, config, loss=loss, score=score, runtime=runtime, **options)
+
+
+def backward(model: nn.Module, batches: list[dict], loss: Loss, runtime: Runtime) -> torch.Tensor:
+    """Accumulate the gradient of the mean loss over all items of one optimizer step; returns that mean ().
+
+    Sums are divided once, by the items of all batches and all processes together. Averaging the means of
     batches would weigh a row in a small batch more than one in a large batch, and hide it: no error, only
     other weights.
     """
-    processes = accelerator.num_processes
-    count = accelerator.reduce(
-        torch.tensor(sum(len(batch["indices"]) for batch in batches), device=accelerator.device), "sum"
-    )
-    total = torch.zeros((), device=accelerator.device)
+    count = runtime.total(sum(loss.items(batch) for batch in batches))
+    total = torch.zeros((), device=runtime.device)
     for position, batch in enumerate(batches):
-        batch = to_device(batch, accelerator)
         # Processes exchange gradients once per step, with the last batch.
-        with accelerator.no_sync(model) if position < len(batches) - 1 else nullcontext():
-            with accelerator.autocast():
-                logits = forward(model, batch)  # (B, C)
-            loss = loss_function(logits.float(), batch) / count
+        with runtime.without_exchange(model) if position < len(batches) - 1 else nullcontext():
+            with runtime.autocast():
+                share = loss(model, to_device(batch, runtime.device)) / count
             # Distributed gradients are averaged over the processes; ours must be summed.
-            accelerator.backward(loss * processes)
-        total += loss.detach()
-    return accelerator.reduce(total, "sum").item()
+            runtime.backward(share * runtime.num_processes)
+        total += share.detach()
+    return runtime.sum(total)
 
 
-def evaluate(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> Metrics:
-    """Metrics over every labelled row of the loader's dataset, each exactly once, whatever the number of
-    processes.
+def evaluate(model: nn.Module, loader: DataLoader, runtime: Runtime) -> dict[str, float]:
+    """Accuracy, macro-F1 and loss over every labelled row of the loader's dataset, each exactly once.
+
+    Example: `fit(..., score=functools.partial(evaluate, loader=validation_loader, runtime=runtime))`
     """
-    return classification_metrics(
-        predict_logits(model, loader, accelerator), np.asarray(loader.dataset.labels)
+    return asdict(
+        classification_metrics(predict_logits(model, loader, runtime), np.asarray(loader.dataset.labels))
     )
 
 
-def predict_logits(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> np.ndarray:
-    """Logits (N, C) float32 in the order of the dataset's rows, whatever the order of the loader's batches.
+def mean_loss(model: nn.Module, loader: DataLoader, loss: Loss, runtime: Runtime) -> dict[str, float]:
+    """{"loss": mean over all items of the loader}: for language models, whose logits nobody could keep."""
+    check_loader(loader, runtime)
+    model.to(runtime.device)
+    total, items = torch.zeros((), dtype=torch.float64, device=runtime.device), 0
+    with evaluating(model):
+        for batch in loader:
+            items += loss.items(batch)
+            with runtime.autocast():
+                total += loss(model, to_device(batch, runtime.device)).double()
+    return {"loss": float(runtime.sum(total)) / runtime.total(items)}
+
+
+def predict_logits(
+    model: nn.Module, loader: DataLoader, runtime: Runtime, forward: Callable = forward
+) -> np.ndarray:
+    """What `forward(model, batch)` gives, by default logits (N, C), float32, in the order of the dataset's
+    rows.
 
     Raises:
         InputError: the loader is not split among the processes.
         RuntimeError: a row came twice or not at all.
     """
-    check_loader(loader, accelerator)
-    model.to(
-        accelerator.device
-    ).eval()  # outside inference mode: weights moved inside it could never be trained again
+    check_loader(loader, runtime)
+    model.to(runtime.device)
     seen, rows = [], []
-    for batch in loader:
-        batch = to_device(batch, accelerator)
-        with torch.inference_mode(), accelerator.autocast():
-            logits = forward(model, batch).float()  # (B, C)
-        # Shares of a batch differ by one row at most: -1 marks the filling that makes them equal for the
-        # exchange.
-        seen.append(
-            accelerator.gather(accelerator.pad_across_processes(batch["indices"], pad_index=-1)).cpu()
-        )
-        rows.append(accelerator.gather(accelerator.pad_across_processes(logits)).cpu())
+    with evaluating(model):
+        for batch in loader:
+            batch = to_device(batch, runtime.device)
+            with runtime.autocast():
+                outputs = forward(model, batch).float()  # (B, C)
+            # Shares of a batch differ by one row at most: -1 marks the filling that makes them equal for the
+            # exchange.
+            seen.append(runtime.gather(batch["indices"], filling=-1))
+            rows.append(runtime.gather(outputs))
     seen, rows = torch.cat(seen), torch.cat(rows)
     seen, rows = seen[seen >= 0], rows[seen >= 0]
     if not torch.equal(seen.sort().values, torch.arange(len(loader.dataset))):
-        raise RuntimeError(
-            f"expected each of {len(loader.dataset)} rows once, found {len(seen)} with {len(seen.unique())} "
-            "different ones"
-        )
+        found = f"{len(seen)} with {len(seen.unique())} different ones"
+        raise RuntimeError(f"expected each of {len(loader.dataset)} rows once, found {found}")
     return rows[seen.argsort()].numpy()
 
 
-def forward(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Logits (B, C): of `model(images)` for images, of `model(input_ids=..., attention_mask=...)` for
-    texts.
+def in_groups(loader, size: int) -> Iterator[list[dict]]:
+    """Batches in lists of `size`; the last list of an epoch may be shorter."""
+    batches = iter(loader)
+    while group := list(itertools.islice(batches, size)):
+        yield group
+
+
+def with_place(loader, size: int) -> Iterator[tuple[list[dict], dict | None, bool]]:
+    """The lists of `in_groups`, each with the loader's own state behind it, if it has one, and whether it is
+    the last.
+
+    A stream only tells its end when it is asked for more, so one list is always fetched ahead.
     """
-    if "images" in batch:
-        return model(batch["images"])
-    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    return getattr(
-        output, "logits", output
-    )  # models of transformers wrap their logits, our own return them bare
-
-
-def cross_entropy(label_smoothing: float = 0.0) -> Callable:
-    """A loss function for `fit`: summed cross-entropy (nats) of logits (B, C).
-
-    The targets are `batch["targets"]` (B, C), shares of the classes, where a batch has them (mixup), else
-    `batch["labels"]` (B,).
-    """
-    return lambda logits, batch: F.cross_entropy(
-        logits, batch.get("targets", batch["labels"]), reduction="sum", label_smoothing=label_smoothing
-    )
-
-
-def soft_cross_entropy(distributions: torch.Tensor) -> Callable:
-    """A loss function for `fit` whose targets are class distributions (N, C) of the dataset's rows, found by
-    `batch["indices"]`.
-    """
-    return lambda logits, batch: F.cross_entropy(
-        logits, distributions.to(logits.device)[batch["indices"]], reduction="sum"
-    )
-
-
-def end_epoch(step: Step, progress: Progress, validation: Metrics) -> Step:
-    """Note the end of an epoch in `progress`; returns the step with its validation metrics."""
-    is_best = validation.macro_f1 > progress.best_score
-    progress.best_score = max(progress.best_score, validation.macro_f1)
-    progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1
-    progress.epoch, progress.batch = progress.epoch + 1, 0
-    return replace(step, validation=validation, is_best=is_best)
+    groups = in_groups(loader, size)
+    group = next(groups, None)
+    while group:
+        place = loader.state_dict() if hasattr(loader, "state_dict") else None
+        following = next(groups, None)
+        yield group, place, following is None
+        group = following
 
 
 def step_seed(seed: int, step: int, process: int) -> int:
@@ -273,107 +214,37 @@ def step_seed(seed: int, step: int, process: int) -> int:
     return zlib.crc32(f"{seed}/{step}/{process}".encode())
 
 
-def in_groups(loader: DataLoader, size: int) -> Iterator[list[dict]]:
-    """Batches in lists of `size`; the last list of an epoch may be shorter."""
-    batches = iter(loader)
-    while group := list(itertools.islice(batches, size)):
-        yield group
-
-
-def wrap(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """The model as several processes train it together; a single process needs no wrapper.
-
-    Made anew when other weights start to move: the wrapper exchanges only gradients that it knew of when it
-    was made.
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of torch from `seed` inside; the caller's own go on behind it as if nothing had
+    happened.
     """
-    if accelerator.num_processes == 1:
-        return model
-    on_gpu = accelerator.device.type == "cuda"
-    return nn.parallel.DistributedDataParallel(
-        model, device_ids=[accelerator.device.index] if on_gpu else None
-    )
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device], device_type=device.type):
+        torch.manual_seed(seed)
+        yield
 
 
-def to_device(batch: dict[str, torch.Tensor], accelerator: Accelerator) -> dict[str, torch.Tensor]:
-    """The batch on the accelerator's device; copies from pinned memory overlap with the computation."""
-    return {name: tensor.to(accelerator.device, non_blocking=True) for name, tensor in batch.items()}
+def to_device(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """The batch on the device; copies from pinned memory overlap with the computation."""
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
-def check_loader(loader: DataLoader, accelerator: Accelerator) -> None:
+def check_loader(loader, runtime: Runtime) -> None:
     """Refuse a loader that gives every process the same rows: training would be slow and silently different.
 
     Raises:
         InputError: the loader is not split among this run's processes.
     """
-    found = getattr(loader.batch_sampler, "num_processes", None)
-    if found != accelerator.num_processes and (found is not None or accelerator.num_processes > 1):
+    parts = [getattr(loader, name, None) for name in ("batch_sampler", "sampler", "dataset")]
+    counts = [
+        getattr(part, name)
+        for part in parts
+        for name in ("num_processes", "num_replicas")
+        if hasattr(part, name)
+    ]
+    found = counts[0] if counts else 1
+    if found != runtime.num_processes:
         raise InputError(
-            f"the loader must be split among {accelerator.num_processes} processes, found {found}; build it "
-            "with "
-            "make_loader(..., num_processes=accelerator.num_processes, "
-            "process_index=accelerator.process_index)"
+            f"the loader must be split among {runtime.num_processes} processes, found {found}; build it with "
+            "make_loader(..., **runtime.sharding)"
         )
-
-
-class Keeper:
-    """Keeps checkpoints of a run, in a folder or, without one, the best weights in memory."""
-
-    def __init__(self, model, optimizer, scheduler, accelerator: Accelerator, folder: Path | None):
-        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.accelerator, self.folder = accelerator, folder
-        self.best = None
-        self.started = time.perf_counter()
-
-    def load(self) -> Progress:
-        """Go on from the last checkpoint."""
-        if self.folder is None:
-            raise InputError("resume needs the folder of the run to go on with, found none")
-        progress = load_checkpoint(
-            self.folder / CHECKPOINT, self.model, self.optimizer, self.scheduler, self.accelerator.scaler
-        )
-        self.started -= progress.seconds
-        return progress
-
-    def keep(self, progress: Progress, step: Step, *, is_due: bool) -> None:
-        """Note the step in the history; keep the best weights; when a checkpoint is due, write it."""
-        progress.seconds = time.perf_counter() - self.started
-        progress.history.append(as_row(step, progress.seconds))
-        if step.is_best and self.folder is None:
-            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        if self.folder is None or not self.accelerator.is_main_process:
-            return
-        # The best weights first: killed between the two writes, a resumed run only finds the same best again.
-        if step.is_best:
-            save_weights(self.folder / BEST, self.model)
-        if is_due:
-            save_checkpoint(
-                self.folder / CHECKPOINT,
-                self.model,
-                self.optimizer,
-                self.scheduler,
-                progress,
-                self.accelerator.scaler,
-            )
-
-    def restore_best(self) -> None:
-        """Give the model its best weights."""
-        self.accelerator.wait_for_everyone()
-        if self.folder is not None:
-            load_weights(self.folder / BEST, self.model)
-        elif self.best is not None:
-            self.model.load_state_dict(self.best)
-
-
-def as_row(step: Step, seconds: float) -> dict:
-    """A step as a flat row of `history.csv`; validation columns are None except at the end of an epoch."""
-    validation = step.validation
-    return {
-        "step": step.step,
-        "epoch": step.epoch,
-        "seconds": round(seconds, 3),
-        "learning_rate": step.learning_rate,
-        "train_loss": step.train_loss,
-        "validation_loss": validation and validation.loss,
-        "validation_accuracy": validation and validation.accuracy,
-        "validation_macro_f1": validation and validation.macro_f1,
-    }

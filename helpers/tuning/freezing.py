@@ -2,51 +2,48 @@
 04).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 from torch import nn
 
 from helpers.errors import InputError
+from helpers.tuning.layers import layer_groups
+from helpers.tuning.lora import add_lora, has_lora, merge_lora
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 STRATEGIES = ("full", "head", "gradual", "lora")
 
 
-def layer_groups(model: nn.Module) -> list[tuple[str, list[nn.Module]]]:
-    """The model's layers from input to output, as (name, modules); the last group is the head.
-
-    Known are encoders of transformers, timm's EfficientNets and torchvision's ResNets.
+def begin_strategy(model: nn.Module, strategy: str, *, sharded: bool = False) -> None:
+    """What a strategy does once, before the optimizer is made: "lora" adds adapters where there are none. In
+    place.
 
     Raises:
-        InputError: another architecture.
+        InputError: weights that are shared out among processes, and a strategy that needs them whole.
     """
-    if hasattr(model, "base_model") and hasattr(model.base_model, "encoder"):
-        encoder = model.base_model
-        head = [encoder.pooler] if getattr(encoder, "pooler", None) is not None else []
-        head += [module for name, module in model.named_children() if module is not encoder]
-        return [
-            ("embeddings", [encoder.embeddings]),
-            *((f"layer {i}", [layer]) for i, layer in enumerate(encoder.encoder.layer)),
-            ("head", head),
-        ]
-    if hasattr(model, "conv_stem"):
-        blocks = [(f"blocks {i}", [block]) for i, block in enumerate(model.blocks)]
-        return [
-            ("stem", [model.conv_stem, model.bn1]),
-            *blocks,
-            ("features", [model.conv_head, model.bn2]),
-            ("head", [model.classifier]),
-        ]
-    if hasattr(model, "layer4"):
-        stages = [(f"layer {i}", [getattr(model, f"layer{i}")]) for i in range(1, 5)]
-        return [("stem", [model.conv1, model.bn1]), *stages, ("head", [model.fc])]
-    raise InputError(
-        f"layer_groups knows no layers of {type(model).__name__}; use strategy full, or name its layers there"
-    )
+    if sharded and strategy in ("gradual", "lora"):
+        raise InputError(
+            f"strategy {strategy} needs whole weights, these are shared out among processes; use full or head"
+        )
+    if strategy == "lora" and not has_lora(model):
+        add_lora(model)
+
+
+def end_strategy(model: nn.Module, strategy: str) -> None:
+    """What a strategy does once, after the last step: "lora" merges its adapters, so that a plain model is
+    left. In place.
+    """
+    if strategy == "lora":
+        merge_lora(model)
 
 
 def apply_strategy(model: nn.Module, strategy: str, epoch: int, epochs: int) -> bool:
     """Set which weights may move in this epoch; returns whether that changed anything.
 
     Args:
-        model: for all but "full" one that `layer_groups` knows; for "lora" one that `lora.add_lora` has
+        model: for all but "full" one whose head `layer_groups` finds; for "lora" one that `add_lora` has
             prepared.
         strategy: "full" moves all weights, "head" those of the head, "lora" those of the head and the
             adapters. "gradual" begins with the head and opens the groups below it in equal steps, so that the
@@ -55,24 +52,29 @@ def apply_strategy(model: nn.Module, strategy: str, epoch: int, epochs: int) -> 
         epochs: of the whole training.
 
     Raises:
-        InputError: another strategy, a model without adapters, or an architecture that `layer_groups` does
-            not know.
+        InputError: another strategy, a model without adapters, or one whose head `layer_groups` does not
+            find.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"the strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}")
+    chosen = _moving(model, strategy, epoch, epochs)
+    changed = False
+    for parameter in model.parameters():
+        changed |= parameter.requires_grad != (parameter in chosen)
+        parameter.requires_grad_(parameter in chosen)
+    return changed
+
+
+def _moving(model: nn.Module, strategy: str, epoch: int, epochs: int) -> set[nn.Parameter]:
     if strategy == "full":
-        chosen = set(model.parameters())
-    else:
-        groups = layer_groups(model)
-        num_open = 1
-        if strategy == "gradual" and epochs > 1:
-            num_open += round((len(groups) - 1) * epoch / (epochs - 1))
-        chosen = {
-            p
-            for _, modules in groups[len(groups) - num_open :]
-            for module in modules
-            for p in module.parameters()
-        }
+        return set(model.parameters())
+    groups = layer_groups(model)
+    num_open = 1
+    if strategy == "gradual" and epochs > 1:
+        num_open += round((len(groups) - 1) * min(1, epoch / (epochs - 1)))
+    if num_open == len(groups):
+        return set(model.parameters())
+    chosen = {p for _, modules in groups[-num_open:] for module in modules for p in module.parameters()}
     if strategy == "lora":
         adapters = {p for name, p in model.named_parameters() if "lora_" in name}
         if not adapters:
@@ -81,11 +83,7 @@ def apply_strategy(model: nn.Module, strategy: str, epoch: int, epochs: int) -> 
                 "first"
             )
         chosen |= adapters
-    changed = False
-    for parameter in model.parameters():
-        changed |= parameter.requires_grad != (parameter in chosen)
-        parameter.requires_grad_(parameter in chosen)
-    return changed
+    return chosen
 
 
 def train_mode(model: nn.Module) -> None:
@@ -96,10 +94,24 @@ def train_mode(model: nn.Module) -> None:
     """
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
-            p.requires_grad for p in module.parameters()
-        ):
+        is_frozen = not any(p.requires_grad for p in module.parameters())
+        if is_frozen and isinstance(module, BATCH_NORMS):
             module.eval()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside; afterwards every module is in the mode in which it was
+    before.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def num_trainable(model: nn.Module) -> int:

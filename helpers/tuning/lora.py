@@ -9,7 +9,7 @@ library peft.
 from torch import nn
 
 from helpers.errors import InputError
-from helpers.tuning.freezing import layer_groups
+from helpers.tuning.layers import layer_groups
 
 
 def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from helpers.errors import InputError
-from helpers.tuning.freezing import layer_groups
+from helpers.tuning.layers import knows_layers, layer_groups
 
 
 def _one_cycle(p: float) -> float:
@@ -46,28 +46,28 @@ def parameter_groups(
     is `layer_decay` times that of the group above it (discriminative learning rates: Howard and Ruder, 2018).
 
     Args:
-        model: any model; with `layer_decay` below 1 one that `layer_groups` knows.
-        learning_rate: of the head.
+        model: any model; where `layer_groups` does not know its layers, all of them get one rate.
+        learning_rate: learning rate of the head.
         weight_decay: decoupled decay of the weight matrices (AdamW); vectors (biases, norms) get none.
         layer_decay: 1 gives every layer the same rate.
     """
-    groups = layer_groups(model) if layer_decay != 1.0 else [("all", [model])]
-    result = []
-    for depth, (name, modules) in enumerate(reversed(groups)):
-        parameters = [p for module in modules for p in module.parameters()]
+    groups = [("all", [model])]
+    if layer_decay != 1.0 and knows_layers(model):
+        groups = [
+            *reversed(layer_groups(model)),
+            ("all below", [model]),
+        ]  # the last one takes what stands in no layer
+    result, placed = [], set()
+    for depth, (name, modules) in enumerate(groups):
+        parameters = [p for module in modules for p in module.parameters() if p not in placed]
+        placed |= set(parameters)
         for part, chosen, decay in (
             ("matrices", [p for p in parameters if p.ndim > 1], weight_decay),
             ("vectors", [p for p in parameters if p.ndim <= 1], 0.0),
         ):
             if chosen:
-                result.append(
-                    {
-                        "params": chosen,
-                        "lr": learning_rate * layer_decay**depth,
-                        "weight_decay": decay,
-                        "name": f"{name} {part}",
-                    }
-                )
+                rate = learning_rate * layer_decay**depth
+                result.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": f"{name} {part}"})
     return result
 
 

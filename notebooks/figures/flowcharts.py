@@ -139,7 +139,8 @@ def page(chart: Chart) -> str:
     links = "".join(
         f'<a href="{html.escape(node.link)}" title="{html.escape(node.heading)}" '
         'style="position:absolute;color:transparent;overflow:hidden;'
-        f'left:{100 * x / WIDTH:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / WIDTH:.2f}%;height:{100 * h / height:.2f}%">'
+        f"left:{100 * x / WIDTH:.2f}%;top:{100 * y / height:.2f}%;"
+        f'width:{100 * w / WIDTH:.2f}%;height:{100 * h / height:.2f}%">'
         f"{html.escape(label)} </a>"
         for node, label, (x, y, w, h) in zip(chart.nodes, chart.labels(), places)
     )

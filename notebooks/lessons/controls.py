@@ -1,8 +1,5 @@
-"""Controls with a picture and its sentence below, and a field to type a comment into: the frames of the
-course's widgets.
-"""
+"""The frames of the course's widgets: controls with a picture and its sentence, a field for a comment."""
 
-import base64
 import html
 from collections.abc import Callable
 
@@ -13,9 +10,7 @@ from helpers import plots
 
 
 def wide(label_width: int = 130) -> dict:
-    """Options of a control with room for its description: `Dropdown(..., **wide())`; `label_width` in
-    pixels.
-    """
+    """Options of a control with room for its description (pixels): `Dropdown(..., **wide())`."""
     return {"style": {"description_width": f"{label_width}px"}, "layout": widgets.Layout(width="440px")}
 
 
@@ -25,7 +20,7 @@ def explorer(
     """Lay out `controls` with what `draw` makes of their values below; each change draws again.
 
     Args:
-        controls: by the name of the argument of `draw` that gets the control's value.
+        controls: the controls, by the name of the argument of `draw` that gets the control's value.
         draw: returns a figure (None for no picture) and one sentence, shown above the figure and as its alt
             text.
 
@@ -51,18 +46,16 @@ def as_html(figure: Figure | None, sentence: str) -> str:
 
 def image_html(figure: Figure, alt: str) -> str:
     """The figure as an `img` element that carries its own PNG; `alt` is escaped but for quotation marks."""
-    png = base64.b64encode(plots.to_png(figure)).decode()
-    return f'<img alt="{alt.replace(chr(34), "&quot;")}" src="data:image/png;base64,{png}">'
+    return f'<img alt="{alt.replace(chr(34), "&quot;")}" src="{plots.data_uri(figure)}">'
 
 
 def comment_field(answer: Callable[[str], str], text: str, *, tooltip: str) -> widgets.VBox:
-    """A text field and a button: type a comment, press Enter or the button, and `answer(comment)` is shown as
-    HTML below.
+    """A text field and a button: type a comment, and `answer(comment)` is shown as HTML below.
 
     Args:
         answer: must escape what was typed.
         text: the comment to begin with.
-        tooltip: of the button.
+        tooltip: tooltip of the button.
     """
     field = widgets.Text(
         value=text, description="Comment:", continuous_update=False, layout=widgets.Layout(width="600px")

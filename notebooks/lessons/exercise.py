@@ -1,22 +1,22 @@
-"""The exercises' common form: `check` an attempt, get a `hint`, read a `solution`. Each chapter's exercises
-are in chNN.py.
+"""The exercises' common form: `check` an attempt, get a `hint`, read a `solution`.
+
+A chapter's exercises are in its `exercises.py`, one right answer to each in the `answers.py` beside it.
 """
 
 import inspect
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exercise:
     """One exercise of a chapter.
 
     Attributes:
         verify: called with the attempt; raises AssertionError with a sentence that says what was expected and
             what was found.
-        hints: from a push in the right direction to nearly the answer.
-        answer: one right attempt, written as a learner would write it; `solution` shows its source.
+        hints: sentences, from a push in the right direction to nearly the answer.
+        answer: one right attempt, under the name that the exercise asks for; `solution` shows its source.
         praise: what the learner has just shown, in one sentence.
     """
 
@@ -26,9 +26,7 @@ class Exercise:
     praise: str
 
     def check(self, attempt: object) -> None:
-        """Print whether the attempt (a function, a class or a value: the exercise says which) is right, and
-        if not, why.
-        """
+        """Print whether the attempt (the function or class that was asked for) is right, else why not."""
         try:
             self.verify(attempt)
         except AssertionError as error:
@@ -45,4 +43,4 @@ class Exercise:
 
     def solution(self) -> None:
         """Print one right answer; there may be others."""
-        print(textwrap.dedent(inspect.getsource(self.answer)).rstrip())
+        print(inspect.getsource(self.answer).rstrip())

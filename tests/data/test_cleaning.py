@@ -31,7 +31,8 @@ def test_duplicates_keep_one_and_conflicts_keep_none():
     kept, counts = cleaning.clean_comments(frame)
     assert kept["text"].tolist() == ["a"]
     assert counts == {
-        "rows_in": 5, "texts_repaired": 1, "empty_dropped": 1, "conflicting_dropped": 2, "duplicates_dropped": 1, "rows_out": 1,
+        "rows_in": 5, "texts_repaired": 1, "empty_dropped": 1, "conflicting_dropped": 2,
+        "duplicates_dropped": 1, "rows_out": 1,
     }  # fmt: skip
 
 

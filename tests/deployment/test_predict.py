@@ -1,12 +1,15 @@
-"""Loading runs and exports, the order of predictions, and the comparison of two models."""
+"""Loading runs and exports, the order of predictions, what they leave alone, and comparing two models."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from helpers.deployment.predict import Classifier, OnnxModel, compare, load_onnx, load_run, predict
+from helpers.deployment.predict import OnnxModel, answer, compare, load_onnx, load_run, predict
 from helpers.errors import InputError
-from helpers.models.pretrained import save_classifier
+from helpers.models.pretrained import Classifier, image_classifier, save_classifier
 
 
 def test_predictions_keep_the_order_and_do_not_depend_on_the_batch(text_classifier, clean):
@@ -27,8 +30,39 @@ def test_a_saved_run_answers_as_before(text_classifier, tmp_path):
             load_run(tmp_path, engine=engine)
     with pytest.raises(InputError, match="the engine must be one of torch, onnx, int8, found 'tpu'"):
         load_run(tmp_path, engine="tpu")
-    with pytest.raises(InputError, match="is no finished run"):
+    with pytest.raises(InputError, match=r"holds no trained model .* give a run folder"):
         load_run(tmp_path / "model")
+
+
+def test_the_import_loads_nothing_that_serving_does_not_need():
+    code = "import helpers.deployment.predict, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "torch" in done.stdout.split()
+    assert not {"pandas", "sklearn", "accelerate"} & set(done.stdout.split())
+
+
+def test_a_prediction_between_training_steps_leaves_the_model_as_it_is(text_classifier, monkeypatch):
+    model, texts = text_classifier.model.train(), ["I like it.", "I do not like it at all."]
+    frozen = model.bert.embeddings.eval()  # as `freezing.train_mode` leaves a frozen BatchNorm
+    monkeypatch.setattr(model, "to", lambda *_: pytest.fail("the model was moved"))
+    first = predict(text_classifier, texts)
+    np.testing.assert_array_equal(predict(text_classifier, texts), first)  # without dropout
+    assert {module for module in model.modules() if not module.training} == set(frozen.modules())
+
+
+def test_a_bad_input_leaves_the_model_in_training_mode_too(tmp_path):
+    classifier = image_classifier(classes=("a", "b"))
+    with pytest.raises(FileNotFoundError):
+        predict(classifier, [str(tmp_path / "none.png")])
+    assert all(module.training for module in classifier.model.modules())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_it_is_computed_where_the_model_is(text_classifier):
+    on_cpu = predict(text_classifier, ["I like it."])
+    text_classifier.model.to("cuda")
+    np.testing.assert_allclose(predict(text_classifier, ["I like it."]), on_cpu, atol=1e-3)
+    assert {parameter.device.type for parameter in text_classifier.model.parameters()} == {"cuda"}
 
 
 def test_a_model_may_return_bare_logits(text_classifier):
@@ -41,13 +75,18 @@ def test_a_model_may_return_bare_logits(text_classifier):
 
 
 def test_folders_that_are_no_export(tmp_path):
-    with pytest.raises(InputError, match=r"holds no export \(model.onnx is missing\)"):
+    with pytest.raises(
+        InputError, match=r"model\.onnx cannot be read by ONNX Runtime .*; export the run again"
+    ):
         load_onnx(tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
-    with pytest.raises(InputError, match=r"holds no export \(labels.json is missing\)"):
-        load_onnx(tmp_path)
     with pytest.raises(InputError, match="cannot be read by ONNX Runtime"):
         OnnxModel(tmp_path / "model.onnx")
+
+
+def test_an_answer_by_hand():
+    label, probabilities = answer(np.float32([0.25, 0.74999999, 0]), ("a", "b", "c"))
+    assert (label, probabilities) == ("b", {"a": 0.25, "b": 0.75, "c": 0.0})
 
 
 def test_compare_by_hand():

@@ -1,9 +1,9 @@
-"""The service as a real process: answers, limits, sentences, metrics, pages, signals; and its parts where a
-process cannot show them.
-"""
+"""The service as a real process: answers, limits, sentences, metrics, page, signals; and its parts alone."""
 
 import asyncio
+import base64
 import concurrent.futures
+import hashlib
 import http.client
 import io
 import json
@@ -25,19 +25,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from helpers.cli import main
 from helpers.deployment import page, service
-from helpers.deployment.predict import Classifier, load_run, predict
+from helpers.deployment.predict import load_run, predict
 from helpers.deployment.service import Limits, Worker, create_app, running
 from helpers.files import ROOT
-from helpers.models.pretrained import image_classifier, save_classifier, text_classifier
+from helpers.models.pretrained import Classifier, image_classifier, save_classifier, text_classifier
 
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory):
-    """A finished run as far as serving needs one: real weights with a fresh head, and predictions of 300 test
-    rows.
-    """
+    """A finished run as far as serving needs one: real weights, a fresh head, 300 predictions."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("runs") / "texts"
     save_classifier(text_classifier(), folder / "model")
@@ -58,9 +56,8 @@ def address(text_run):
 @pytest.fixture(scope="module")
 def image_app():
     torch.manual_seed(0)
-    return create_app(
-        image_classifier(classes=("<b>cat</b>", "zebra")), limits=Limits(image_bytes=200_000, pixels=10_000)
-    )
+    limits = Limits(body_bytes=200_000, pixels=10_000)
+    return create_app(image_classifier(classes=("<b>cat</b>", "zebra")), limits=limits)
 
 
 def ask(address, path, *, method="POST", body=None, headers=JSON):
@@ -166,7 +163,8 @@ def test_a_large_chunked_body_is_refused_before_its_end(address):
     host, port = urllib.parse.urlsplit(address).netloc.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as client:
         client.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(5):  # 320 KiB; the last chunk is never sent
             client.sendall(b"10000\r\n" + b"a" * 65536 + b"\r\n")
@@ -203,7 +201,7 @@ def test_health_and_metrics(address):
 
 
 class Page(HTMLParser):
-    """Every address that a page mentions, its ids and its labels."""
+    """Every address that the page mentions, its ids and its labels."""
 
     def __init__(self, content):
         super().__init__()
@@ -218,29 +216,46 @@ class Page(HTMLParser):
         self.labels.add(attributes.get("for"))
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
-def test_pages_ask_no_other_host(path, address):
-    status, headers, content = ask(address, path, method="GET")
+def test_the_page_asks_no_other_host(address):
+    status, headers, content = ask(address, "/", method="GET")
     assert status == 200
-    page = Page(content)
-    assert all(not re.match("(https?:)?//", link) for link in page.addresses)
+    found = Page(content)
+    assert all(not re.match("(https?:)?//", link) for link in found.addresses)
     assert not re.search(r"https?://|@import", content)
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    if path == "/":
-        assert "input" in page.ids & page.labels
-        assert 'aria-live="polite"' in content
+    for tag in ("script", "style"):  # the policy admits what stands in the page, and nothing else
+        text = re.search(f"<{tag}>(.*?)</{tag}>", content, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert "input" in found.ids & found.labels
+    assert 'aria-live="polite"' in content
+    assert "openapi.json" in found.addresses
+
+
+@pytest.mark.parametrize("kind", ["text", "images"])
+def test_programs_find_the_form_of_a_body(kind, address, image_app):
+    if kind == "text":
+        schema = json.loads(ask(address, "/openapi.json", method="GET")[2])
+        assert schema["components"]["schemas"]["Texts"]["properties"]["texts"]["items"] == {"type": "string"}
     else:
-        assert "POST /predict" in content
+        schema = call(image_app, "/openapi.json", method="GET")[1]
+    asked = schema["paths"]["/predict"]["post"]
+    expected = {"text": "application/json", "images": "image/*"}
+    assert list(asked["requestBody"]["content"]) == [expected[kind]]
+    assert asked["summary"].startswith("Label ")
+    assert set(schema["paths"]) == {"/predict", "/health", "/metrics"}
 
 
-def test_names_are_escaped_in_the_pages(image_app, text_run):
-    classifier = Classifier("image", "<i>net</i>", None, ("<b>cat</b>", "dog"), None)
-    content = page.page(classifier, 100)
-    assert "<b>" not in content
-    assert "<i>" not in content
-    assert "&lt;b&gt;cat" in content
+def test_names_are_escaped_in_the_page():
+    for task in ("text", "images"):
+        classifier = Classifier(task, "<i>net</i>", None, ("<b>cat</b>", "dog"), None)
+        content = page.page(classifier, 100).body.decode()
+        assert "<b>" not in content
+        assert "<i>" not in content
+        assert "&lt;b&gt;cat" in content
+        assert ('maxlength="100"' in content) == (task == "text")
     assert "innerHTML" not in page.SCRIPT
 
 
@@ -348,7 +363,7 @@ def test_bad_ports_and_folders(text_run, tmp_path, capsys):
         cases = [
             ([text_run, "--port", port], f"cannot listen on 127.0.0.1 port {port}"),
             ([text_run, "--port", 70_000], "cannot listen on 127.0.0.1 port 70000"),
-            ([tmp_path, "--port", 0], "is no finished run"),
+            ([tmp_path, "--port", 0], "holds no trained model"),
             ([text_run, "--port", 0, "--onnx"], "was not exported yet"),
         ]
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -362,7 +377,9 @@ def test_bad_ports_and_folders(text_run, tmp_path, capsys):
             for number, handler in handlers.items():
                 signal.signal(number, handler)
     with (
-        pytest.raises(service.InputError, match=r"the service did not start: error: .* is no finished run"),
+        pytest.raises(
+            service.InputError, match=r"the service did not start: error: .* holds no trained model"
+        ),
         running(tmp_path),
     ):
         pass

@@ -1,6 +1,4 @@
-"""The frames of the widgets: controls redraw, pictures carry their sentence, typed text never becomes part of
-the page.
-"""
+"""The widgets' frames: controls redraw, pictures carry their sentence, typed text stays text."""
 
 import html
 

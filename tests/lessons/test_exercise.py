@@ -1,8 +1,12 @@
-"""The exercises judge rightly: each solution passes, and each typical wrong attempt fails with a sentence
-that helps.
-"""
+"""The exercises judge rightly, and what `solution` prints is what the notebook asks for and can run."""
 
+import ast
+import builtins
+import dis
 import importlib
+import json
+import re
+import types
 
 import pytest
 
@@ -11,37 +15,107 @@ from lessons.exercise import Exercise
 
 CHAPTERS = sorted(file.parent.name for file in (ROOT / "notebooks" / "lessons").glob("*/exercises.py"))
 MODULES = {name: importlib.import_module(f"lessons.{name}.exercises") for name in CHAPTERS}
-EXERCISES = [
-    pytest.param(value, id=f"{chapter}.{name}")
+EXERCISES = {
+    f"{chapter}.{name}": value
     for chapter, module in MODULES.items()
     for name, value in vars(module).items()
     if isinstance(value, Exercise)
-]
+}
 
 
-def test_each_chapter_has_three():
-    for chapter, module in MODULES.items():
-        assert sum(isinstance(value, Exercise) for value in vars(module).values()) >= 3, chapter
+def code_cells(path) -> list[str]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
+def asked_for() -> dict[str, tuple[str, list[str]]]:
+    """For each exercise, the cell that a learner fills in, and all code cells of its notebook."""
+    found = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = code_cells(path)
+        imported = re.search(r"from lessons\.(\w+) import exercises as (\w+)", "\n".join(cells))
+        for cell in cells if imported else ():
+            checked = re.search(rf"^{imported[2]}\.(\w+)\.check\(", cell, flags=re.M)
+            if checked:
+                found[f"{imported[1]}.{checked[1]}"] = cell, cells
+    return found
+
+
+ASKED = asked_for()
+
+
+def heading(definition: ast.FunctionDef | ast.ClassDef) -> str:
+    """Name and arguments of a function, or name and bases of a class."""
+    rest = definition.args if isinstance(definition, ast.FunctionDef) else ast.Tuple(definition.bases)
+    return f"{definition.name}: {ast.unparse(rest)}"
+
+
+def global_names(code: types.CodeType) -> set[str]:
+    """What a piece of code, and all functions in it, look up outside of themselves."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return names.union(*(global_names(c) for c in code.co_consts if isinstance(c, types.CodeType)))
+
+
+def names_of(cells: list[str]) -> set[str]:
+    """What the cells import, define or assign."""
+    found = set()
+    for node in ast.walk(ast.parse("\n".join(cells))):
+        if isinstance(node, ast.alias):
+            found.add(node.asname or node.name.split(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def printed_solution(exercise, capsys) -> str:
+    exercise.solution()
+    return capsys.readouterr().out
+
+
+def test_each_chapter_has_three_and_its_notebook_asks_for_all():
+    for chapter in CHAPTERS:
+        assert sum(name.startswith(f"{chapter}.") for name in EXERCISES) >= 3, chapter
+    assert set(ASKED) == set(EXERCISES)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
 class TestEach:
-    def test_solution_is_right(self, exercise, capsys):
-        exercise.check(exercise.answer)
+    def test_solution_is_right(self, name, capsys):
+        EXERCISES[name].check(EXERCISES[name].answer)
         assert capsys.readouterr().out.startswith("Right. ")
 
-    def test_hints_and_solution_can_be_read(self, exercise, capsys):
-        assert len(exercise.hints) >= 2
-        exercise.hint()
-        exercise.hint(99)
-        exercise.solution()
-        out = capsys.readouterr().out
-        assert out.startswith("Hint 1 of ")
-        assert f"Hint {len(exercise.hints)} of {len(exercise.hints)}" in out
-        assert exercise.answer.__name__ in out
+    def test_solution_defines_what_the_notebook_asks_for(self, name, capsys):
+        cell, _ = ASKED[name]
+        wanted, checked = ast.parse(cell).body
+        (found,) = ast.parse(printed_solution(EXERCISES[name], capsys)).body
+        assert heading(found) == heading(wanted)
+        assert ast.unparse(checked.value.args) == wanted.name
+        assert not found.name.startswith("_")
 
-    def test_an_empty_attempt_is_not_right(self, exercise, capsys):
-        exercise.check(lambda *_args, **_kwargs: ...)
+    def test_solution_is_right_where_it_is_pasted(self, name, capsys):
+        printed = printed_solution(EXERCISES[name], capsys)
+        answer = EXERCISES[name].answer
+        around = vars(importlib.import_module(answer.__module__)).copy()
+        del around[answer.__name__]
+        exec(printed, around)
+        EXERCISES[name].check(around[answer.__name__])
+        assert capsys.readouterr().out.startswith("Right. ")
+        unknown = global_names(compile(printed, name, "exec")) - names_of(ASKED[name][1]) - set(dir(builtins))
+        assert unknown <= {"__name__"}, f"the notebook does not know {unknown}"
+
+    def test_hints_can_be_read(self, name, capsys):
+        hints = EXERCISES[name].hints
+        assert len(hints) >= 2
+        EXERCISES[name].hint()
+        EXERCISES[name].hint(99)
+        first, last = capsys.readouterr().out.splitlines()
+        assert first == f"Hint 1 of {len(hints)}: {hints[0]}"
+        assert last == f"Hint {len(hints)} of {len(hints)}: {hints[-1]}"
+
+    def test_an_empty_attempt_is_not_right(self, name, capsys):
+        EXERCISES[name].check(lambda *_args, **_kwargs: ...)
         assert capsys.readouterr().out.startswith("Not yet: ")
 
 
@@ -55,7 +129,12 @@ def _verify(attempt):
 
 
 def test_a_failing_attempt_is_reported_not_raised(capsys):
-    exercise = Exercise(_verify, ("Think of the remainder.", "Use %."), is_even, "You know the remainder.")
+    exercise = Exercise(
+        verify=_verify,
+        hints=("Think of the remainder.", "Use %."),
+        answer=is_even,
+        praise="You know the remainder.",
+    )
     exercise.check(lambda number: 1 / 0)
     exercise.check(lambda number: False)
     exercise.check(is_even)

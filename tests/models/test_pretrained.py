@@ -80,3 +80,62 @@ def test_unknown_models_are_one_sentence(monkeypatch, tmp_path):
         build_text_classifier("no-such-model")
     with pytest.raises(InputError, match="holds no trained model"):
         load_classifier(tmp_path)
+
+
+def test_any_image_model_of_timm_brings_its_own_preprocessing(tmp_path):
+    import timm
+    from timm.data import resolve_model_data_config
+
+    name = "convnext_atto"
+    torch.manual_seed(0)
+    classifier = image_classifier(name, ("cat", "dog"), pretrained=False)
+    found, expected = classifier.preprocessor, resolve_model_data_config(timm.create_model(name))
+    assert (found.size, found.mean, found.std) == (
+        expected["input_size"][1],
+        expected["mean"],
+        expected["std"],
+    )
+    assert (found.crop_share, found.interpolation) == (expected["crop_pct"], expected["interpolation"])
+    save_classifier(classifier, tmp_path)
+    picture = np.full((50, 40), 99, dtype=np.uint8)
+    again = load_classifier(tmp_path)
+    assert again.preprocessor == found
+    assert np.allclose(predict(classifier, [picture]), predict(again, [picture]), atol=1e-6)
+
+
+def test_weights_that_cannot_be_downloaded_are_said(monkeypatch):
+    import timm
+
+    def unreachable(name, pretrained, num_classes):
+        raise OSError("the hub cannot be reached")
+
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(InputError, match="'convnext_atto' is neither embedded"):
+        image_classifier("convnext_atto", ("a", "b"))
+
+
+def test_another_encoder_reads_no_more_than_it_can(tmp_path):
+    """Texts are cut where the model's own limit lies, not at the course's 128 tokens."""
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+    from helpers import assets
+
+    sizes = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48, "max_position_embeddings": 24}
+    DistilBertModel(DistilBertConfig(**sizes)).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(assets.path("minilm"), model_max_length=24)
+    tokenizer.save_pretrained(tmp_path)
+    classifier = build_text_classifier(str(tmp_path), ("no", "yes"))
+    assert predict(classifier, ["word " * 200]).shape == (1, 2)
+
+
+def test_a_tokenizer_without_padding_is_refused(tmp_path):
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+    from helpers import assets
+
+    DistilBertModel(DistilBertConfig(dim=32, n_layers=1, n_heads=2, hidden_dim=48)).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(assets.path("minilm"))
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="has no padding token"):
+        build_text_classifier(str(tmp_path), ("no", "yes"))

@@ -107,11 +107,18 @@ def test_headings_of_one_notebook_have_different_fragments():
 @pytest.mark.parametrize(
     "link",
     [
-        "99_no_chapter.ipynb", "02_datasets_and_dataloaders.ipynb#2.1-a-dataset-answers-two-questions", "#2.9", "02_datasets_and_dataloaders.ipynb#",
-        "http://pytorch.org/", "https://user@pytorch.org/", "https://bit.ly/3abc", "https://pytorch.org/?to=https://example.org", "//pytorch.org/",
+        "99_no_chapter.ipynb",
+        "02_datasets_and_dataloaders.ipynb#2.1-a-dataset-answers-two-questions",
+        "#2.9",
+        "02_datasets_and_dataloaders.ipynb#",
+        "http://pytorch.org/",
+        "https://user@pytorch.org/",
+        "https://bit.ly/3abc",
+        "https://pytorch.org/?to=https://example.org",
+        "//pytorch.org/",
         "figures/course_map.svg#map-title",
     ],
-)  # fmt: skip
+)
 def test_the_check_sees_bad_links(link):
     wanted = link != "02_datasets_and_dataloaders.ipynb#"  # an empty fragment is the top of the page
     assert bool(fault(link, "02_datasets_and_dataloaders.ipynb")) == wanted

@@ -5,7 +5,9 @@ from torch.optim import lr_scheduler
 
 from helpers.errors import InputError
 from helpers.models.pretrained import image_classifier
-from helpers.tuning.freezing import apply_strategy, layer_groups, num_trainable, train_mode
+from helpers.tuning.freezing import apply_strategy, begin_strategy, num_trainable, train_mode
+from helpers.tuning.frozen import head_inputs, single_head
+from helpers.tuning.layers import layer_groups
 from helpers.tuning.lora import add_lora, merge_lora
 from helpers.tuning.optimization import make_optimizer, make_schedule, parameter_groups
 
@@ -51,7 +53,7 @@ def test_strategies_open_what_they_say(text_classifier):
 def test_unknown_names_are_refused(text_classifier):
     with pytest.raises(InputError, match="one of full, head, gradual, lora, found 'half'"):
         apply_strategy(text_classifier.model, "half", 0, 1)
-    with pytest.raises(InputError, match="knows no layers of Linear"):
+    with pytest.raises(InputError, match="no head was found in Linear"):
         layer_groups(nn.Linear(2, 2))
     with pytest.raises(InputError, match="one of constant, linear, cosine"):
         make_schedule("stairs", torch.optim.AdamW([nn.Parameter(torch.zeros(1))]), 10)
@@ -180,3 +182,73 @@ def test_lora_starts_at_the_pretrained_model_moves_little_and_merges(kind, text_
 def test_lora_needs_adapters(text_classifier):
     with pytest.raises(InputError, match=r"call tuning\.lora\.add_lora"):
         apply_strategy(text_classifier.model, "lora", 0, 1)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mobilenetv3_small_100", "convnext_atto"])
+def test_any_image_model_of_timm_can_be_tuned(name):
+    """Layers that nobody named get one rate; the head is found, and no weight is left out, not even a class
+    token.
+    """
+    model = image_classifier(name, ("cat", "dog"), pretrained=False).model
+    groups = parameter_groups(model, 1e-3, layer_decay=0.5)
+    assert {group["lr"] for group in groups} == {1e-3}
+    everything = set(map(id, model.parameters()))
+    assert {id(p) for group in groups for p in group["params"]} == everything
+    apply_strategy(model, "head", 0, 3)
+    assert 0 < num_trainable(model) < 0.2 * sum(p.numel() for p in model.parameters())
+    apply_strategy(model, "gradual", 2, 3)
+    assert {id(p) for p in model.parameters() if p.requires_grad} == everything
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "modernbert", "llama"])
+def test_layers_of_other_transformers_are_found(kind):
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48}
+    if kind == "distilbert":
+        sizes = {"dim": 32, "n_layers": 3, "n_heads": 2, "hidden_dim": 48}
+    config = AutoConfig.for_model(kind, vocab_size=60, pad_token_id=0, num_labels=2, **sizes)
+    model = AutoModelForSequenceClassification.from_config(config)
+    assert [name for name, _ in layer_groups(model)] == [
+        "embeddings",
+        "layer 0",
+        "layer 1",
+        "layer 2",
+        "head",
+    ]
+    groups = parameter_groups(model, 1e-3, layer_decay=0.5)
+    parameters = [id(p) for group in groups for p in group["params"]]
+    assert len(parameters) == len(set(parameters))
+    assert set(parameters) == set(map(id, model.parameters()))
+    rates = {group["name"].rsplit(" ", 1)[0]: group["lr"] for group in groups}
+    assert rates["head"] == 1e-3
+    assert rates["layer 0"] == pytest.approx(1e-3 * 0.5**3)
+
+
+def test_tied_weights_are_given_to_the_optimizer_once():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=60, tie_word_embeddings=True, **sizes))
+    optimizer = make_optimizer("adamw", parameter_groups(model, 1e-3, layer_decay=0.5))
+    chosen = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(chosen) == sorted(set(map(id, model.parameters())))
+
+
+def test_a_head_learns_on_features_computed_once(image_model):
+    """The features are what the body hands to the head: the head on them answers as the whole model does."""
+    head = single_head(image_model)
+    batch = {"images": torch.randn(3, 3, 64, 64)}
+    image_model.eval()
+    with torch.no_grad():
+        assert torch.allclose(
+            head(head_inputs(image_model, batch, head)), image_model(batch["images"]), atol=1e-6
+        )
+    assert not head._forward_pre_hooks
+
+
+def test_a_strategy_that_needs_whole_weights_is_refused_where_they_are_shared_out(image_model):
+    for strategy in ("gradual", "lora"):
+        with pytest.raises(InputError, match=f"strategy {strategy} needs whole weights"):
+            begin_strategy(image_model, strategy, sharded=True)
+    begin_strategy(image_model, "head", sharded=True)

@@ -5,15 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from packaging.version import Version
 
 from helpers.data import sources
+from lessons.appendix_a import answers
 from lessons.exercise import Exercise
-
-
-def _blend_answer(first, second):
-    wide = first.astype(np.uint16) + second
-    return (wide // 2).astype(np.uint8)
 
 
 def _verify_blend(attempt):
@@ -30,8 +25,10 @@ def _verify_blend(attempt):
             raise AssertionError(f"the result should be a picture again, uint8, found {found.dtype}")
         if not np.array_equal(first, kept):
             raise AssertionError("the first picture was changed; make a new one")
-        if (far := np.abs(found - expected).max()) > 1:
-            place = np.unravel_index(np.abs(found - expected).argmax(), found.shape)
+        distance = np.abs(found - expected)
+        far = distance.max()
+        if far > 1:
+            place = np.unravel_index(distance.argmax(), found.shape)
             raise AssertionError(
                 f"a pixel with {first[place]} and {second[place]} should become about {expected[place]:g}, "
                 f"found {found[place]} ({far:g} off)"
@@ -45,13 +42,9 @@ blend = Exercise(
         "Make the numbers wider before you add: `first.astype(np.uint16)`; turn the result back into uint8 "
         "at the end.",
     ),
-    answer=_blend_answer,
+    answer=answers.blend,
     praise="Two white pixels stay white: the sum had room.",
 )
-
-
-def _read_answer(file):
-    return pd.read_csv(file, dtype={"id": "string"})
 
 
 def _verify_read(attempt):
@@ -83,13 +76,9 @@ read_votes = Exercise(
         'Its argument `dtype` takes a dictionary from column to type. `"string"` is a type of text that '
         "keeps missing values missing.",
     ),
-    answer=_read_answer,
+    answer=answers.read_votes,
     praise="An id is a name, not a number, even when it is written with digits.",
 )
-
-
-def _new_enough_answer(found, least):
-    return Version(found) >= Version(least)
 
 
 def _verify_new_enough(attempt):
@@ -119,6 +108,6 @@ new_enough = Exercise(
         "The package `packaging` knows the rules: `from packaging.version import Version`, then compare two "
         "`Version(...)`.",
     ),
-    answer=_new_enough_answer,
+    answer=answers.new_enough,
     praise="This is the comparison that pip makes.",
 )

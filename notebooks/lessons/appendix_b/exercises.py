@@ -1,9 +1,8 @@
-"""The exercises of appendix B: order the steps of a workflow, name the step that a failure belongs to, find
-dead links.
-"""
+"""The exercises of appendix B: order the steps, name the step where a failure was made, find dead links."""
 
+from lessons.appendix_b import answers
 from lessons.exercise import Exercise
-from lessons.workflows import DEVELOPMENT, anchor
+from lessons.workflows import DEVELOPMENT
 
 # (earlier, later, what happens when they change places)
 ORDER = (
@@ -18,21 +17,6 @@ ORDER = (
     ("Evaluate", "Test once", "the test rows would be open while you may still go back"),
     ("Test once", "Deploy", "users would be the first to find out how good it is"),
 )
-
-
-def _order_answer():
-    return [
-        "Collect",
-        "Clean",
-        "Split",
-        "Augment",
-        "Preprocess",
-        "Design",
-        "Train",
-        "Evaluate",
-        "Test once",
-        "Deploy",
-    ]
 
 
 def _verify_order(attempt):
@@ -55,7 +39,7 @@ order = Exercise(
         "places, and one step may stand much earlier.",
         "What is random or learnt from rows must come after the split. What users see comes last.",
     ),
-    answer=_order_answer,
+    answer=answers.order,
     praise="Design may stand earlier, and Augment and Preprocess may change places; every other place has a "
     "reason.",
 )
@@ -71,20 +55,6 @@ FAILURES = {
     "94 right answers of 100 were celebrated, but always the same answer gets 95 right": "Evaluate",
     "the test rows were opened after each of 30 changes, and the best score was reported": "Test once",
 }
-
-
-def _diagnose_answer(failure):
-    signs = {
-        "one review": "Split",
-        "web search": "Collect",
-        "names show up": "Clean",
-        "training loss": "Train",
-        "at random": "Augment",
-        "pixels": "Preprocess",
-        "celebrated": "Evaluate",
-        "test rows": "Test once",
-    }
-    return next(step for sign, step in signs.items() if sign in failure)
 
 
 def _verify_diagnose(attempt):
@@ -104,19 +74,9 @@ diagnose = Exercise(
         "Ask where the failure was made, not where it was seen: most are seen in Evaluate.",
         "A dictionary of signs will do: if 'one review' is in the failure, the answer is 'Split'.",
     ),
-    answer=_diagnose_answer,
+    answer=answers.diagnose,
     praise="The chart tells you where to go back to, once you know where a failure was made.",
 )
-
-
-def _dead_answer(links, headings):
-    dead = []
-    for link in links:
-        file, _, fragment = link.partition("#")
-        known = [anchor(heading) for heading in headings.get(file, [])]
-        if file not in headings or (fragment and fragment not in known):
-            dead.append(link)
-    return dead
 
 
 def _verify_dead(attempt):
@@ -155,6 +115,6 @@ dead = Exercise(
         "`headings.get(file, [])` gives an empty list for a file that does not exist; ask for the file "
         "first, all the same.",
     ),
-    answer=_dead_answer,
+    answer=answers.dead_links,
     praise="This is the test that runs over every link of the course.",
 )

@@ -1,6 +1,4 @@
-"""Stepper of appendix B: name what you have just finished, and read which question to ask and which step
-comes next.
-"""
+"""Stepper of appendix B: name what you have just finished, and read what to ask and to do next."""
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """Before and after fine-tuning, side by side: the numbers, the figure and the widget of chapter 00.
 
-The computation (`compare`) knows nothing of widgets, so it can be called and tested without a browser.
+The computation (`side_by_side`) knows nothing of widgets, so it can be called and tested without a browser.
 """
 
 import html
@@ -15,7 +15,7 @@ from helpers.models.pretrained import Classifier
 from helpers.plots import BLUE, GREY, VERMILION
 
 
-def compare(before: Classifier, after: Classifier, text: str) -> pd.DataFrame:
+def side_by_side(before: Classifier, after: Classifier, text: str) -> pd.DataFrame:
     """The class probabilities of one comment from two models.
 
     Args:
@@ -39,15 +39,14 @@ def compare(before: Classifier, after: Classifier, text: str) -> pd.DataFrame:
 def stacked_probabilities(
     ax: Axes, texts: list[str], probabilities, classes: tuple[str, ...], *, title: str = ""
 ) -> Axes:
-    """One bar per comment, cut into the probabilities of its three classes; the largest part is printed in
-    bold.
+    """One bar per comment, cut into the probabilities of its three classes; the largest one is bold.
 
     Args:
         ax: drawn into.
         texts: N comments, wrapped and drawn as the labels of the bars.
         probabilities: (N, 3), each row sums to 1.
         classes: the three names, drawn from left to right.
-        title: of the Axes.
+        title: title of the Axes.
     """
     probabilities = np.asarray(probabilities)
     left = np.zeros(len(texts))
@@ -83,19 +82,17 @@ def stacked_probabilities(
     return ax
 
 
-def as_html(table: pd.DataFrame, text: str) -> str:
-    """The result of `compare` as an HTML table with a bar and a number in each cell; the comment is
-    escaped.
-    """
-    rows = ""
+def table_html(table: pd.DataFrame, text: str) -> str:
+    """The result of `side_by_side` as an HTML table of bars; the comment is escaped."""
+    largest, rows = table.max(), ""
     for name, row in table.iterrows():
-        cells = "".join(
-            '<td style="width:240px;text-align:left"><div '
-            f'style="display:inline-block;height:12px;background:{BLUE};'
-            f'width:{round(170 * p)}px"></div> '
-            f"{'<b>' if p == table[column].max() else ''}{p:.2f}{'</b>' if p == table[column].max() else ''}</td>"
-            for column, p in row.items()
-        )
+        cells = ""
+        for column, p in row.items():
+            number = f"<b>{p:.2f}</b>" if p == largest[column] else f"{p:.2f}"
+            cells += (
+                '<td style="width:240px;text-align:left"><div style="display:inline-block;height:12px;'
+                f'background:{BLUE};width:{round(170 * p)}px"></div> {number}</td>'
+            )
         rows += f'<tr><th scope="row" style="text-align:left">{html.escape(str(name))}</th>{cells}</tr>'
     head = "".join(
         f'<th scope="col" style="text-align:left">{name} fine-tuning</th>' for name in table.columns
@@ -106,7 +103,7 @@ def as_html(table: pd.DataFrame, text: str) -> str:
 def answer(before: Classifier, after: Classifier, text: str) -> str:
     """What the widget shows for a typed comment: the table, or a sentence when there is nothing to label."""
     try:
-        return as_html(compare(before, after, text), text)
+        return table_html(side_by_side(before, after, text), text)
     except ValueError as error:
         return f"<p>{html.escape(str(error))}</p>"
 
@@ -115,7 +112,7 @@ def before_and_after(before: Classifier, after: Classifier, text: str):
     """A text field and a button: type a comment, press Enter or the button, and both models answer.
 
     Args:
-        before, after: see `compare`.
+        before, after: see `side_by_side`.
         text: the comment to begin with.
     """
     from lessons.controls import comment_field

@@ -1,10 +1,12 @@
-"""The exercises of chapter 00: the score of one fixed answer, the error of a shrug, names that belong to
-columns.
-"""
+"""The exercises of chapter 00: the score of one fixed answer, the error of a shrug, names for columns."""
 
 import math
+import statistics
 from collections import Counter
 
+import numpy as np
+
+from lessons.ch00 import answers
 from lessons.exercise import Exercise
 
 _LABELS = [
@@ -14,17 +16,13 @@ _LABELS = [
 ]
 
 
-def _fixed_answer(labels):
-    most = max(labels.count(name) for name in labels)
-    return most / len(labels)
-
-
 def _verify_fixed(attempt):
     for labels in _LABELS:
-        found, expected = attempt(list(labels)), _fixed_answer(labels)
+        count = Counter(labels).most_common(1)[0][1]
+        found, expected = attempt(list(labels)), count / len(labels)
         if not isinstance(found, int | float):
             raise AssertionError(f"expected one number between 0 and 1, found {found!r}")
-        if abs(found - Counter(labels).most_common(1)[0][1]) < 1e-9 and abs(found - expected) > 1e-9:
+        if abs(found - count) < 1e-9 and abs(found - expected) > 1e-9:
             raise AssertionError(
                 f"{found} is a count; accuracy is a share: divide by the number of labels, {len(labels)}"
             )
@@ -41,18 +39,16 @@ fixed_answer = Exercise(
         "Which label would you always answer? The one that stands in the list most often.",
         "`labels.count(name)` counts one label; take the largest count and divide by `len(labels)`.",
     ),
-    answer=_fixed_answer,
+    answer=answers.fixed_answer,
     praise="Any model of this course must beat this number, which costs nothing.",
 )
 
 
-def _mean_error_answer(probabilities):
-    return sum(-math.log(p) for p in probabilities) / len(probabilities)
-
-
 def _verify_mean_error(attempt):
     for probabilities in ([1 / 3, 1 / 3], [0.5, 0.25], [0.9, 0.8, 0.01]):
-        found, expected = attempt(list(probabilities)), _mean_error_answer(probabilities)
+        # The mean of logarithms is the logarithm of the geometric mean.
+        expected = -math.log(statistics.geometric_mean(probabilities))
+        found = attempt(list(probabilities))
         if not isinstance(found, int | float):
             raise AssertionError(f"expected one number, found {found!r}")
         if (
@@ -80,13 +76,9 @@ mean_error = Exercise(
         "got: `-np.log(p)`.",
         "Compute it for each probability, add up, and divide by how many there are.",
     ),
-    answer=_mean_error_answer,
+    answer=answers.mean_error,
     praise="A shrug among three classes has the error `np.log(3)`, the dashed line of section 0.7.",
 )
-
-
-def _name_answer(probabilities, names):
-    return [names[row.index(max(row))] for row in probabilities]
 
 
 def _verify_name(attempt):
@@ -96,7 +88,8 @@ def _verify_name(attempt):
         ["positive", "neutral", "negative"],
         ["bear", "bird", "cat"],
     ):
-        found, expected = attempt([list(row) for row in rows], list(names)), _name_answer(rows, names)
+        found = attempt([list(row) for row in rows], list(names))
+        expected = [names[place] for place in np.argmax(rows, axis=1)]
         if not isinstance(found, list | tuple) or len(found) != len(rows):
             raise AssertionError(f"expected a list of {len(rows)} names, found {found!r}")
         if list(found) != expected:
@@ -112,7 +105,7 @@ name = Exercise(
         "In each row, find the place of the largest probability: `row.index(max(row))`.",
         "The name at the same place of `names` is the answer. Do not write any name into your code.",
     ),
-    answer=_name_answer,
+    answer=answers.name,
     praise="The names come from outside, in the order of the columns, so the same function serves every "
     "model.",
 )

@@ -1,21 +1,18 @@
-"""The exercises of chapter 01: counting parameters, a dated claim from a sourced table, memory by
-arithmetic.
-"""
+"""The exercises of chapter 01: counting parameters, a claim with a date, memory by arithmetic."""
 
 import pandas as pd
 import torch
 from torch import nn
 
 from helpers.files import ROOT
+from lessons.ch01 import answers
 from lessons.exercise import Exercise
 
 TABLE = ROOT / "data" / "large_models.csv"
 
 
 def _model_with_shared_and_frozen_weights() -> nn.Module:
-    """20 x 8 embedding shared with the output layer, a frozen 8 x 8 layer: 232 numbers, 160 of them
-    trainable.
-    """
+    """A 20 x 8 embedding shared with the output layer, a frozen 8 x 8 layer: 232 numbers, 160 trainable."""
     with torch.device("meta"):
         model = nn.ModuleDict(
             {
@@ -27,15 +24,6 @@ def _model_with_shared_and_frozen_weights() -> nn.Module:
     model["output"].weight = model["embedding"].weight
     model["middle"].requires_grad_(False)
     return model
-
-
-def _count_answer(model):
-    all_numbers = trainable = 0
-    for parameter in model.parameters():  # gives a shared parameter once
-        all_numbers += parameter.numel()
-        if parameter.requires_grad:
-            trainable += parameter.numel()
-    return all_numbers, trainable
 
 
 def _verify_count(attempt):
@@ -67,26 +55,26 @@ count = Exercise(
         "`model.state_dict()` lists a shared matrix under both of its names; `model.parameters()` gives each "
         "parameter once.",
     ),
-    answer=_count_answer,
+    answer=answers.count,
     praise="You count each number once, and you know which of them training moves.",
 )
 
 
-def _largest_answer(models, date, kind="dense"):
-    known = models[(models["date"] <= date) & (models["dense_or_sparse"] == kind)]
-    return None if known.empty else known.loc[known["parameters"].idxmax(), "name"]
-
-
 def _verify_largest(attempt):
     models = pd.read_csv(TABLE)
-    for date, kind, why in (
-        ("2020-12", "dense", "the newer models of the table were not out yet"),
-        ("2022-02", "dense", "compare all dense models up to that month"),
-        ("2022-04", "dense", "a model published in that month counts"),
-        ("2025-12", "dense", "the newest is not always the largest, and sparse models are another list"),
-        ("2020-12", "sparse", "the argument kind chooses the list"),
+    for date, kind, expected, why in (
+        ("2020-12", "dense", "GPT-3", "the newer models of the table were not out yet"),
+        ("2022-02", "dense", "MT-NLG", "compare all dense models up to that month"),
+        ("2022-04", "dense", "PaLM", "a model published in that month counts"),
+        (
+            "2025-12",
+            "dense",
+            "PaLM",
+            "the newest is not always the largest, and sparse models are another list",
+        ),
+        ("2020-12", "sparse", "GShard", "the argument kind chooses the list"),
     ):
-        expected, found = _largest_answer(models, date, kind), attempt(models, date, kind)
+        found = attempt(models, date, kind)
         if found != expected:
             raise AssertionError(
                 f"the largest {kind} model of the table up to {date} is {expected}, your function says "
@@ -109,14 +97,9 @@ largest = Exercise(
         "label of the largest row.",
         "Before you call `idxmax()`, look whether any row is left.",
     ),
-    answer=_largest_answer,
+    answer=answers.largest,
     praise="A superlative with a date and a source can be checked; without them it will be wrong one day.",
 )
-
-
-def _states_answer(parameters, trainable, optimizer="adamw"):
-    values = {"sgd": 0, "momentum": 1, "adamw": 2}[optimizer]
-    return 4 * (parameters + trainable + values * trainable)
 
 
 def _verify_states(attempt):
@@ -125,16 +108,13 @@ def _verify_states(attempt):
             "1,000 parameters with AdamW need more than the 4,000 bytes of the weights: what else has one "
             "value each?"
         )
-    for parameters, trainable, optimizer in (
-        (1000, 1000, "sgd"),
-        (1000, 1000, "momentum"),
-        (1000, 1000, "adamw"),
-        (1000, 10, "adamw"),
+    for parameters, trainable, optimizer, expected in (
+        (1000, 1000, "sgd", 4000 + 4000),
+        (1000, 1000, "momentum", 4000 + 4000 + 4000),
+        (1000, 1000, "adamw", 4000 + 4000 + 8000),
+        (1000, 10, "adamw", 4000 + 40 + 80),
     ):
-        expected, found = (
-            _states_answer(parameters, trainable, optimizer),
-            attempt(parameters, trainable, optimizer),
-        )
+        found = attempt(parameters, trainable, optimizer)
         if found != expected:
             advice = (
                 "a frozen parameter has neither a gradient nor optimizer values"
@@ -154,7 +134,7 @@ states = Exercise(
         "SGD keeps nothing, momentum one running mean, AdamW two, and each of these only for parameters that "
         "train.",
     ),
-    answer=_states_answer,
+    answer=answers.states,
     praise="This part of the memory you can now work out in your head: 16 bytes per parameter for AdamW in "
     "float32.",
 )

@@ -1,6 +1,4 @@
-"""Memory planner (chapter 01): which GPU can train a Transformer of a given size, and what takes the
-memory.
-"""
+"""Memory planner (chapter 01): which GPU can train a Transformer of a given size, and what fills it."""
 
 from dataclasses import dataclass
 
@@ -20,13 +18,8 @@ MODELS = {  # (layers, hidden, heads, vocabulary) from each model's paper or con
     "LLaMA-65B (65 billion)": (80, 8192, 64, 32000),
     "GPT-3 (175 billion)": (96, 12288, 96, 50257),
 }
-GPUS = {
-    "T4": 16,
-    "RTX 4090": 24,
-    "A100 40 GB": 40,
-    "A100 80 GB": 80,
-    "H100": 80,
-}  # GB (10^9 bytes), as sold; a little less is usable
+# GB (10^9 bytes), as sold; a little less is usable
+GPUS = {"T4": 16, "RTX 4090": 24, "A100 40 GB": 40, "A100 80 GB": 80, "H100": 80}
 PARTS = {
     "weights": plots.BLUE,
     "gradients": plots.ORANGE,
@@ -37,9 +30,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The memory of one training step (bytes, planned safely: `sizes.Memory.total`) and the model's number of
-    parameters.
-    """
+    """The memory of one training step (bytes; `memory.total` is the safe plan) and the model's size."""
 
     memory: sizes.Memory
     parameters: int
@@ -78,8 +69,9 @@ def plan(
     fused_attention: bool = True,
     recompute: bool = False,
 ) -> Plan:
-    """Memory of one training step of a classifier; a language model adds batch_size x length x vocabulary
-    values for its outputs.
+    """Memory of one training step of a classifier.
+
+    A language model adds batch_size x length x vocabulary values for its outputs.
 
     Args:
         model: one of `MODELS`.

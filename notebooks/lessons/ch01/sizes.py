@@ -1,5 +1,4 @@
-"""What a model costs before you run it: parameters, training memory, floating-point operations, energy
-(derived in chapter 01).
+"""What a model costs before you run it: parameters, training memory, operations, energy (chapter 01).
 
 Nothing here needs the model's memory: models are built on the `meta` device (shapes without numbers) and run
 on fake tensors.
@@ -17,6 +16,8 @@ import torch
 from torch import nn
 
 from helpers.errors import InputError
+from lessons.kept_tensors import kept_bytes
+from lessons.parameters import count_parameters  # noqa: F401  (chapter 01 reads it as part of `sizes`)
 
 # Values that an optimizer keeps per parameter, all float32 here: AdamW two running means, momentum one.
 OPTIMIZER_VALUES = {"sgd": 0, "sgd with momentum": 1, "adamw": 2}
@@ -71,16 +72,10 @@ def architecture(name: str) -> nn.Module:
         return builders[name]()
 
 
-def count_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
-    """Number of parameters, each once: a matrix that two layers share (tied weights) is one set of
-    numbers.
-    """
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
-
-
 def parameters_by_part(model: nn.Module) -> dict[str, int]:
-    """Parameters of the embeddings, attention, feed-forward layers, convolutions, normalisation; they add up
-    to `count_parameters`.
+    """Parameters of embeddings, attention, feed-forward layers, convolutions, normalisation, and the rest.
+
+    They add up to `count_parameters`.
 
     Attention is recognised by the name of the module ("attn", "attention"), the others by their type;
     whatever is left, such as a pooler or a classification head, is "other".
@@ -130,15 +125,14 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All parts together: the safe plan, and true where gradients are kept from step to step
-        (accumulation).
-        """
+        """All parts together: the safe plan, and true where gradients stay between steps (accumulation)."""
         return self.weights + self.gradients + self.optimizer + max(self.activations, self.workspace)
 
     @property
     def peak(self) -> int:
-        """What a step reaches when gradients start as None: they come while the activations go, so both are
-        never there in full.
+        """What a step reaches when gradients start as None.
+
+        They come while the activations go, so both are never there in full.
         """
         return self.weights + self.optimizer + max(self.activations, self.gradients + self.workspace)
 
@@ -173,33 +167,17 @@ def training_memory(
     trainable = [p.nbytes for p in model.parameters() if p.requires_grad]
     weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
     kept = OPTIMIZER_VALUES[optimizer] * sum(trainable)
-    workspace = (
-        2 * max(trainable, default=0) if optimizer == "adamw" else 0
-    )  # on a CPU it takes one parameter after the other
+    # On a CPU AdamW takes one parameter after the other.
+    workspace = 2 * max(trainable, default=0) if optimizer == "adamw" else 0
     return Memory(
         weights, sum(trainable), kept, saved_activations(model, inputs, precision=precision), workspace
     )
 
 
 def saved_activations(model: nn.Module, inputs, *, precision: str = "float32") -> int:
-    """Bytes that the forward pass in training mode keeps for the backward pass, other than the parameters;
-    each storage once.
-    """
-    with _fake(model, inputs) as (call, own):
-        saved = {}
-
-        def keep(tensor):
-            storage = tensor.untyped_storage()
-            if storage._cdata not in own:
-                saved[storage._cdata] = storage.nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), _autocast(precision):
-            output = (
-                call()
-            )  # the graph behind it keeps the storages alive, so no two of them get the same address
-        del output
-    return sum(saved.values())
+    """Bytes that the forward pass in training mode keeps for the backward pass, without the weights."""
+    with _fake(model, inputs) as (call, own), _autocast(precision):
+        return kept_bytes(call, own)
 
 
 def step_flops(model: nn.Module, inputs, *, backward: bool = True) -> int:
@@ -222,10 +200,10 @@ def step_flops(model: nn.Module, inputs, *, backward: bool = True) -> int:
 
 
 @contextmanager
-def _fake(model: nn.Module, inputs) -> Iterator[tuple[Callable[[], torch.Tensor], set]]:
-    """A function that runs the model in training mode on fake tensors, and the addresses of its fake weights'
-    storages.
-    """
+def _fake(model: nn.Module, inputs) -> Iterator[tuple[Callable[[], torch.Tensor], list[torch.Tensor]]]:
+    """A function that runs the model in training mode on fake tensors, and its fake weights and buffers."""
+    # PyTorch has no public name for it. The public meta device would not do: there, operators and autocast
+    # are not those of the CPU, and other tensors are kept.
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     def stand_in(tensor):
@@ -246,7 +224,7 @@ def _fake(model: nn.Module, inputs) -> Iterator[tuple[Callable[[], torch.Tensor]
 
         try:
             model.train()
-            yield call, {tensor.untyped_storage()._cdata for tensor in (weights | buffers).values()}
+            yield call, list((weights | buffers).values())
         finally:
             model.train(was_training)
 
@@ -256,17 +234,14 @@ def _autocast(precision: str):
 
 
 def measured_peak(step: Callable[[], object]) -> int:
-    """Bytes by which memory rises at its highest while `step()` runs on the CPU, from PyTorch's record of
-    every allocation.
+    """Bytes by which memory rises at its highest while `step()` runs on the CPU.
 
-    What exists before (weights, the optimizer's values) is not in it. The process itself may grow by more,
-    because the C library
-    keeps freed pages for later: a quarter more for MiniLM at 32 x 128 on Linux, and nothing more with
-    MALLOC_MMAP_THRESHOLD_=65536.
+    PyTorch records every allocation. What exists before (weights, the optimizer's values) is not in it. The
+    process itself may grow by more, because the C library keeps freed pages for later: a quarter more for
+    MiniLM at 32 x 128 on Linux, and nothing more with MALLOC_MMAP_THRESHOLD_=65536.
     """
-    os.environ.setdefault(
-        "KINETO_LOG_LEVEL", "9"
-    )  # the profiler's notes about missing GPUs would fill a notebook's error stream
+    # The profiler's notes about missing GPUs would fill a notebook's error stream.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "9")
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profiler:
@@ -282,8 +257,7 @@ def measured_peak(step: Callable[[], object]) -> int:
 
 
 def measured_training_memory(model: nn.Module, inputs, *, precision: str = "float32") -> int:
-    """Peak of a real training step with AdamW on the CPU, in bytes: what lives between steps and what the
-    step adds.
+    """Peak of a real training step with AdamW on the CPU: what lives between steps, what a step adds (bytes).
 
     Args:
         model, inputs, precision: as in `training_memory`, but real. The learning rate is 0: the weights stay
@@ -317,9 +291,7 @@ def measured_training_memory(model: nn.Module, inputs, *, precision: str = "floa
 
 
 def transformer_parameters(layers: int, hidden: int, vocabulary: int) -> int:
-    """About 12 x layers x hidden^2 for the blocks and vocabulary x hidden for the embedding (a plain
-    Transformer, chapter 01).
-    """
+    """About 12 x layers x hidden^2 for the blocks and vocabulary x hidden for the embedding (chapter 01)."""
     return 12 * layers * hidden**2 + vocabulary * hidden
 
 
@@ -334,8 +306,7 @@ def transformer_activations(
     mask_bytes: int = 1,
     fused_attention: bool = False,
 ) -> int:
-    """Bytes that a Transformer's layers save for the backward pass, by the closed formula of Korthikanti et
-    al.
+    """Bytes that a Transformer's layers save for the backward pass, by the formula of Korthikanti et al.
 
     Per layer and per (batch x length x hidden): 16 values and 2 dropout masks; and, unless attention is
     computed in one fused operator, per (batch x heads x length^2): 2 values and 1 mask. With 2-byte values
@@ -357,9 +328,7 @@ def transformer_activations(
 
 
 def model_states(parameters: int, *, optimizer: str = "adamw", precision: str = "float32") -> Memory:
-    """The memory that does not depend on the batch, for a model that exists only as a number of
-    parameters.
-    """
+    """The memory that does not depend on the batch, for a model that is only a number of parameters."""
     weight, gradient, value = PRECISION_BYTES[precision]
     return Memory(
         weight * parameters, gradient * parameters, OPTIMIZER_VALUES[optimizer] * value * parameters, 0
@@ -370,9 +339,9 @@ def training_compute(parameters: float, tokens: float) -> float:
     """6ND: floating-point operations of training a dense Transformer with N parameters on D tokens.
 
     Two per parameter and token in the forward pass (multiply, add), four in the backward pass. For a sparse
-    model N is the
-    number of *active* parameters. Source: Kaplan et al., "Scaling Laws for Neural Language Models" (2020),
-    arXiv:2001.08361.
+    model N is the number of *active* parameters.
+
+    Source: Kaplan et al., "Scaling Laws for Neural Language Models" (2020), arXiv:2001.08361.
     """
     return 6 * parameters * tokens
 
@@ -398,12 +367,12 @@ def energy(
     """Electricity for `flops` operations: flops / (peak_flops x utilisation) x watts x pue.
 
     Args:
-        flops: operations of the whole training (1).
-        peak_flops: of one device, at the precision used (1/s).
+        flops: operations of the whole training.
+        peak_flops: operations per second of one device, at the precision used (1/s).
         utilisation: share of the peak that the training reaches (0 to 1).
-        watts: of one device with its share of the host (W).
+        watts: power of one device with its share of the host (W).
         pue: power usage effectiveness, the building's electricity over the computers' (1 or more).
-        kg_co2_per_kwh: of the grid (kg/kWh).
+        kg_co2_per_kwh: emissions of the power grid (kg/kWh).
 
     Source: the factors of Patterson et al., "Carbon Emissions and Large Neural Network Training" (2021),
     arXiv:2104.10350.

@@ -1,6 +1,4 @@
-"""Batch explorer (chapter 02): how batch size, shuffling and bucketing decide how much of a batch is
-padding.
-"""
+"""Batch explorer (chapter 02): how batch size, shuffling and bucketing decide the share of padding."""
 
 from dataclasses import dataclass
 
@@ -60,16 +58,14 @@ def epoch_batches(
         lengths: tokens of every row (N,).
         batch_size: rows per batch.
         order: one of `ORDERS`.
-        seed: of the shuffling.
+        seed: seed of the shuffling.
         drop_last: leave out a last batch that is not full (bucketing has none: it deals the rows out evenly).
     """
     if order == BUCKETING:
         return BucketBatchSampler(lengths, batch_size, seed=seed).batches()
-    rows = (
-        np.random.default_rng(seed).permutation(len(lengths))
-        if order == SHUFFLED
-        else np.arange(len(lengths))
-    )
+    rows = np.arange(len(lengths))
+    if order == SHUFFLED:
+        rows = np.random.default_rng(seed).permutation(len(lengths))
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     return batches[:-1] if drop_last and len(batches) > 1 and len(batches[-1]) < batch_size else batches
 
@@ -145,10 +141,9 @@ def batch_explorer(lengths) -> widgets.Widget:
 
     def draw(number, **values):
         report = explore(lengths, number=number, **values)
+        # A number beyond the new end is moved by the slider, which calls again.
         if controls["number"].max != report.batches:
-            controls[
-                "number"
-            ].max = report.batches  # a number beyond the new end is moved by the slider, which calls again
+            controls["number"].max = report.batches
         return picture(report), report.sentence(min(number, report.batches))
 
     return explorer(controls, draw)

@@ -1,10 +1,7 @@
-"""Exercises of chapter 02: a dataset of ratings, a collate function, and a stream that is shuffled through a
-buffer.
-"""
+"""Exercises of chapter 02: a dataset of ratings, a collate function, a stream shuffled through a buffer."""
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -12,6 +9,7 @@ from torch.utils.data import Dataset, default_collate
 
 from helpers.data import sources
 from helpers.data.collate import PadCollate
+from lessons.ch02 import answers
 from lessons.exercise import Exercise
 
 PAD_TOKEN_ID = 0  # of MiniLM's tokenizer
@@ -51,27 +49,16 @@ def _verify_ratings(attempt: type) -> None:
         raise AssertionError("a batch of ratings should be float32")
 
 
-class Ratings(Dataset):
-    def __init__(self, frame):
-        self.texts = frame["text"].tolist()
-        self.ratings = frame["rating"].tolist()
-
-    def __len__(self):
-        return len(self.texts)
-
-    def __getitem__(self, index):
-        return {"text": self.texts[index], "rating": torch.tensor(self.ratings[index], dtype=torch.float32)}
-
-
 ratings = Exercise(
-    _verify_ratings,
-    (
-        "Three methods: __init__ stores what __len__ and __getitem__ need. Turn the columns into lists there.",
+    verify=_verify_ratings,
+    hints=(
+        "Three methods: __init__ stores what __len__ and __getitem__ need. Turn the columns into lists "
+        "there.",
         "A Python float becomes float64 in a batch. Make the tensor yourself, in __getitem__, and name its "
         "dtype.",
     ),
-    Ratings,
-    "Your dataset answers both questions, and its batches have the type that a model computes in.",
+    answer=answers.Ratings,
+    praise="Your dataset answers both questions, and its batches have the type that a model computes in.",
 )
 
 
@@ -110,27 +97,16 @@ def _verify_collate(attempt) -> None:
                 )
 
 
-def collate(samples):
-    length = max(len(sample["input_ids"]) for sample in samples)
-    fill = [length - len(sample["input_ids"]) for sample in samples]
-    return {
-        "input_ids": torch.tensor([s["input_ids"] + [PAD_TOKEN_ID] * n for s, n in zip(samples, fill)]),
-        "attention_mask": torch.tensor([[1] * (length - n) + [0] * n for n in fill]),
-        "labels": torch.tensor([sample["label"] for sample in samples]),
-        "indices": torch.tensor([sample["index"] for sample in samples]),
-    }
-
-
 pad = Exercise(
-    _verify_collate,
-    (
+    verify=_verify_collate,
+    hints=(
         "First find the longest sample; every row of the batch gets that length.",
         "The row of a sample of length n is its ids and then (longest - n) times tokenizer.pad_token_id, "
         "which is 0 here. "
         "Its mask is n ones and then zeros.",
     ),
-    collate,
-    "Ten random batches equal those of PadCollate, tensor by tensor.",
+    answer=answers.collate,
+    praise="Ten random batches equal those of PadCollate, tensor by tensor.",
 )
 
 
@@ -161,30 +137,16 @@ def _verify_mixed(attempt) -> None:
         )
 
 
-def mixed(stream: Iterable, size: int, seed: int) -> Iterator:
-    rng = np.random.default_rng(seed)
-    buffer = []
-    for row in stream:
-        if len(buffer) < size:
-            buffer.append(row)
-            continue
-        place = rng.integers(size)
-        yield buffer[place]
-        buffer[place] = row
-    rng.shuffle(buffer)
-    yield from buffer
-
-
 shuffle = Exercise(
-    _verify_mixed,
-    (
+    verify=_verify_mixed,
+    hints=(
         "Fill a list with the first `size` rows before anything is handed out; use "
         "np.random.default_rng(seed).",
         "For each further row: choose a random place of the list, yield what lies there, put the new row in "
         "its place.",
         "When the stream ends, the list still holds rows: shuffle them and yield them all.",
     ),
-    mixed,
-    "Every row comes out once, in an order that only the seed decides, and the stream is read no further "
-    "than the buffer needs.",
+    answer=answers.mixed,
+    praise="Every row comes out once, in an order that only the seed decides, and the stream is read no "
+    "further than the buffer needs.",
 )

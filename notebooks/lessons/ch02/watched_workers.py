@@ -1,5 +1,6 @@
-"""Small datasets that chapter 02 sends to worker processes: they must be importable, since a worker receives
-a pickled copy.
+"""Small datasets that chapter 02 sends to worker processes.
+
+A worker receives a pickled copy, so their classes must be importable.
 
 They show what cannot be seen from outside: which process made a sample, when, and with which random numbers.
 """
@@ -41,12 +42,11 @@ class Observed(Dataset):
 
 
 class Noise(Dataset):
-    """Random numbers in 0..1 from a NumPy generator that the dataset owns: the shape of many hand-written
-    augmentations.
+    """Random numbers in 0..1 from a NumPy generator that the dataset owns, as many augmentations do.
 
     Args:
         size: number of samples.
-        seed: of the generator; None draws from NumPy's global one instead.
+        seed: seed of the generator; None draws from NumPy's global one instead.
     """
 
     def __init__(self, size: int, seed: int | None = 0):

@@ -1,6 +1,4 @@
-"""Exercises of chapter 03: a mean that ignores padding, an evaluation that can be trusted, a snapshot that
-can be resumed.
-"""
+"""Exercises of chapter 03: a mean without padding, an evaluation to trust, a snapshot to resume from."""
 
 import copy
 import math
@@ -12,36 +10,16 @@ from torch.nn import functional as F
 
 from helpers.data import sources
 from helpers.data.collate import collate_images
-from helpers.data.datasets import Silhouettes
+from lessons.ch03 import answers
 from lessons.ch03.networks import CNN
+from lessons.ch03.silhouettes import Silhouettes
 from lessons.exercise import Exercise
-
-
-def masked_mean(states, attention_mask):
-    mask = attention_mask[:, :, None]  # (B, L, 1), to meet states (B, L, D)
-    return (states * mask).sum(1) / mask.sum(1)
-
-
-def evaluate(model, loader):
-    model.eval()
-    hits, loss, rows = 0, 0.0, 0
-    with torch.no_grad():
-        for batch in loader:
-            logits = model(batch["images"])
-            loss += F.cross_entropy(logits, batch["labels"], reduction="sum").item()
-            hits += (logits.argmax(1) == batch["labels"]).sum().item()
-            rows += len(batch["labels"])
-    return hits / rows, loss / rows
-
-
-def snapshot(model, optimizer):
-    return copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+from lessons.one_step import take_step
 
 
 def _verify_masked_mean(attempt):
-    states = torch.tensor(
-        [[[1.0, 10.0], [3.0, 30.0], [500.0, 500.0]], [[2.0, 4.0], [4.0, 8.0], [6.0, 12.0]]]
-    )  # (2, 3, 2)
+    # (2, 3, 2)
+    states = torch.tensor([[[1.0, 10.0], [3.0, 30.0], [500.0, 500.0]], [[2.0, 4.0], [4.0, 8.0], [6.0, 12.0]]])
     attention_mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
     found = attempt(states, attention_mask)
     if not isinstance(found, torch.Tensor) or found.shape != (2, 2):
@@ -87,7 +65,10 @@ def _verify_evaluate(attempt):
         raise AssertionError(
             "the evaluation has changed the model: BatchNorm's running mean moved; in which mode was it?"
         )
-    accuracy, loss = evaluate(model, batches)
+    with torch.no_grad():
+        logits, labels = model.eval()(rows.images), torch.tensor(rows.labels)  # all rows as one batch
+    accuracy = (logits.argmax(1) == labels).float().mean().item()
+    loss = F.cross_entropy(logits, labels).item()
     means = [F.cross_entropy(model(batch["images"]), batch["labels"]).item() for batch in batches]
     if math.isclose(found[1], float(np.mean(means)), rel_tol=1e-4):
         raise AssertionError(
@@ -116,10 +97,7 @@ def _verify_snapshot(attempt):
         losses = []
         for _ in range(3):
             loss = F.cross_entropy(model(batch["images"]), batch["labels"])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
+            losses.append(take_step(loss, optimizer).item())
         return losses
 
     model, optimizer = fresh()
@@ -160,35 +138,35 @@ def _numbers(values) -> str:
 
 
 mean = Exercise(
-    _verify_masked_mean,
-    (
+    verify=_verify_masked_mean,
+    hints=(
         "The mask has the shape (B, L), the states (B, L, D). Give the mask a third dimension of size 1, and "
         "you can multiply them.",
         "Two sums over dimension 1: that of the states with padding set to zero, and that of the mask. "
         "Divide the first by the second.",
     ),
-    masked_mean,
-    "Padding can hold anything now, and your mean does not notice.",
+    answer=answers.masked_mean,
+    praise="Padding can hold anything now, and your mean does not notice.",
 )
 
 evaluation = Exercise(
-    _verify_evaluate,
-    (
+    verify=_verify_evaluate,
+    hints=(
         "Two switches before the first batch: one for the mode of the model, one for gradients.",
         'Use reduction="sum" for each batch, count the rows, and divide once, after the loop. `.item()` '
         "turns a tensor into a number.",
         "hits += (logits.argmax(1) == batch['labels']).sum().item()",
     ),
-    evaluate,
-    "This number does not depend on how the rows are batched, and taking it changes nothing.",
+    answer=answers.evaluate,
+    praise="This number does not depend on how the rows are batched, and taking it changes nothing.",
 )
 
 resume = Exercise(
-    _verify_snapshot,
-    (
+    verify=_verify_snapshot,
+    hints=(
         "Model and optimizer both have a method `state_dict()`.",
         "A state dict refers to the live tensors. `copy.deepcopy` makes copies of everything inside.",
     ),
-    snapshot,
-    "You can go back to this moment, and the training goes on from it as if nothing had happened.",
+    answer=answers.snapshot,
+    praise="You can go back to this moment, and the training goes on from it as if nothing had happened.",
 )

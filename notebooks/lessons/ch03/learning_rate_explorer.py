@@ -1,6 +1,4 @@
-"""Learning-rate explorer (chapter 03): one slider, one short training on real silhouettes, and what became of
-it.
-"""
+"""Learning-rate explorer (chapter 03): one slider, a short training on silhouettes, what became of it."""
 
 import math
 from dataclasses import dataclass
@@ -14,10 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers import plots
-from helpers.data.datasets import Silhouettes
 from helpers.data.sources import ANIMALS
 from helpers.tuning.optimization import OPTIMIZERS, make_optimizer, make_schedule, parameter_groups
+from lessons.ch03.silhouettes import Silhouettes
 from lessons.controls import explorer, wide
+from lessons.one_step import take_step
 
 STEPS = 150
 CHANCE = math.log(len(ANIMALS))  # cross-entropy (nats) of equal probabilities
@@ -28,9 +27,9 @@ class ShortTraining:
     """One training of the tiny model.
 
     Attributes:
-        learning_rate: at the start.
+        learning_rate: rate at the start.
         losses: training loss of each step (nats); may hold inf or nan.
-        accuracy: on the validation rows, after the last step.
+        accuracy: share of validation rows that are right after the last step.
     """
 
     learning_rate: float
@@ -58,7 +57,7 @@ class ShortTraining:
         )
 
 
-def train(
+def train_briefly(
     train_rows: Silhouettes,
     validation_rows: Silhouettes,
     learning_rate: float,
@@ -68,16 +67,15 @@ def train(
     batch_size: int = 32,
     seed: int = 0,
 ) -> ShortTraining:
-    """Train two fully connected layers for `STEPS` steps, without the full loop's care: it must take well
-    under a second.
+    """Train two fully connected layers for `STEPS` steps, without the full loop's care: in under a second.
 
     Args:
         train_rows, validation_rows: a few hundred silhouettes each.
-        learning_rate: at the start.
+        learning_rate: rate at the start.
         optimizer: one of `OPTIMIZERS`.
-        schedule: one of `tuning.schedules.SCHEDULES`; no warm-up.
+        schedule: one of `helpers.tuning.optimization.SCHEDULES`; no warm-up.
         batch_size: rows per step.
-        seed: of the first weights and the order of rows; global random numbers are left as they were.
+        seed: seed of the first weights and of the order of rows; global random numbers stay as they were.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -88,11 +86,8 @@ def train(
     labels, losses = torch.tensor(train_rows.labels), []
     for chosen in rows:
         loss = F.cross_entropy(model(train_rows.images[chosen]), labels[chosen])  # (B, 10) and (B,)
-        moved_by.zero_grad()
-        loss.backward()
-        moved_by.step()
+        losses.append(take_step(loss, moved_by).item())
         scheduler.step()
-        losses.append(loss.item())
     with torch.inference_mode():
         predictions = model(validation_rows.images).argmax(1).numpy()
     return ShortTraining(
@@ -101,9 +96,7 @@ def train(
 
 
 def picture(trainings: list[ShortTraining]) -> Figure:
-    """Left the loss of the last training in `trainings`, right the accuracy of all of them against the
-    learning rate.
-    """
+    """Left: the loss of the last training. Right: the accuracy of all of them against the learning rate."""
     figure = Figure(figsize=(8.5, 2.8), layout="constrained")
     curve, summary = figure.subplots(1, 2, width_ratios=[3, 2])
     last = trainings[-1]
@@ -139,7 +132,7 @@ def picture(trainings: list[ShortTraining]) -> Figure:
 
 
 def learning_rate_explorer(animals: pd.DataFrame) -> widgets.Widget:
-    """Controls for `train`: each change trains once more and adds a point to the picture.
+    """Controls for `train_briefly`: each change trains once more and adds a point to the picture.
 
     Args:
         animals: cleaned training rows of `sources.animals()`; the first 600 are trained on, the next 400
@@ -170,7 +163,7 @@ def learning_rate_explorer(animals: pd.DataFrame) -> widgets.Widget:
 
     def draw(**values):
         done = tried.setdefault((values["optimizer"], values["schedule"], values["batch_size"]), [])
-        done.append(train(train_rows, validation_rows, **values))
+        done.append(train_briefly(train_rows, validation_rows, **values))
         return picture(done), done[-1].sentence()
 
     return explorer(controls, draw)

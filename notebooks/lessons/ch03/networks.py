@@ -1,8 +1,9 @@
-"""Three small networks without pretrained weights: CNN, LSTM or GRU, Transformer encoder (chapter 03 writes
-each of them by hand).
+"""Three small networks without pretrained weights: CNN, LSTM or GRU, Transformer encoder.
+
+Chapter 03 writes each of them by hand.
 
 Images: `model(images)` with images float32 (B, C, H, W). Texts: `model(input_ids=..., attention_mask=...)`,
-both int64 (B, L). All return logits (B, num_classes), as `training.loop.forward` expects.
+both int64 (B, L). All return logits (B, num_classes), as `models.forward.forward` expects.
 """
 
 import math
@@ -20,9 +21,8 @@ CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 def conv_block(channels_in: int, channels_out: int) -> nn.Sequential:
     """Convolution, BatchNorm, ReLU, pooling: (B, channels_in, H, W) -> (B, channels_out, H/2, W/2)."""
     return nn.Sequential(
-        nn.Conv2d(
-            channels_in, channels_out, kernel_size=3, padding=1, bias=False
-        ),  # BatchNorm has a bias of its own
+        # BatchNorm has a bias of its own.
+        nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -34,7 +34,7 @@ class CNN(nn.Module):
 
     Args:
         num_classes: C of the logits (B, C).
-        channels: of the images; 1 = grey, 3 = RGB.
+        channels: channels of the images; 1 = grey, 3 = RGB.
         width: channels after the first block; each further block doubles them.
         depth: number of blocks; each halves height and width, which must be at least 4 * 2**depth pixels.
         dropout: share of the head's inputs that is zeroed in training.
@@ -57,8 +57,9 @@ class CNN(nn.Module):
 
 
 def small_embedding(count: int, width: int) -> nn.Embedding:
-    """A table of `count` vectors that start small: with PyTorch's standard deviation of 1, the noise outlives
-    a short training.
+    """A table of `count` vectors that start small.
+
+    With PyTorch's standard deviation of 1, the noise outlives a short training.
     """
     table = nn.Embedding(count, width)  # (count, D)
     nn.init.normal_(table.weight, std=0.1)
@@ -93,17 +94,12 @@ class RecurrentClassifier(nn.Module):
         self.head = nn.Linear(2 * width, num_classes)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Token ids and mask (B, L) int64 -> logits (B, num_classes); padding stands at the end and changes
-        nothing.
-        """
+        """Token ids and mask (B, L) int64 -> logits (B, num_classes); padding at the end changes nothing."""
         lengths = attention_mask.sum(1)  # (B,)
         embedded = self.dropout(self.embedding(input_ids))  # (B, L, D)
-        packed = pack_padded_sequence(
-            embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
-        )  # without padding
-        states, _ = pad_packed_sequence(
-            self.recurrent(packed)[0], batch_first=True
-        )  # (B, L, 2D), 0 at padding
+        # Packed, a text has no padding; padded again, the states (B, L, 2D) are 0 there.
+        packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
         return self.head(self.dropout(states.sum(1) / lengths[:, None]))  # (B, 2D) -> (B, num_classes)
 
 

@@ -6,14 +6,8 @@ import torch
 from torch import nn
 
 from helpers.tuning.optimization import make_schedule
+from lessons.ch04 import answers
 from lessons.exercise import Exercise
-
-
-def _factor_answer(step, num_steps, warmup):
-    if step < warmup:
-        return step / warmup
-    done = (step - warmup) / (num_steps - warmup)  # share of what follows the warm-up
-    return (1 + math.cos(math.pi * done)) / 2
 
 
 def _verify_factor(attempt):
@@ -54,7 +48,7 @@ factor = Exercise(
         "`math.cos` takes radians: at share 0 its argument is 0, at share 1 it is `math.pi`. Move the result "
         "from -1..1 to 0..1.",
     ),
-    answer=_factor_answer,
+    answer=answers.factor,
     praise="Your function agrees with the scheduler that trains the models of this course.",
 )
 
@@ -69,15 +63,6 @@ def _network() -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(64, 10),
     )
-
-
-def _freeze_answer(model, head):
-    model.train()
-    model.requires_grad_(False)
-    head.requires_grad_(True)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 def _verify_freeze(attempt):
@@ -104,7 +89,8 @@ def _verify_frozen(attempt, model):
         nn.functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
-    if drifted := sorted(name for name in changed if not name.startswith("6.")):
+    drifted = sorted(name for name in changed if not name.startswith("6."))
+    if drifted:
         raise AssertionError(
             f"after three training steps {', '.join(drifted)} changed: a layer still collects statistics"
         )
@@ -123,14 +109,9 @@ freeze = Exercise(
         "then `eval()` for some modules.",
         "Loop over `model.modules()` and call `eval()` on those that are `nn.BatchNorm2d`.",
     ),
-    answer=_freeze_answer,
+    answer=answers.freeze,
     praise="Weights and statistics stay, the head learns, and dropout still works.",
 )
-
-
-def _merge_answer(weight, a, b, alpha):
-    rank = a.shape[0]
-    return weight + alpha / rank * b @ a
 
 
 def _verify_merge(attempt):
@@ -163,6 +144,6 @@ merge = Exercise(
         "The correction is a product of the two thin matrices with shape (out, in), times alpha / rank. The "
         "rank is `a.shape[0]`.",
     ),
-    answer=_merge_answer,
+    answer=answers.merge,
     praise="One matrix, the same answers: LoRA costs nothing any more once it is merged.",
 )

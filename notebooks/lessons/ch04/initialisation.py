@@ -1,6 +1,4 @@
-"""First weights: random draws whose spread decides whether a signal survives many layers, and how to see it
-(chapter 04).
-"""
+"""First weights: random draws whose spread decides whether a signal survives many layers (chapter 04)."""
 
 import itertools
 import math
@@ -16,16 +14,18 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 def fans(weight: torch.Tensor) -> tuple[int, int]:
-    """Fan-in and fan-out of a weight (out, in) or (out, in, height, width): how many numbers one output adds
-    up, and how many one input feeds.
+    """Fan-in and fan-out of a weight (out, in) or (out, in, height, width).
+
+    How many numbers one output adds up, and how many one input feeds.
     """
     taps = math.prod(weight.shape[2:])  # 1 for a linear layer, 9 for a 3 x 3 convolution
     return weight.shape[1] * taps, weight.shape[0] * taps
 
 
 def initialise(model: nn.Module, scheme: str, *, spread: float = 0.01) -> None:
-    """Draw the weights of every linear layer and convolution at random, and set their biases to zero. In
-    place; seed before calling.
+    """Draw the weights of every linear layer and convolution at random, and set their biases to zero.
+
+    In place; seed before calling.
 
     Args:
         model: any model; its other layers stay as they are.
@@ -59,8 +59,7 @@ def initialise(model: nn.Module, scheme: str, *, spread: float = 0.01) -> None:
 def deep_stack(
     kind: str, activation: str, *, depth: int = 20, width: int = 256, inputs: int = 784
 ) -> nn.Sequential:
-    """`depth` equal layers, each followed by an activation: the plainest deep network, without head, norm or
-    shortcut.
+    """`depth` equal layers, each followed by an activation: a deep network without head, norm or shortcut.
 
     Args:
         kind: "linear" takes images of `inputs` pixels in all and gives (B, width); "conv" takes images with

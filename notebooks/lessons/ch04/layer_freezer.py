@@ -11,11 +11,16 @@ from torch import nn
 
 from helpers import plots
 from helpers.models.pretrained import Classifier
-from helpers.training.loop import backward, cross_entropy, make_accelerator
-from helpers.tuning.freezing import apply_strategy, layer_groups, num_trainable, train_mode
+from helpers.training.loop import to_device
+from helpers.training.losses import Classification
+from helpers.training.runtime import Runtime
+from helpers.tuning.freezing import apply_strategy, num_trainable, train_mode
+from helpers.tuning.layers import layer_groups
 from helpers.tuning.lora import add_lora
 from helpers.tuning.optimization import make_optimizer, parameter_groups
 from lessons.controls import explorer, wide
+from lessons.one_step import take_step
+from lessons.parameters import count_parameters
 
 LORA = "LoRA"
 
@@ -28,7 +33,7 @@ class Setting:
         name: shown in the list of choices.
         open_groups: names of the layer groups whose weights move, from the head down.
         trainable, total: numbers of parameters.
-        seconds: of one optimizer step (forward, backward, AdamW) with one batch.
+        seconds: time of one optimizer step (forward, backward, AdamW) with one batch.
     """
 
     name: str
@@ -39,9 +44,7 @@ class Setting:
 
     @property
     def extra_bytes(self) -> int:
-        """Memory beside the weights: a gradient and AdamW's two running means for each parameter that moves,
-        4 bytes each.
-        """
+        """Memory beside the weights (bytes): gradient and AdamW's two means of each parameter that moves."""
         return 12 * self.trainable
 
     def sentence(self, everything: "Setting") -> str:
@@ -56,21 +59,20 @@ class Setting:
 
 
 def measure(classifier: Classifier, batch: dict[str, torch.Tensor], *, rounds: int = 2) -> list[Setting]:
-    """Measure every number of open groups, from the head alone to all, and LoRA on a copy. The model's
-    weights do not change.
+    """Measure every number of open groups, from the head alone to all, and LoRA on a copy.
+
+    The model's weights do not change.
 
     Args:
         classifier: its model is one that `layer_groups` knows.
-        batch: of its training loader.
+        batch: one batch of its training loader.
         rounds: each measures all settings in turn; the fastest step counts, since other programs only slow a
             step down.
     """
     model = classifier.model
     names = [name for name, _ in reversed(layer_groups(model))]
-    states, device = (
-        {parameter: parameter.requires_grad for parameter in model.parameters()},
-        next(model.parameters()).device,
-    )
+    states = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    device = next(model.parameters()).device
     adapted = copy.deepcopy(model)
     add_lora(adapted)
     choices = [
@@ -82,9 +84,11 @@ def measure(classifier: Classifier, batch: dict[str, torch.Tensor], *, rounds: i
     for _ in range(rounds):
         for name, network, strategy, depth in choices:
             apply_strategy(network, strategy, depth, len(names))
-            total, seconds = sum(p.numel() for p in network.parameters()), _step_seconds(network, batch)
-            fastest = min(seconds, settings[name].seconds) if name in settings else seconds
-            settings[name] = Setting(name, tuple(names[: depth + 1]), num_trainable(network), total, fastest)
+            seconds = _step_seconds(network, batch)
+            if name in settings:
+                seconds = min(seconds, settings[name].seconds)
+            numbers = num_trainable(network), count_parameters(network)
+            settings[name] = Setting(name, tuple(names[: depth + 1]), *numbers, seconds)
     for parameter, requires_grad in states.items():
         parameter.requires_grad_(requires_grad)
     model.to(device)
@@ -92,30 +96,27 @@ def measure(classifier: Classifier, batch: dict[str, torch.Tensor], *, rounds: i
 
 
 def _step_seconds(model: nn.Module, batch: dict) -> float:
-    """Time of the second of two steps at a rate of zero, which cost what any step costs; the first one warms
-    up.
-    """
-    accelerator = make_accelerator(model)
-    model.to(accelerator.device)
+    """Time of the second of two steps at a rate of zero, which cost what any step costs."""
+    runtime, loss = Runtime(model), Classification()
     optimizer = make_optimizer("adamw", parameter_groups(model, 0.0))
+    runtime.prepare(model, optimizer)
     train_mode(model)
     with torch.random.fork_rng(devices=[]):  # dropout's draws are nobody else's business
-        for _ in range(2):
+        for _ in range(2):  # the first one warms up
             start = time.perf_counter()
-            backward(
-                model, [batch], cross_entropy(), accelerator
-            )  # reads the loss back, so a GPU has finished, too
-            optimizer.step()
-            optimizer.zero_grad()
-    return time.perf_counter() - start
+            with runtime.autocast():
+                total = loss(model, to_device(batch, runtime.device))
+            take_step(total, optimizer).item()  # reads the loss back, so a GPU has finished, too
+            seconds = time.perf_counter() - start
+    optimizer.zero_grad()
+    return seconds
 
 
 def picture(settings: list[Setting], groups: dict[str, int], chosen: int) -> Figure:
-    """Left: parameters of each layer group, open or frozen. Right: time per step of every setting, the chosen
-    one marked.
+    """Left: parameters of each layer group, open or frozen. Right: time per step of every setting.
 
     Args:
-        settings: of `measure`.
+        settings: what `measure` returned.
         groups: parameters of each layer group, from input to output.
         chosen: place in `settings`.
     """
@@ -150,10 +151,7 @@ def picture(settings: list[Setting], groups: dict[str, int], chosen: int) -> Fig
 
 def count_groups(model: nn.Module) -> dict[str, int]:
     """Parameters of each layer group, from input to output."""
-    return {
-        name: sum(p.numel() for module in modules for p in module.parameters())
-        for name, modules in layer_groups(model)
-    }
+    return {name: count_parameters(nn.ModuleList(modules)) for name, modules in layer_groups(model)}
 
 
 def layer_freezer(classifier: Classifier, settings: list[Setting]) -> widgets.Widget:
@@ -161,7 +159,7 @@ def layer_freezer(classifier: Classifier, settings: list[Setting]) -> widgets.Wi
 
     Args:
         classifier: the one that was measured.
-        settings: of `measure`.
+        settings: what `measure` returned.
     """
     groups, everything = count_groups(classifier.model), settings[-2]
     choice = widgets.Dropdown(

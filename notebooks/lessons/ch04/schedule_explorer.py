@@ -14,8 +14,7 @@ from lessons.controls import explorer, wide
 def rates(
     name: str, *, learning_rate: float = 1.0, num_steps: int = 100, warmup_share: float = 0.1
 ) -> np.ndarray:
-    """The learning rate of each optimizer step (num_steps,), as `make_schedule`'s scheduler sets it in the
-    optimizer.
+    """The learning rate of each optimizer step (num_steps,), as a scheduler of `make_schedule` sets it.
 
     Args:
         name: one of `SCHEDULES`.

@@ -5,7 +5,7 @@ import pandas as pd
 from helpers.errors import InputError
 
 # Questions that no program can answer for you; a card without them is refused.
-QUESTIONS = ("source", "licence", "collected", "labels", "intended use", "limits")
+CARD_QUESTIONS = ("source", "licence", "collected", "labels", "intended use", "limits")
 
 
 def data_card(
@@ -19,9 +19,9 @@ def data_card(
 
     Args:
         title: name of the dataset.
-        answers: one sentence or more for each of `QUESTIONS`: where it comes from, who may use it for what,
-            when and how it was collected, who gave the labels, what it is made for, and what it must not be
-            used for.
+        answers: one sentence or more for each of `CARD_QUESTIONS`: where it comes from, who may use it for
+            what, when and how it was collected, who gave the labels, what it is made for, and what it must
+            not be used for.
         parts: the splits, rows with `label` and `group`.
         steps: what cleaning did, in order: the name of a step and its counts.
         checks: what was measured, e.g. {"agreement of raters (alpha)": "0.78"}.
@@ -29,10 +29,10 @@ def data_card(
     Raises:
         InputError: a question has no answer, or two parts share a group.
     """
-    if missing := [question for question in QUESTIONS if not answers.get(question, "").strip()]:
+    if missing := [question for question in CARD_QUESTIONS if not answers.get(question, "").strip()]:
         raise InputError(
-            f"a data card must answer {', '.join(QUESTIONS)}; no answer for {', '.join(missing)}: write a "
-            "sentence for each"
+            f"a data card must answer {', '.join(CARD_QUESTIONS)}; no answer for {', '.join(missing)}: write "
+            "a sentence for each"
         )
     groups = [set(rows["group"]) for rows in parts.values()]
     if sum(map(len, groups)) != len(set().union(*groups)):
@@ -47,9 +47,8 @@ def data_card(
     )
     counts.loc["all"] = counts.sum()
     lines = [f"# {title}", ""]
-    lines += [
-        line for question in QUESTIONS for line in (f"**{question.capitalize()}.** {answers[question]}", "")
-    ]
+    for question in CARD_QUESTIONS:
+        lines += [f"**{question.capitalize()}.** {answers[question]}", ""]
     lines += [
         "## Rows",
         "",

@@ -1,5 +1,4 @@
-"""Rows that show the same thing twice: pairs of near-duplicate pictures or texts, and the groups they form
-(chapter 05).
+"""Rows that show the same thing twice: pairs of pictures or texts, and the groups they form (chapter 05).
 
 Exact and normalised duplicates have equal keys and are found by `cleaning`. Near-duplicates have no key in
 common: they are found as pairs whose distance is below a threshold, and the threshold is a choice to be
@@ -21,17 +20,16 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 # 16 x 16 = 256 bits: with the usual 64, pictures that resemble each other (silhouettes do) get equal hashes
 HASH_SIDE = 16
-HASH_DISTANCE = (
-    56  # bits of 256: a generous limit, because `aligned_similarity` looks at each candidate again
-)
+HASH_DISTANCE = 56  # bits of 256: generous, because `aligned_similarity` looks at each candidate again
 PICTURE_SIMILARITY = 0.984
 TEXT_SIMILARITY = 0.7
 _SIDE, _SHIFT, _ENLARGED = 48, 3, 3  # pixels
 
 
 def picture_hashes(pictures: Iterable[Image.Image]) -> np.ndarray:
-    """Perceptual hashes bool (N, 256): the signs of a picture's coarsest waves, nearly the same for nearly
-    the same picture.
+    """Perceptual hashes bool (N, 256): the signs of a picture's coarsest waves.
+
+    Nearly the same for nearly the same picture.
 
     Source: the pHash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010),
     by ImageHash.
@@ -40,8 +38,9 @@ def picture_hashes(pictures: Iterable[Image.Image]) -> np.ndarray:
 
 
 def near_hashes(hashes: np.ndarray, max_distance: int = HASH_DISTANCE) -> pd.DataFrame:
-    """All pairs of rows whose hashes (N, bits) differ in at most `max_distance` bits: `first` < `second`, and
-    `distance`.
+    """All pairs of rows whose hashes (N, bits) differ in at most `max_distance` bits.
+
+    Columns: `first` < `second`, and `distance`.
     """
     signs = 2 * hashes.astype(np.float32) - 1  # (N, bits): the product of two rows is bits - 2 * distance
     distance = np.rint((hashes.shape[1] - signs @ signs.T) / 2).astype(int)  # (N, N)
@@ -50,17 +49,15 @@ def near_hashes(hashes: np.ndarray, max_distance: int = HASH_DISTANCE) -> pd.Dat
 
 
 def aligned_similarity(pictures: list[Image.Image], pairs: pd.DataFrame) -> np.ndarray:
-    """How alike the two pictures of each pair are, 0..1: the best correlation when one of the two is enlarged
-    and shifted a little.
+    """How alike the two pictures of each pair are, 0..1, when one is enlarged and shifted a little.
 
     Correlation does not notice brightness and contrast. Enlarging 48 pixels to up to 51 and shifting by up to
     3 make up for a crop, whichever of the two was cropped.
     """
     first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
     inner = _SIDE - 2 * _SHIFT
-    centre = _unit(
-        _squares(pictures, _SIDE)[:, _SHIFT : _SHIFT + inner, _SHIFT : _SHIFT + inner]
-    )  # (N, 42 * 42)
+    middle = slice(_SHIFT, _SHIFT + inner)
+    centre = _unit(_squares(pictures, _SIDE)[:, middle, middle])  # (N, 42 * 42)
     best = np.full(len(pairs), -1.0)
     for side in range(_SIDE, _SIDE + _ENLARGED + 1):
         squares, rest = _squares(pictures, side), side - inner
@@ -87,17 +84,15 @@ def near_pictures(pictures: list[Image.Image], least_similarity: float = PICTURE
 
 
 def near_texts(texts: list[str], least_similarity: float = TEXT_SIMILARITY) -> pd.DataFrame:
-    """Pairs of texts with nearly the same letters in nearly the same order: `first`, `second`, `similarity`
-    (0..1).
+    """Pairs of texts with nearly the same letters in the same order: `first`, `second`, `similarity` (0..1).
 
     Each text is the shares of its pieces of 3 to 5 letters, weighted by their rarity (TF-IDF); a typing error
     spoils a few pieces, another sentence nearly all.
     """
     # "@anonymous @anonymous @anonymous" counts once: otherwise placeholders make strangers alike.
     texts = [re.sub(r"(?<!\S)(\S+)(?:\s+\1(?!\S))+", r"\1", text.casefold()) for text in texts]
-    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True).fit_transform(
-        texts
-    )  # (N, pieces), unit rows
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+    vectors = vectorizer.fit_transform(texts)  # (N, pieces), unit rows
     products = (vectors @ vectors.T).tocoo()
     keep = (products.row < products.col) & (products.data >= least_similarity)
     found = pd.DataFrame(
@@ -123,8 +118,9 @@ def groups_of_pairs(pairs: pd.DataFrame, size: int) -> np.ndarray:
 
 
 def joined_groups(frame: pd.DataFrame, pairs: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The rows with their `group` widened: near-duplicates, and all rows of their groups, share one, and so
-    one side of a split.
+    """The rows with their `group` widened, so that near-duplicates lie on one side of a split.
+
+    All rows of the groups of two near-duplicates share one group afterwards.
 
     Args:
         frame: rows with `group`, and a fresh index.

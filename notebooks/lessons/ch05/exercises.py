@@ -1,27 +1,31 @@
-"""The exercises of chapter 05: what a polite scraper does next, groups of near-duplicates, labels that
-deserve a look.
-"""
+"""The exercises of chapter 05: a scraper's next step, groups of near-duplicates, labels to look at."""
 
 import numpy as np
+import pandas as pd
 
+from lessons.ch05 import answers
 from lessons.ch05.duplicates import groups_of_pairs
+from lessons.ch05.labels import label_suspects
 from lessons.exercise import Exercise
 
 # (status, attempt, retry_after) -> what to do; the pause before attempt 1 is 2 seconds.
-_ANSWERS = [(200, 1, None, "use"), (404, 1, None, "give up"), (403, 1, None, "give up"), (503, 1, None, 4), (503, 2, None, 8), (429, 1, 30, 30),
-            (429, 3, 10, 16), (500, 3, None, 16), (503, 4, None, "give up"), (429, 4, 5, "give up"), (200, 4, None, "use")]  # fmt: skip
-
-
-def _next_step_answer(status, attempt, retry_after):
-    if status == 200:
-        return "use"
-    if status not in (429, 500, 502, 503, 504) or attempt >= 4:
-        return "give up"
-    return max(2 * 2**attempt, retry_after or 0)
+_NEXT_STEPS = (
+    (200, 1, None, "use"),
+    (404, 1, None, "give up"),
+    (403, 1, None, "give up"),
+    (503, 1, None, 4),
+    (503, 2, None, 8),
+    (429, 1, 30, 30),
+    (429, 3, 10, 16),
+    (500, 3, None, 16),
+    (503, 4, None, "give up"),
+    (429, 4, 5, "give up"),
+    (200, 4, None, "use"),
+)
 
 
 def _verify_next_step(attempt):
-    for status, number, later, expected in _ANSWERS:
+    for status, number, later, expected in _NEXT_STEPS:
         found = attempt(status, number, later)
         if found != expected:
             raise AssertionError(
@@ -39,17 +43,9 @@ next_step = Exercise(
         "`retry_after` may be None; the longer of the two waits wins: `max(2 * 2**attempt, retry_after or "
         "0)`.",
     ),
-    answer=_next_step_answer,
+    answer=answers.next_step,
     praise="Your scraper waits longer each time, listens to the server, and knows when to stop.",
 )
-
-
-def _group_answer(size, pairs):
-    group = list(range(size))
-    for first, second in pairs:
-        old, new = group[second], group[first]
-        group = [new if number == old else number for number in group]
-    return group
 
 
 def _verify_group(attempt):
@@ -66,7 +62,7 @@ def _verify_group(attempt):
             raise AssertionError(
                 f"group({size}, {pairs}) should be a list of {size} group numbers, found {found!r}"
             )
-        expected = _group_answer(size, pairs)
+        expected = groups_of_pairs(pd.DataFrame(pairs, columns=["first", "second"], dtype=int), size)
         for first in range(size):
             for second in range(first):
                 joined = expected[first] == expected[second]
@@ -88,16 +84,9 @@ group = Exercise(
         "Joining means ALL rows of both groups, not the two rows of the pair: otherwise a chain 0-1, 2-3, "
         "1-3 falls apart.",
     ),
-    answer=_group_answer,
-    praise=f"The same groups as `{groups_of_pairs.__name__}`, and no near-duplicate can end up on two sides "
-    "of a split.",
+    answer=answers.group,
+    praise="The same groups as `groups_of_pairs`, and no near-duplicate can end up on two sides of a split.",
 )
-
-
-def _suspects_answer(probabilities, labels, most):
-    given = probabilities[np.arange(len(labels)), labels]
-    rows = np.flatnonzero((given <= most) & (probabilities.argmax(1) != labels))
-    return rows[np.argsort(given[rows], kind="stable")].tolist()
 
 
 def _verify_suspects(attempt):
@@ -109,7 +98,7 @@ def _verify_suspects(attempt):
         (small, np.array([2, 2, 2, 0]), 0.5),
         (rng.dirichlet((0.3, 0.3, 0.3), 50), rng.integers(0, 3, 50), 0.2),
     ):
-        expected = _suspects_answer(probabilities, labels, most)
+        expected = label_suspects(probabilities, labels, range(3), most=most)["row"].tolist()
         found = attempt(probabilities.copy(), labels.copy(), most)
         if not hasattr(found, "__len__"):
             raise AssertionError(f"expected a list of row numbers, found {found!r}")
@@ -135,6 +124,6 @@ suspects = Exercise(
         "`probabilities.argmax(1) != labels`.",
         "Sort the rows by the probability of their label, smallest first: `rows[np.argsort(given[rows])]`.",
     ),
-    answer=_suspects_answer,
+    answer=answers.suspects,
     praise="This list goes to a person who looks at the rows, from the top, as far as the time allows.",
 )

@@ -7,11 +7,10 @@ import pandas as pd
 from PIL import Image
 
 from helpers.data.datasets import to_rgb
+from helpers.data.own import IMAGE_SUFFIXES
 from helpers.errors import InputError
 
-SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg"}, "PNG": {".png"}, "GIF": {".gif"}, "BMP": {".bmp"}, "WEBP": {".webp"}, "TIFF": {".tif", ".tiff"},
-}  # fmt: skip
+FORMATS = {suffix: Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES}  # ".jpg": "JPEG", ...
 _ORIENTATION = 0x0112  # of the EXIF tags: 1 is upright
 
 
@@ -51,7 +50,8 @@ def _inspect(path: Path, folder: Path) -> dict:
         with Image.open(path) as image:
             row |= {"format": image.format, "mode": image.mode, "width": image.width, "height": image.height}
             row["turned"] = image.getexif().get(_ORIENTATION, 1) != 1
-            row["misnamed"] = path.suffix.lower() not in SUFFIXES.get(image.format, {path.suffix.lower()})
+            known = image.format in FORMATS.values()
+            row["misnamed"] = known and FORMATS.get(path.suffix.lower()) != image.format
             image.load()  # open() reads the header alone
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         row["problem"] = (
@@ -61,8 +61,9 @@ def _inspect(path: Path, folder: Path) -> dict:
 
 
 def convert_images(frame: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Write each picture of `frame` (`id`, `path`) as an RGB PNG into `folder`, under its place; originals
-    stay as they are.
+    """Write each picture of `frame` (`id`, `path`) as an RGB PNG into `folder`, under its place.
+
+    The originals stay as they are.
 
     Returns:
         The rows with the new `path`, and the counts `rows_in`, `changed` (pictures that were not RGB and

@@ -46,9 +46,7 @@ def label_suspects(
 
 
 def precision_recall(found: Iterable, planted: Iterable) -> dict[str, float]:
-    """Of what was `found`: the share that was planted (precision). Of what was `planted`: the share that was
-    found (recall).
-    """
+    """Precision: the share of `found` that was planted. Recall: the share of `planted` that was found."""
     found, planted = set(found), set(planted)
     right = len(found & planted)
     return {

@@ -48,19 +48,17 @@ class Amounts:
 
 
 def messy_pictures(folder: Path, *, seed: int = 0, amounts: Amounts | None = None) -> pd.DataFrame:
-    """Write `pictures/` with sub-folders and `labels.csv` into `folder`; the file names say nothing about
-    what is wrong.
+    """Write `pictures/` and `labels.csv` into `folder`; the file names say nothing about what is wrong.
 
     Args:
         folder: exists; gets about 900 small files.
         seed: another seed takes other pictures and plants other faults.
-        amounts: of each fault.
+        amounts: how much of each fault is planted.
 
     Returns:
         The truth, one row per file: `file` (relative to `folder`), `source` (files of one source show the
-            same picture), `kind`
-        ("original", "exact", "near", "conflicting", "unreadable", "hidden"), `form`, `label` as in
-        labels.csv, `true_label`.
+            same picture), `kind` ("original", "exact", "near", "conflicting", "unreadable", "hidden"),
+            `form`, `label` as in labels.csv, `true_label`.
     """
     amounts = amounts or Amounts()
     rng = np.random.default_rng(seed)
@@ -100,12 +98,9 @@ def messy_pictures(folder: Path, *, seed: int = 0, amounts: Amounts | None = Non
 
 
 def copied_bytes(truth: pd.DataFrame) -> list:
-    """One key for each file of `messy_pictures`: files with equal keys hold the same bytes, if only by
-    nature.
-    """
-    stored = truth["form"].replace(
-        {"misnamed": "png", "JPG": "jpg", "jpeg": "jpg"}
-    )  # forms that differ in the name alone
+    """One key for each file of `messy_pictures`: files with equal keys hold the same bytes."""
+    # Some forms differ in the name alone.
+    stored = truth["form"].replace({"misnamed": "png", "JPG": "jpg", "jpeg": "jpg"})
     is_near = truth["kind"] == "near"
     return [
         file if near else (source, form)
@@ -118,25 +113,22 @@ def near_copy(image: np.ndarray, change: str, rng: np.random.Generator) -> tuple
     picture = _enlarged(image)
     if change == "resized":
         side = int(rng.integers(64, 200))
-        side += side == SIDE  # the picture's own size would make an exact copy of it
+        if side == SIDE:
+            side += 1  # the picture's own size would make an exact copy of it
         return _saved(picture.resize((side, side), Image.Resampling.BICUBIC), "PNG"), ".png", change
     if change == "compressed":
         return _saved(picture, "JPEG", quality=int(rng.integers(15, 50))), ".jpg", change
     if change == "brighter":
-        lighter = np.asarray(picture, dtype=float) * rng.uniform(0.7, 1.1) + rng.uniform(5, 40)
-        return (
-            _saved(Image.fromarray(lighter.clip(0, 255).astype(np.uint8)), "JPEG", quality=80),
-            ".jpg",
-            change,
-        )
+        values = np.asarray(picture, dtype=float) * rng.uniform(0.7, 1.1) + rng.uniform(5, 40)
+        lighter = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+        return _saved(lighter, "JPEG", quality=80), ".jpg", change
     left, top, right, bottom = rng.integers(0, 4, size=4)  # at most 3 of 112 pixels at each edge
     cut = picture.crop((left, top, SIDE - right, SIDE - max(bottom, 1)))
     return _saved(cut.resize((SIDE, SIDE), Image.Resampling.BICUBIC), "JPEG", quality=80), ".jpg", change
 
 
 def messy_comments(folder: Path, *, seed: int = 0, amounts: Amounts | None = None) -> pd.DataFrame:
-    """Write three exports of one set of comments into `folder`, each in another encoding and with another
-    separator.
+    """Write three exports of one set of comments, each in another encoding and with another separator.
 
     The columns are `id`, `text`, `label`, `rating` (-4..4, sometimes missing) and `thread` (rows of one
     review or article).
@@ -232,11 +224,10 @@ def _some_words_changed(text: str, rng: np.random.Generator) -> str:
     """One to three typing errors or added words."""
     words = text.split()
     for place in rng.choice(len(words), min(int(rng.integers(1, 4)), len(words)), replace=False):
-        words[place] = (
-            words[place][:-1] + str(rng.choice(list("aeiou")))
-            if rng.random() < 0.5
-            else words[place] + " really"
-        )
+        if rng.random() < 0.5:
+            words[place] = words[place][:-1] + str(rng.choice(list("aeiou")))
+        else:
+            words[place] += " really"
     return " ".join(words)
 
 
@@ -260,33 +251,21 @@ def _saved(picture: Image.Image, form: str, **options) -> bytes:
 
 
 def _original(image: np.ndarray, form: str) -> tuple[bytes, str, str]:
-    """The bytes, the suffix and the form of a picture, undamaged, as cameras, scanners and web sites would
-    store it.
-    """
+    """Bytes, suffix and form of an undamaged picture, as cameras, scanners and web sites would store it."""
     picture = _enlarged(image)
     if form in ("png", "misnamed"):
         return _saved(picture, "PNG"), ".png" if form == "png" else ".jpg", form
     if form == "transparent":  # the animal is white everywhere, and the background is transparent
         white = Image.new("L", picture.size, 255)
         return _saved(Image.merge("RGBA", (white, white, white, picture)), "PNG"), ".png", form
-    if form == "palette":
-        return (
-            _saved(picture.convert("RGB").quantize(64), "PNG"),
-            ".png",
-            form,
-        )  # its colours are numbered from light to dark
+    if form == "palette":  # its colours are numbered from light to dark
+        return _saved(picture.convert("RGB").quantize(64), "PNG"), ".png", form
     if form == "16 bit":
         return _saved(Image.fromarray(np.asarray(picture).astype(np.uint16) * 257), "PNG"), ".png", form
     if form == "turned":  # stored lying on its side, with a note to turn it: what a phone does
-        exif = Image.Exif()
+        exif, lying = Image.Exif(), picture.transpose(Image.Transpose.ROTATE_90).convert("RGB")
         exif[0x0112] = 6
-        return (
-            _saved(
-                picture.transpose(Image.Transpose.ROTATE_90).convert("RGB"), "JPEG", quality=90, exif=exif
-            ),
-            ".jpg",
-            form,
-        )
+        return _saved(lying, "JPEG", quality=90, exif=exif), ".jpg", form
     mode, suffix = ("CMYK", ".jpg") if form == "cmyk" else ("RGB", f".{form}")
     return _saved(picture.convert("RGB").convert(mode), "JPEG", quality=90), suffix, form
 
@@ -301,9 +280,7 @@ def _broken(file: tuple[bytes, str, str], way: int) -> tuple[bytes, str, str]:
 
 
 def _write_pictures(folder: Path, rows: list[tuple], rng: np.random.Generator) -> pd.DataFrame:
-    """Write the files under numbers in random order, some hidden files beside them, and labels.csv in yet
-    another order.
-    """
+    """Write the files under numbers in random order, hidden files beside them, and labels.csv."""
     truth = []
     for number, place in enumerate(rng.permutation(len(rows))):
         (content, suffix, form), source, kind, label, true_label = rows[place]

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.data.own import separator
 from helpers.errors import InputError
 
 
 def text_of_html(text: str) -> str:
-    """The words of a piece of HTML: tags and comments go, what they enclose stays; a text without tags comes
-    back as it is.
+    """The words of a piece of HTML: tags and comments go, what they enclose stays.
+
+    A text without tags comes back as it is.
 
     Entities are left to `clean_text`: undone before the tags are read, "5 &lt; 6" would look like the
     beginning of one.
@@ -28,7 +30,7 @@ def read_table(file: Path, *, encoding: str | None = None) -> tuple[pd.DataFrame
     """A CSV file in an encoding that nobody wrote down.
 
     Args:
-        file: with a header; separated by comma, semicolon or tab.
+        file: a table with a header, separated by comma, semicolon or tab.
         encoding: where it is known; otherwise `decoded` looks for it.
 
     Returns:
@@ -37,18 +39,19 @@ def read_table(file: Path, *, encoding: str | None = None) -> tuple[pd.DataFrame
     Raises:
         InputError: the file does not exist, is empty, or cannot be decoded.
     """
-    if not file.is_file() or not (content := file.read_bytes()).strip():
+    content = file.read_bytes() if file.is_file() else b""
+    if not content.strip():
         raise InputError(f"the file {file} does not exist or is empty; give a CSV file with a header")
     text, encoding = decoded(content, encoding, source=file.name)
-    first_line = text.lstrip().splitlines()[0]
-    separator = max(",;\t", key=first_line.count)
-    frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    return frame, {"encoding": encoding, "separator": separator, "rows": len(frame)}
+    mark = separator(text)
+    frame = pd.read_csv(io.StringIO(text), sep=mark, dtype=str, keep_default_na=False)
+    return frame, {"encoding": encoding, "separator": mark, "rows": len(frame)}
 
 
 def decoded(content: bytes, encoding: str | None = None, *, source: str = "the text") -> tuple[str, str]:
-    """Bytes as text, and the encoding that was used: the one given, else UTF-16 by its mark, else UTF-8, else
-    Windows-1252.
+    """Bytes as text, and the encoding that was used.
+
+    The one given, else UTF-16 by its mark, else UTF-8, else Windows-1252.
 
     Nothing is replaced. The last step is a guess: most bytes mean something in Windows-1252, so look at a few
     lines.

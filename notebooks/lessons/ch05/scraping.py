@@ -1,6 +1,4 @@
-"""Fetch pages as a guest behaves: ask what is allowed, go slowly, say who you are, never ask twice (chapter
-05).
-"""
+"""Fetch pages as a guest behaves: ask what is allowed, go slowly, say who you are (chapter 05)."""
 
 import hashlib
 import time
@@ -15,9 +13,8 @@ from urllib.robotparser import RobotFileParser
 from helpers.errors import InputError
 from lessons.ch05.repair import decoded
 
-RETRY = frozenset(
-    {429, 500, 502, 503, 504}
-)  # "later": the server is busy; any other 4xx will not change by asking again
+# "Later": the server is busy. Any other 4xx will not change by asking again.
+RETRY = frozenset({429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -63,13 +60,8 @@ class PoliteScraper:
         attempts: int = 4,
         sleep: Callable = time.sleep,
     ):
-        self.site, self.user_agent, self.cache, self.attempts, self.sleep = (
-            site.rstrip("/"),
-            user_agent,
-            cache,
-            attempts,
-            sleep,
-        )
+        self.site, self.user_agent, self.cache = site.rstrip("/"), user_agent, cache
+        self.attempts, self.sleep = attempts, sleep
         self.cache.mkdir(parents=True, exist_ok=True)
         # A proxy is for the world outside, not for a server on this machine.
         local = urlsplit(self.site).hostname in ("127.0.0.1", "localhost")
@@ -110,9 +102,7 @@ class PoliteScraper:
         self.robots.parse(text.splitlines())
 
     def _ask(self, url: str) -> tuple[int, str]:
-        """Status and text of one page; waits before each request, and longer each time the server says
-        "later".
-        """
+        """Status and text of one page; waits before each request, longer when the server says "later"."""
         status, wait = 0, self.pause
         for _attempt in range(self.attempts):
             self.sleep(wait)
@@ -132,9 +122,7 @@ class PoliteScraper:
 
 
 def _text_of(answer, url: str) -> str:
-    """The page's text in the encoding that the server names; where the server is wrong, in the one that
-    fits.
-    """
+    """The page's text in the encoding that the server names, or, where that is wrong, in one that fits."""
     content, named = answer.read(), answer.headers.get_content_charset()
     try:
         return decoded(content, named, source=url)[0]

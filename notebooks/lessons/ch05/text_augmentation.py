@@ -1,5 +1,4 @@
-"""Texts changed a little, so that a few hundred of them teach like more: swap, delete, replace words (chapter
-05).
+"""Texts changed a little, so that a few teach like more: swap, delete, replace words (chapter 05).
 
 Each change takes a text and a random generator and returns a text. Whether it keeps the *meaning* is a
 question to measure: chapter 05 does, and finds changes that do not.
@@ -17,8 +16,8 @@ from helpers.errors import InputError
 # Without these a sentence says the opposite, so a careful change leaves them alone; words that end in n't
 # count, too.
 NEGATIONS = frozenset({
-    "no", "not", "never", "none", "nor", "nothing", "nobody", "nowhere", "neither", "cannot", "without", "hardly", "barely",
-    "dont", "doesnt", "didnt", "isnt", "wasnt", "wont", "cant",
+    "no", "not", "never", "none", "nor", "nothing", "nobody", "nowhere", "neither", "cannot", "without",
+    "hardly", "barely", "dont", "doesnt", "didnt", "isnt", "wasnt", "wont", "cant",
 })  # fmt: skip
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
@@ -29,8 +28,9 @@ def is_negation(word: str) -> bool:
 
 
 def swap_words(text: str, rng: np.random.Generator, *, share: float = 0.1) -> str:
-    """Exchange a `share` of the words (at least one) with the word after them; what lies between the words
-    stays.
+    """Exchange a `share` of the words (at least one) with the word after them.
+
+    What lies between the words stays.
     """
     words, between = _take_apart(text)
     for place in _chosen(len(words) - 1, share, rng):
@@ -45,8 +45,8 @@ def delete_words(
 
     Args:
         text: any text.
-        rng: of the choice.
-        share: of the words, 0..1.
+        rng: generator of the choice.
+        share: share of the words to leave out, 0..1.
         keep: words for which it says True stay, e.g. `is_negation`.
     """
     words, between = _take_apart(text)
@@ -69,18 +69,18 @@ def replace_words(
 
     Args:
         text: any text.
-        rng: of the choice.
+        rng: generator of the choice.
         alternatives: word -> words that could stand in its place, e.g. `WordNeighbours(...)`; an empty list
             keeps the word.
-        share: of the words that have alternatives, 0..1.
+        share: share of the words that have alternatives, 0..1.
         keep: words for which it says True stay.
     """
     words, between = _take_apart(text)
-    found = {
-        place: others
-        for place, word in enumerate(words)
-        if not (keep and keep(word)) and (others := alternatives(word))
-    }
+    found = {}
+    for place, word in enumerate(words):
+        others = [] if keep and keep(word) else alternatives(word)
+        if others:
+            found[place] = others
     places = list(found)
     for choice in _chosen(len(places), share, rng):
         words[places[choice]] = str(rng.choice(found[places[choice]]))
@@ -88,8 +88,7 @@ def replace_words(
 
 
 class WordNeighbours:
-    """word -> the words whose embeddings are most similar to its own, in a pretrained encoder's table of
-    words.
+    """word -> the words whose embeddings are most similar to its own in a pretrained encoder.
 
     A neighbour is used in similar company, which is not the same as a synonym: the opposite of a word is a
     neighbour, too.
@@ -97,7 +96,7 @@ class WordNeighbours:
     Args:
         tokenizer: a Hugging Face tokenizer whose vocabulary has whole words and pieces that begin with "##".
         embeddings: (V, D), one row for each entry of the vocabulary.
-        count: neighbours of each word.
+        count: number of neighbours of each word.
         least_similarity: cosine, -1..1; less similar words are left out.
     """
 
@@ -108,16 +107,13 @@ class WordNeighbours:
         ]
         self.words = [word for word, _ in rows]
         self.place = {word: place for place, word in enumerate(self.words)}
-        self.unit = torch.nn.functional.normalize(
-            embeddings.detach().float()[[row for _, row in rows]], dim=1
-        )  # (W, D)
+        chosen = embeddings.detach().float()[[row for _, row in rows]]
+        self.unit = torch.nn.functional.normalize(chosen, dim=1)  # (W, D)
         self.count, self.least_similarity = count, least_similarity
         self.found = {}
 
     def __call__(self, word: str) -> list[str]:
-        """The neighbours of `word`, the nearest first; none for a word that the vocabulary does not hold in
-        one piece.
-        """
+        """The neighbours of `word`, the nearest first; none for a word that is no entry of the vocabulary."""
         word = word.casefold()
         if word not in self.place:
             return []
@@ -134,8 +130,7 @@ class WordNeighbours:
 
 
 def masked_words(model, tokenizer, text: str, word: str, *, count: int = 5) -> list[str]:
-    """What a masked language model would write in place of `word`, the likeliest first, `word` itself left
-    out.
+    """What a masked language model would write in place of `word`, the likeliest first, without `word`.
 
     Unlike `WordNeighbours` it reads the whole sentence. It needs a model with a masked-language head, such as
     bert-base-uncased; sentence encoders like MiniLM are published without one.
@@ -143,10 +138,10 @@ def masked_words(model, tokenizer, text: str, word: str, *, count: int = 5) -> l
     Args:
         model: `model(input_ids (1, L), attention_mask (1, L)).logits` (1, L, V), e.g. transformers'
             `AutoModelForMaskedLM`.
-        tokenizer: of the model.
+        tokenizer: tokenizer of the model.
         text: holds `word`; its first occurrence is masked.
-        word: to replace.
-        count: of the answers.
+        word: the word to replace.
+        count: number of answers.
 
     Raises:
         InputError: the text does not hold the word.
@@ -178,8 +173,8 @@ def with_copies(
     Args:
         frame: rows with `id` and `text`; other columns (label, group) are passed on to the copies.
         change: e.g. `swap_words`; gets the text and the random generator.
-        copies: of each row.
-        seed: of the changes.
+        copies: number of copies of each row.
+        seed: seed of the changes.
 
     Returns:
         `frame`, then the copies, with the ids "ID~1", "ID~2", ... and a fresh index.
@@ -203,11 +198,8 @@ def _join(words: list[str], between: list[str]) -> str:
 
 
 def _chosen(places: int, share: float, rng: np.random.Generator) -> list[int]:
-    """At least one of `places`, if there is one, and otherwise the nearest whole number to `share` of them;
-    sorted.
-    """
-    return (
-        sorted(rng.choice(places, min(places, max(1, round(share * places))), replace=False).tolist())
-        if places > 0
-        else []
-    )
+    """About a `share` of `places`, sorted: at least one, if there is one."""
+    if places <= 0:
+        return []
+    number = min(places, max(1, round(share * places)))
+    return sorted(rng.choice(places, number, replace=False).tolist())

@@ -1,6 +1,4 @@
-"""Threshold explorer (chapter 05): what a similarity threshold finds, what it misses, and the pairs nearest
-to it.
-"""
+"""Threshold explorer (chapter 05): what a similarity threshold finds, and the pairs nearest to it."""
 
 import ipywidgets as widgets
 import pandas as pd
@@ -33,17 +31,16 @@ def curve(pairs: pd.DataFrame, planted: int) -> pd.DataFrame:
             "recall": right / planted,
         }
     )
-    return table.drop_duplicates(
-        "similarity", keep="last", ignore_index=True
-    )  # equal pairs are found together
+    # Pairs of equal similarity are found together.
+    return table.drop_duplicates("similarity", keep="last", ignore_index=True)
 
 
 def at(table: pd.DataFrame, threshold: float) -> tuple[float, float]:
     """Precision and recall of `curve` at a threshold; where nothing is found, nothing is wrong: (1, 0)."""
     found = table[table["similarity"] >= threshold]
-    return (
-        (1.0, 0.0) if found.empty else (float(found["precision"].iloc[-1]), float(found["recall"].iloc[-1]))
-    )
+    if found.empty:
+        return 1.0, 0.0
+    return float(found["precision"].iloc[-1]), float(found["recall"].iloc[-1])
 
 
 def precision_recall_curve(ax: Axes, table: pd.DataFrame, threshold: float) -> Axes:
@@ -62,9 +59,7 @@ def precision_recall_curve(ax: Axes, table: pd.DataFrame, threshold: float) -> A
 
 
 def picture(pictures: list[Image.Image], pairs: pd.DataFrame, planted: int, *, threshold: float) -> Figure:
-    """The curve with the threshold's point, and the two pairs next to the threshold: the last one found and
-    the first one left.
-    """
+    """The curve with the threshold's point, the last pair that is found, and the first that is left."""
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     axes = figure.subplots(1, 5, width_ratios=[2, 1, 1, 1, 1])
     precision_recall_curve(axes[0], curve(pairs, planted), threshold)
@@ -99,7 +94,7 @@ def threshold_explorer(pictures: list[Image.Image], pairs: pd.DataFrame, planted
     """A slider for the threshold with the curve and the pairs next to it.
 
     Args:
-        pictures: of the pile.
+        pictures: all pictures of the pile.
         pairs: `first`, `second` (places in `pictures`), `similarity`, `same`.
         planted: number of planted pairs.
     """
@@ -113,8 +108,9 @@ def threshold_explorer(pictures: list[Image.Image], pairs: pd.DataFrame, planted
         continuous_update=False,
         **wide(),
     )
-    draw = lambda threshold: (
-        picture(pictures, pairs, planted, threshold=threshold),
-        sentence(pairs, planted, threshold=threshold),
-    )
+
+    def draw(threshold: float) -> tuple[Figure, str]:
+        figure = picture(pictures, pairs, planted, threshold=threshold)
+        return figure, sentence(pairs, planted, threshold=threshold)
+
     return explorer({"threshold": slider}, draw)

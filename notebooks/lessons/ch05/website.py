@@ -1,5 +1,4 @@
-"""A web site on this machine, made of real comments, to practise scraping on without troubling anybody
-(chapter 05).
+"""A web site on this machine, made of real comments, to practise scraping without troubling anybody.
 
 It keeps a log of who asked for what and when. That log is what the owner of a real site sees of you.
 """
@@ -18,9 +17,7 @@ PER_PAGE = 25
 
 @dataclass(frozen=True)
 class Request:
-    """One line of the site's log: seconds since the site opened, path, user agent, and the status that was
-    answered.
-    """
+    """One line of the site's log: seconds since the site opened, path, user agent, status of the answer."""
 
     seconds: float
     path: str
@@ -32,22 +29,19 @@ class CommentSite:
     """Serves pages of comments on 127.0.0.1 at a free port; use it in a `with` block, or call `close`.
 
     The third page answers "503, later" the first time. One link is dead. The folder /private/ is not for
-    robots. Inside the
-    pages there is what real pages have: nested tags, entities, attributes in any order, and a hidden comment.
+    robots. Inside the pages there is what real pages have: nested tags, entities, attributes in any order,
+    and a hidden comment.
 
     Args:
         frame: rows with `text` and `rating`.
-        pages: so many, with `PER_PAGE` comments each.
+        pages: number of pages, with `PER_PAGE` comments each.
         crawl_delay: seconds that robots.txt asks for between two requests, a whole number; 0 asks for
             nothing.
     """
 
     def __init__(self, frame: pd.DataFrame, *, pages: int = 4, crawl_delay: int = 1):
-        self.frame, self.pages, self.crawl_delay = (
-            frame.head(pages * PER_PAGE).reset_index(drop=True),
-            pages,
-            crawl_delay,
-        )
+        self.frame = frame.head(pages * PER_PAGE).reset_index(drop=True)
+        self.pages, self.crawl_delay = pages, crawl_delay
         self.log: list[Request] = []
         self.busy = {"/comments/3"}  # paths that will answer 503 once
         self.opened = time.monotonic()

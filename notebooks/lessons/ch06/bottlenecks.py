@@ -1,6 +1,4 @@
-"""Troubles made on purpose: a disk that keeps a training waiting, and a process that runs out of memory
-(chapter 06).
-"""
+"""Two bottlenecks made on purpose: a disk that keeps a training waiting, too little memory (chapter 06)."""
 
 import os
 import subprocess
@@ -46,9 +44,7 @@ class SlowDisk(Dataset):
 
 
 def waiting_share(loader, step: Callable[[dict], object]) -> tuple[float, float]:
-    """Run `step` on each batch of `loader`; returns images per second, and the share of the time spent
-    waiting for batches.
-    """
+    """Run `step` on each batch; returns images per second, and the share of the time spent waiting."""
     waited, count, start = 0.0, 0, time.perf_counter()
     batches = iter(loader)
     while True:
@@ -64,11 +60,10 @@ def waiting_share(loader, step: Callable[[dict], object]) -> tuple[float, float]
 
 
 def with_little_memory(megabytes: int) -> list[dict]:
-    """Try five ways to learn from 64 pictures in a fresh Python process that may take only so much more
-    memory.
+    """Try five ways to learn from 64 pictures in a fresh process that may take only so much more memory.
 
     Args:
-        megabytes: that the process may take beyond what it holds when the network is loaded.
+        megabytes: memory that the process may take beyond what it holds when the network is loaded.
 
     Returns:
         A list of {"way", "ended", "seconds"}; "ended" is "ok" or the first line of the error.
@@ -98,9 +93,7 @@ def with_little_memory(megabytes: int) -> list[dict]:
 
 
 def limit_memory(megabytes: int) -> None:
-    """Allow this process to take `megabytes` more than it holds now (Linux): a request beyond that is
-    refused.
-    """
+    """Allow this process `megabytes` more than it holds now (Linux); a request beyond that is refused."""
     import resource
 
     with open("/proc/self/status", encoding="ascii") as status:
@@ -112,9 +105,7 @@ def limit_memory(megabytes: int) -> None:
 def ways(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Ways to get the gradient of the mean loss over the same pictures (N, 3, H, W) and labels (N,), by
-    name.
-    """
+    """Ways to get the gradient of the mean loss over pictures (N, 3, H, W) with labels (N,), by name."""
 
     def in_parts(size: int) -> None:
         for part, wanted in zip(images.split(size), labels.split(size)):

@@ -1,11 +1,11 @@
-"""The exercises of chapter 06: accumulation over ragged batches, an honest evaluation, the weighting of
-Grad-CAM.
-"""
+"""The exercises of chapter 06: accumulation over ragged batches, an honest evaluation, Grad-CAM's map."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lessons.ch06 import answers
+from lessons.ch06.gradcam import grad_cam
 from lessons.exercise import Exercise
 
 
@@ -23,20 +23,10 @@ def _batches(sizes: tuple[int, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
-def _accumulate_answer(model, batches):
-    model.zero_grad()
-    count = sum(len(labels) for _, labels in batches)
-    for inputs, labels in batches:
-        loss = F.cross_entropy(model(inputs), labels, reduction="sum") / count
-        loss.backward()
-
-
 def _verify_accumulate(attempt):
     for sizes in ((4, 4, 4), (8, 8, 3), (5,)):
-        batches = _batches(sizes)
-        model = (
-            _network().eval()
-        )  # in evaluation mode a row's output does not depend on its neighbours, so both ways must agree
+        # In evaluation mode a row's output does not depend on its neighbours, so both ways must agree.
+        batches, model = _batches(sizes), _network().eval()
         F.cross_entropy(
             model(torch.cat([x for x, _ in batches])), torch.cat([y for _, y in batches])
         ).backward()
@@ -64,28 +54,19 @@ accumulate = Exercise(
         "before the loop.",
         '`F.cross_entropy(..., reduction="sum") / count` for each batch, then `backward()`.',
     ),
-    answer=_accumulate_answer,
+    answer=answers.accumulate,
     praise="Your gradient is that of one large batch, also when the last batch is short.",
 )
-
-
-def _evaluate_answer(model, batches):
-    was_training = model.training
-    model.eval()
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for inputs, labels in batches:
-            total += F.cross_entropy(model(inputs), labels, reduction="sum").item()
-            count += len(labels)
-    model.train(was_training)
-    return total / count
 
 
 def _verify_evaluate(attempt):
     for sizes, training in (((6, 6, 1), True), ((5, 5), False)):
         batches, model = _batches(sizes), _network(1).train(training)
         state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        expected = _evaluate_answer(model, batches)
+        inputs, labels = (torch.cat(parts) for parts in zip(*batches))  # all rows as one batch
+        with torch.no_grad():
+            expected = F.cross_entropy(model.eval()(inputs), labels).item()
+        model.train(training)
         found = attempt(model, batches)
         drifted = [
             name for name, tensor in model.state_dict().items() if not torch.equal(tensor, state[name])
@@ -114,26 +95,26 @@ evaluate = Exercise(
         "Add up sums of losses and numbers of rows; divide once at the end.",
         "`model.training` says in which mode the model is; `model.train(flag)` puts it back.",
     ),
-    answer=_evaluate_answer,
+    answer=answers.evaluate,
     praise="A figure that depends on the rows and the weights, and on nothing else.",
 )
 
 
-def _cam_answer(activations, gradients):
-    weights = gradients.mean((1, 2))  # (K,)
-    weighted = (weights[:, None, None] * activations).sum(0)  # (h, w)
-    positive = weighted.relu()
-    return positive / positive.max().clamp(min=1e-12)
+def _cam_of_network(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+    """What `grad_cam` finds for a network with a layer of these activations and gradients (K, h, w)."""
+    layer, head = nn.Identity(), nn.utils.skip_init(nn.Linear, gradients.numel(), 1, bias=False)
+    head.weight = nn.Parameter(gradients.reshape(1, -1))
+    network = nn.Sequential(layer, nn.Flatten(), head)
+    (heat,) = grad_cam(network, layer, activations[None].requires_grad_(), torch.tensor([0]))
+    return heat / heat.max()
 
 
 def _verify_cam(attempt):
     for seed, shape in ((0, (4, 5, 5)), (1, (6, 3, 4))):
         generator = torch.Generator().manual_seed(seed)
-        activations, gradients = (
-            torch.rand(shape, generator=generator),
-            torch.randn(shape, generator=generator),
-        )
-        expected, found = _cam_answer(activations, gradients), attempt(activations, gradients)
+        activations = torch.rand(shape, generator=generator)
+        gradients = torch.randn(shape, generator=generator)
+        expected, found = _cam_of_network(activations, gradients), attempt(activations, gradients)
         if not isinstance(found, torch.Tensor) or found.shape != shape[1:]:
             raise AssertionError(
                 f"expected a map of shape {shape[1:]}, found {getattr(found, 'shape', found)!r}"
@@ -162,6 +143,6 @@ cam = Exercise(
         "Give the weights two more dimensions, multiply, sum over the channels, then `relu()`.",
         "Divide by the maximum, but by no less than a tiny number: `clamp(min=1e-12)`.",
     ),
-    answer=_cam_answer,
+    answer=answers.cam,
     praise="That is Grad-CAM: channels weighted by their mean gradient, places kept.",
 )

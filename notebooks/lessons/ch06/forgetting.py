@@ -1,6 +1,4 @@
-"""What fine-tuning destroys: train on half of the classes, then probe what the features still know of the
-other half (chapter 06).
-"""
+"""What fine-tuning destroys: train on half of the classes, probe what is known of the others (chapter 06)."""
 
 from dataclasses import dataclass
 
@@ -15,38 +13,34 @@ from torch.nn import functional as F
 
 from helpers.data.datasets import ImageDataset, encode_labels
 from helpers.data.transforms import ImagePreprocessing, evaluation_preset
-from helpers.tuning.freezing import layer_groups
+from helpers.tuning.freezing import evaluating
+from helpers.tuning.frozen import head_inputs, single_head
 from helpers.tuning.optimization import make_optimizer, parameter_groups
+from lessons.one_step import take_step
 
 
 def tensors(
     frame: pd.DataFrame, preprocessing: ImagePreprocessing, transform=None, *, seed: int = 0
 ) -> torch.Tensor:
-    """Preprocessed pictures (N, 3, H, W) of all rows; `transform` is by default that of evaluation, `seed`
-    that of its draws.
+    """Preprocessed pictures (N, 3, H, W) of all rows.
+
+    `transform` is by default that of evaluation, `seed` that of its draws.
     """
     dataset = ImageDataset(frame, transform or evaluation_preset(preprocessing), seed=seed)
     return torch.stack([dataset[index]["image"] for index in range(len(dataset))])
 
 
-@torch.no_grad()
 def features(model: nn.Module, images: torch.Tensor) -> np.ndarray:
     """What enters the head (N, K) float32 of pictures (N, 3, H, W), in evaluation mode."""
-    head = layer_groups(model)[-1][1][0]
-    device = next(model.parameters()).device
-    kept = []
-    handle = head.register_forward_hook(lambda _module, inputs, _output: kept.append(inputs[0].float().cpu()))
-    for part in images.split(128):
-        model.eval()(part.to(device))
-    handle.remove()
-    return torch.cat(kept).numpy()
+    head, device = single_head(model), next(model.parameters()).device
+    with evaluating(model):
+        parts = [head_inputs(model, {"images": part.to(device)}, head) for part in images.split(128)]
+    return torch.cat(parts).float().numpy(force=True)
 
 
 @dataclass(frozen=True)
 class Halves:
-    """Pictures (N, 3, H, W) and class indices (N,) of the classes that are trained on, and of the others to
-    probe with.
-    """
+    """Pictures (N, 3, H, W) and class indices (N,) of the classes to train on, and of the others to probe."""
 
     train: tuple[torch.Tensor, torch.Tensor]
     probe_train: tuple[torch.Tensor, torch.Tensor]
@@ -60,16 +54,13 @@ def halves(
     *,
     size: int = 300,
 ) -> Halves:
-    """The first half of the classes as training pictures, and `size` training and validation pictures of the
-    second half.
-    """
+    """All training pictures of the first half of the classes, and `size` of the others to probe with."""
     asked = classes[: len(classes) // 2]
 
     def part(name: str, of_asked: bool, limit: int | None) -> tuple[torch.Tensor, torch.Tensor]:
         frame = splits[name]
-        chosen = (
-            frame[frame["label"].isin(asked) == of_asked].head(limit or len(frame)).reset_index(drop=True)
-        )
+        frame = frame[frame["label"].isin(asked) == of_asked]
+        chosen = frame.head(limit or len(frame)).reset_index(drop=True)
         return tensors(chosen, preprocessing), torch.tensor(encode_labels(chosen, classes))
 
     return Halves(part("train", True, None), part("train", False, size), part("validation", False, size))
@@ -101,10 +92,7 @@ def take_steps(
     )
     model.train(move_statistics)
     for rows in torch.randint(len(images), (steps, 16)):
-        loss = F.cross_entropy(model(images[rows].to(device)), labels[rows].to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        take_step(F.cross_entropy(model(images[rows].to(device)), labels[rows].to(device)), optimizer)
 
 
 def probe(model: nn.Module, data: Halves) -> float:

@@ -1,6 +1,4 @@
-"""Grad-CAM: which places of a picture speak for a class, from the activations of one layer and their
-gradients (chapter 06).
-"""
+"""Grad-CAM: which places of a picture speak for a class, by one layer and its gradients (chapter 06)."""
 
 import torch
 from torch import nn
@@ -46,13 +44,14 @@ def peaks(maps: torch.Tensor) -> torch.Tensor:
 
 
 def covered(images: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tensor:
-    """Copies of images (N, C, H, W) in which a square is filled with each channel's darkest value: the
-    background of a silhouette.
+    """Copies of images (N, C, H, W) in which a square is filled with each channel's darkest value.
+
+    For a silhouette that is the background.
 
     Args:
         images: preprocessed.
         places: row and column of each square's middle (N, 2).
-        side: of the square in pixels; what lies beyond the edge of the picture is cut off.
+        side: side of the square in pixels; what lies beyond the edge of the picture is cut off.
     """
     rows, columns = (torch.arange(length, device=images.device) for length in images.shape[2:])
     inside_rows = (rows - places[:, :1]).abs() <= side / 2  # (N, H)
@@ -62,9 +61,7 @@ def covered(images: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tens
 
 
 def cells(grid: int, size: int) -> torch.Tensor:
-    """Row and column of the middles of grid x grid cells in a picture of `size` pixels: (grid * grid, 2)
-    int64.
-    """
+    """Row and column of the middles of grid x grid cells of a picture: (grid * grid, 2) int64."""
     middles = ((torch.arange(grid) + 0.5) * size / grid).long()
     return torch.cartesian_prod(middles, middles)
 
@@ -73,8 +70,7 @@ def cells(grid: int, size: int) -> torch.Tensor:
 def occlusion(
     model: nn.Module, images: torch.Tensor, classes: torch.Tensor, *, grid: int = 6, share: float = 0.25
 ) -> torch.Tensor:
-    """How much the probability of a class falls when a square is covered, for squares in the middle of each
-    cell.
+    """How much the probability of a class falls when a square in the middle of each cell is covered.
 
     Args:
         model: images (N, 3, H, W) -> logits (N, C).

@@ -1,6 +1,4 @@
-"""Grad-CAM explorer (chapter 06): choose a picture, a class and a layer, and see which places speak for that
-class.
-"""
+"""Grad-CAM explorer (chapter 06): choose picture, class and layer, and see what speaks for that class."""
 
 from dataclasses import dataclass
 
@@ -31,9 +29,7 @@ class Pictures:
 
 
 def overlay(ax, grey: np.ndarray, heat: np.ndarray, title: str) -> None:
-    """A grey picture (H, W) with a map (H, W) of 0..1 over it: bright yellow speaks for the class, dark does
-    not.
-    """
+    """A grey picture (H, W) with a map (H, W) of 0..1 over it: bright yellow speaks for the class."""
     ax.imshow(grey, cmap="gray", vmin=0, vmax=1)
     ax.imshow(heat, cmap="cividis", vmin=0, vmax=1, alpha=0.65)
     ax.set_title(title, fontsize=9)
@@ -69,8 +65,8 @@ def gradcam_explorer(
 
     Args:
         model: images (N, 3, H, W) -> logits (N, C).
-        layers: by a name for the menu; see `grad_cam`.
-        pictures: to choose from.
+        layers: layers for `grad_cam`, by a name for the menu.
+        pictures: the pictures to choose from.
         classes: names of the C outputs, in order.
     """
     labels = [classes[label] for label in pictures.labels]

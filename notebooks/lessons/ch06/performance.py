@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from helpers.errors import InputError
+from lessons.kept_tensors import kept_bytes
+from lessons.one_step import take_step
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one call took: the median over repeats, the fastest and the slowest (seconds), and the items
-    it worked on.
-    """
+    """How long one call took: median, fastest and slowest of the repeats (seconds), and its items."""
 
     seconds: float
     fastest: float
@@ -38,8 +38,9 @@ def time_calls(
     warmup: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Time `call` several times; the median ignores the odd slow one, and the first calls, which set things
-    up, are left out.
+    """Time `call` several times; the median ignores the odd slow one.
+
+    The first calls, which set things up, are left out.
 
     Args:
         call: what is timed, e.g. one training step.
@@ -66,9 +67,7 @@ def time_calls(
 
 
 def finish() -> None:
-    """Wait for a GPU to finish what it was given: it works on while Python goes on, and a clock would stop
-    too early.
-    """
+    """Wait for a GPU to finish what it was given: Python goes on, and a clock would stop too early."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     elif torch.backends.mps.is_available():
@@ -88,7 +87,7 @@ def training_step(
     Args:
         model: images (B, 3, H, W) -> logits (B, C); weights that are frozen stay.
         images, labels: the batch, on the model's device; labels (B,) int64.
-        learning_rate: of the step; low, so that a timing does not ruin the model.
+        learning_rate: rate of the step; low, so that a timing does not ruin the model.
         bf16: compute the forward pass under autocast.
     """
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
@@ -96,43 +95,19 @@ def training_step(
     def step() -> torch.Tensor:
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bf16):
             logits = model(images)
-        loss = nn.functional.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
+        return take_step(nn.functional.cross_entropy(logits.float(), labels), optimizer)
 
     return step
 
 
 def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
-    """Bytes that autograd keeps for the backward pass of `model(images)`, weights and buffers not counted.
-
-    PyTorch offers every tensor that it keeps to a hook; views of one storage are counted once.
-    """
-    own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
-    kept = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = model(
-            images
-        )  # held until the count is made: a freed storage's address could be given to another tensor
-    total = sum(kept.values())
-    del output
-    return total
+    """Bytes that autograd keeps for the backward pass of `model(images)`, weights and buffers not counted."""
+    return kept_bytes(lambda: model(images), [*model.parameters(), *model.buffers()])
 
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Silence what C++ code writes to the process's standard error: the profiler reports its start and
-    missing GPUs there.
-    """
+    """Silence what C++ code writes to standard error: the profiler reports missing GPUs there."""
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

@@ -1,10 +1,9 @@
-"""Whether a model's probabilities mean what they say, how to repair them, and when to give no answer (chapter
-07).
-"""
+"""Whether probabilities mean what they say, how to repair them, when to give no answer (chapter 07)."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 from scipy.optimize import minimize_scalar
 
 from helpers.errors import InputError
@@ -13,9 +12,7 @@ from helpers.training.metrics import macro_f1
 
 @dataclass(frozen=True)
 class Bin:
-    """Rows of similar confidence: how many, their mean confidence, and the share of right answers among
-    them.
-    """
+    """Rows of similar confidence: how many, their mean confidence, and their share of right answers."""
 
     rows: int
     confidence: float
@@ -23,15 +20,14 @@ class Bin:
 
 
 def reliability(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 10) -> list[Bin]:
-    """Rows sorted by the probability of the predicted class and cut into bins of equally many rows, the least
-    sure first.
+    """Rows sorted by the probability of the predicted class, in bins of equally many, the least sure first.
 
     Equally many rows, and not equally wide: a bin with three rows in it says nothing.
 
     Args:
         probabilities: (N, C).
         targets: class indices (N,).
-        bins: how many.
+        bins: number of bins.
 
     Raises:
         InputError: there are fewer rows than bins, or the rows are no probabilities.
@@ -44,8 +40,7 @@ def reliability(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 1
 
 
 def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 10) -> float:
-    """Mean distance between confidence and share of right answers over the bins of `reliability`, each
-    weighted by its rows.
+    """Mean distance between confidence and accuracy over the bins of `reliability`, weighted by rows.
 
     Source: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (2015), who use
     bins of equal width.
@@ -56,13 +51,13 @@ def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, *
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Logits (N, C), divided by the temperature, as probabilities (N, C)."""
-    scaled = logits / temperature
-    return np.exp(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
+    return special.softmax(logits / temperature, axis=1)
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature whose probabilities have the lowest cross-entropy on these rows: above 1 for an
-    over-confident model.
+    """The temperature whose probabilities have the lowest cross-entropy on these rows.
+
+    It is above 1 for an over-confident model.
 
     One number for all rows and classes: it moves confidence and never the order of the classes, so no answer
     changes. Fit it on rows that trained nothing, e.g. the validation rows.
@@ -102,13 +97,13 @@ def class_offsets(
     """What to add to the logits so that macro-F1 on these rows is highest, found class by class on a grid.
 
     Training aims at the likeliest class, macro-F1 at a balance: it pays to name a rare class a little more
-    often. Tune the
-    offsets on validation rows and use them elsewhere: on the rows that tuned them they flatter.
+    often. Tune the offsets on validation rows and use them elsewhere: on the rows that tuned them they
+    flatter.
 
     Args:
         logits: (N, C), or logarithms of probabilities.
         targets: class indices (N,).
-        step, widest: of the grid.
+        step, widest: distance of the grid's points, and its largest value.
 
     Returns:
         (C,), the first of them 0: only differences matter.

@@ -18,7 +18,7 @@ from helpers.errors import InputError
 from helpers.models.pretrained import Classifier
 from lessons.controls import comment_field, image_html
 
-BATCH = 64  # masked copies of a comment that go through the model together
+MASKED_TOGETHER = 64  # masked copies of a comment that go through the model together
 FULL_COLOUR = 0.05  # an effect below 5 points never gets the strongest colour, however small the others are
 
 
@@ -31,7 +31,7 @@ def token_attributions(classifier: Classifier, text: str) -> list[tuple[str, flo
     probability: tokens act together, and two words that say the same hide each other's effect.
 
     Args:
-        classifier: of texts; moved to the CPU, as by `deployment.predict`.
+        classifier: classifier of texts; moved to the CPU, as by `deployment.predict`.
         text: one comment; repaired first, as before every prediction.
 
     Returns:
@@ -53,16 +53,15 @@ def token_attributions(classifier: Classifier, text: str) -> list[tuple[str, flo
         clean_text(text), truncation=True, max_length=MAX_TOKENS, return_special_tokens_mask=True
     )
     ids = torch.tensor(encoding["input_ids"])  # (L,)
-    places = (torch.tensor(encoding["special_tokens_mask"]) == 0).nonzero()[
-        :, 0
-    ]  # (T,): positions of the text's own tokens
+    own = torch.tensor(encoding["special_tokens_mask"]) == 0  # (L,): tokens of the text itself
+    places = own.nonzero()[:, 0]  # (T,)
     variants = ids.repeat(len(places) + 1, 1)  # (T + 1, L): row 0 is the text itself, row t + 1 lacks token t
     variants[torch.arange(1, len(variants)), places] = tokenizer.mask_token_id
     with torch.inference_mode():
         logits = torch.cat(
             [
                 model(input_ids=rows, attention_mask=torch.ones_like(rows)).logits
-                for rows in variants.split(BATCH)
+                for rows in variants.split(MASKED_TOGETHER)
             ]
         )
     p = logits.float().softmax(-1)  # (T + 1, C)
@@ -72,17 +71,11 @@ def token_attributions(classifier: Classifier, text: str) -> list[tuple[str, flo
 
 
 def tokens_html(attributions: list[tuple[str, float]]) -> str:
-    """Tokens in reading order, each with its effect in percentage points below it; blue for, orange
-    against.
-    """
+    """Tokens in reading order, each with its effect in percentage points; blue for, orange against."""
     strongest = max([FULL_COLOUR, *(abs(effect) for _, effect in attributions)])
     cells = ""
     for token, effect in attributions:
-        red, green, blue = (
-            int(colour[i : i + 2], 16)
-            for colour in [plots.BLUE if effect > 0 else plots.ORANGE]
-            for i in (1, 3, 5)
-        )
+        red, green, blue = bytes.fromhex((plots.BLUE if effect > 0 else plots.ORANGE)[1:])
         shade = f"rgba({red},{green},{blue},{0.6 * abs(effect) / strongest:.2f})"
         cells += (
             '<span style="display:inline-block;margin:2px;padding:2px '
@@ -95,9 +88,7 @@ def tokens_html(attributions: list[tuple[str, float]]) -> str:
 
 
 def answer_html(classifier: Classifier, text: str) -> str:
-    """What the widget shows for a comment: the probabilities as a figure, the tokens with their effects; or
-    why not.
-    """
+    """What the widget shows for a comment: probabilities, and tokens with their effects; or why not."""
     try:
         attributions = token_attributions(classifier, text)
     except InputError as error:
@@ -119,8 +110,7 @@ def answer_html(classifier: Classifier, text: str) -> str:
 
 
 def comment_explorer(classifier: Classifier, text: str) -> widgets.Widget:
-    """A text field and a button: type a comment, press Enter or the button, see probabilities and token
-    attributions.
+    """A text field and a button: type a comment, see probabilities and the effect of each token.
 
     Args:
         classifier: see `token_attributions`.

@@ -1,22 +1,14 @@
-"""The exercises of chapter 07: targets from raters, an interval of a paired difference, a threshold for
-abstaining.
-"""
+"""The exercises of chapter 07: soft targets, an interval of a paired difference, when to give no answer."""
 
 import numpy as np
 
 from helpers.data.sources import rater_shares, sentiment
+from helpers.training import metrics
 from helpers.training.metrics import macro_f1
+from lessons.ch07 import answers
 from lessons.exercise import Exercise
 
 RATINGS = ([3, 2, 4, 1], [-1, 0, 1, 1, 0], [-2, -3, 0, 1, -1, -2], [0, 1, 1, 1])
-
-
-def _soft_targets_answer(ratings):
-    ratings = np.array(ratings)
-    shares = np.array([(ratings <= -1).mean(), (ratings == 0).mean(), (ratings >= 1).mean()])
-    mean = ratings.mean()
-    label = np.array([mean <= -0.5, -0.5 < mean < 0.5, mean >= 0.5])
-    return (shares + label) / 2
 
 
 def _verify_soft_targets(attempt):
@@ -54,19 +46,9 @@ soft_targets = Exercise(
         "has the borders -0.5 and +0.5.",
         "Write both answers as arrays of three numbers that sum to 1; their mean is the target.",
     ),
-    answer=_soft_targets_answer,
+    answer=answers.soft_targets,
     praise="A target that says how sure people were: section 7.13 measures what it is worth.",
 )
-
-
-def _paired_answer(targets, first, second, groups):
-    rng = np.random.default_rng(0)
-    rows_of = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    differences = []
-    for _ in range(500):
-        rows = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
-        differences.append(macro_f1(targets[rows], first[rows], 3) - macro_f1(targets[rows], second[rows], 3))
-    return np.percentile(differences, [2.5, 97.5])
 
 
 def _verify_paired(attempt):
@@ -91,7 +73,8 @@ def _verify_paired(attempt):
             f"{found[1]:+.3f}"
         )
     worse = np.repeat(rng.integers(0, 3, 80), 5)
-    expected, found = (np.ptp(method(targets, first, worse, groups)) for method in (_paired_answer, attempt))
+    expected = np.ptp(metrics.paired_interval(targets, first, worse, 3, groups=groups))
+    found = np.ptp(attempt(targets, first, worse, groups))
     if found < 0.7 * expected:
         raise AssertionError(
             f"the interval is {found:.3f} wide, expected about {expected:.3f}: draw whole groups, not single "
@@ -109,30 +92,24 @@ paired_interval = Exercise(
     hints=(
         "In each round: draw groups with replacement, collect their rows, score BOTH methods on these rows, "
         "keep the difference.",
-        "`np.flatnonzero(groups == group)` gives the rows of one group. Make that list once, before the loop.",
+        "`np.flatnonzero(groups == group)` gives the rows of one group. Make that list once, before the "
+        "loop.",
         "`np.percentile(differences, [2.5, 97.5])` is the answer; 500 rounds are enough here.",
     ),
-    answer=_paired_answer,
+    answer=answers.paired_interval,
     praise="The hard rows are hard for both methods; what remains is the difference between them.",
 )
-
-
-def _threshold_answer(confidence, correct, wanted):
-    order = np.argsort(-confidence)
-    accuracy = correct[order].cumsum() / np.arange(1, len(correct) + 1)
-    enough = np.flatnonzero(accuracy >= wanted)
-    return confidence[order][enough[-1]] if len(enough) else np.inf
 
 
 def _verify_threshold(attempt):
     confidence = np.array([0.55, 0.98, 0.6, 0.95, 0.7, 0.9, 0.8, 0.5, 0.85, 0.75])
     correct = np.array([0, 1, 1, 1, 0, 1, 1, 0, 0, 1], dtype=bool)
-    for wanted in (0.8, 0.75, 1.0):
+    for wanted, lowest in ((0.8, 0.75), (0.75, 0.6), (1.0, 0.9)):
         found = attempt(confidence.copy(), correct.copy(), wanted)
         if not np.isscalar(found):
             raise AssertionError(f"expected one number, a confidence, found {found!r}")
         answered = confidence >= found
-        best = confidence >= _threshold_answer(confidence, correct, wanted)
+        best = confidence >= lowest
         if not answered.any():
             raise AssertionError(
                 f"the threshold {found:.2f} answers nothing, but {wanted:.0%} can be reached with "
@@ -148,7 +125,8 @@ def _verify_threshold(attempt):
                 f"the threshold {found:.2f} answers {answered.sum()} rows; {best.sum()} rows can be answered "
                 f"with {wanted:.0%} right"
             )
-    if np.isfinite(found := float(attempt(np.array([0.9, 0.8]), np.array([False, False]), 0.9))):
+    found = float(attempt(np.array([0.9, 0.8]), np.array([False, False]), 0.9))
+    if np.isfinite(found):
         raise AssertionError(
             f"where no threshold is good enough the answer is infinity (answer nothing), found {found}"
         )
@@ -163,7 +141,7 @@ threshold = Exercise(
         "`np.flatnonzero(shares >= wanted)[-1]` is that place; the threshold is the confidence there. Treat "
         "the empty case first.",
     ),
-    answer=_threshold_answer,
+    answer=answers.threshold,
     praise="You can now promise a share of right answers and say what it costs: the comments that go to a "
     "person.",
 )

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from helpers.errors import InputError
 from helpers.training.metrics import macro_f1
 
-STRATEGIES = ("random", "margin", "least confident")
+SELECTIONS = ("random", "margin", "least confident")
 
 
 def least_sure(probabilities: np.ndarray, size: int, strategy: str, rng: np.random.Generator) -> np.ndarray:
@@ -18,10 +18,10 @@ def least_sure(probabilities: np.ndarray, size: int, strategy: str, rng: np.rand
 
     Args:
         probabilities: float (N, C) of rows without labels.
-        size: how many to choose; at most N are returned.
+        size: number of rows to choose; at most N are returned.
         strategy: "margin" takes the smallest distance between the two most probable classes, "least
             confident" the smallest highest probability, "random" any rows.
-        rng: of the random choice.
+        rng: generator of the random choice.
 
     Returns:
         Row numbers (size,), the least sure first.
@@ -29,8 +29,8 @@ def least_sure(probabilities: np.ndarray, size: int, strategy: str, rng: np.rand
     Raises:
         InputError: another strategy.
     """
-    if strategy not in STRATEGIES:
-        raise InputError(f"the strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}")
+    if strategy not in SELECTIONS:
+        raise InputError(f"the strategy must be one of {', '.join(SELECTIONS)}, found {strategy!r}")
     if strategy == "random":
         return rng.permutation(len(probabilities))[:size]
     ordered = np.sort(probabilities, axis=1)  # (N, C), ascending
@@ -57,14 +57,13 @@ def label_in_rounds(
         pool: features (N, D) and class indices (N,) of the rows that may be labelled.
         held_out: features and class indices of the rows that are scored; never chosen.
         strategy: see `least_sure`.
-        seed: of the first rows and of the random choice.
+        seed: seed of the first rows and of the random choice.
         start, step: rows labelled before the first round, and in each round.
-        rounds: how often rows are chosen.
+        rounds: number of rounds in which rows are chosen.
 
     Returns:
         One row per training, fewer when the pool is used up: `strategy`, `seed`, `labels` (number),
-            `macro_f1`, `rarest_share` (of the class that is rarest
-        among the rows labelled so far).
+            `macro_f1`, `rarest_share` (of the class that is rarest among the rows labelled so far).
     """
     (features, targets), (held_features, held_targets) = pool, held_out
     rng = np.random.default_rng(seed)

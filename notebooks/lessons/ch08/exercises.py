@@ -1,19 +1,12 @@
-"""The exercises of chapter 08: pruning a matrix by magnitude, the population stability index, and margin
-sampling.
-"""
+"""The exercises of chapter 08: pruning by magnitude, the population stability index, margin sampling."""
 
 import numpy as np
 import torch
 
 from helpers.deployment.drift import stability_index
+from lessons.ch08 import answers
+from lessons.ch08.active_learning import least_sure
 from lessons.exercise import Exercise
-
-
-def _prune_answer(weight, sparsity):
-    order = weight.abs().flatten().argsort()  # the smallest first
-    keep = torch.ones(weight.numel(), dtype=torch.bool)
-    keep[order[: round(sparsity * weight.numel())]] = False
-    return weight * keep.view(weight.shape)
 
 
 def _verify_prune(attempt):
@@ -41,8 +34,8 @@ def _verify_prune(attempt):
             raise AssertionError(
                 f"{lost:g} was removed although weights closer to zero stayed: compare absolute values"
             )
-    equal = attempt(torch.ones(2, 4), 0.5)
-    if (zeros := int((equal == 0).sum())) != 4:
+    zeros = int((attempt(torch.ones(2, 4), 0.5) == 0).sum())
+    if zeros != 4:
         raise AssertionError(
             f"with eight equal weights and sparsity 0.5 expected 4 zeros, found {zeros}: a threshold cannot "
             "split equals"
@@ -58,15 +51,9 @@ prune = Exercise(
         "Begin with a mask of ones, set the first `round(sparsity * weight.numel())` places of that order to "
         "False, give it the weight's shape, and multiply.",
     ),
-    answer=_prune_answer,
+    answer=answers.prune,
     praise="The smallest go, the rest is untouched, and equal weights are counted, not compared.",
 )
-
-
-def _psi_answer(reference, current):
-    p = np.maximum(reference, 0.5) / np.sum(reference)  # an empty bin counts as half a row
-    q = np.maximum(current, 0.5) / np.sum(current)
-    return float(((q - p) * np.log(q / p)).sum())
 
 
 def _verify_psi(attempt):
@@ -82,9 +69,8 @@ def _verify_psi(attempt):
         expected, found = stability_index(reference, current), attempt(reference.copy(), current.copy())
         if not isinstance(found, int | float | np.floating):
             raise AssertionError(f"psi should return a number, found {found!r}")
-        if not np.isclose(
-            expected, found, rtol=0, atol=5e-3
-        ):  # inf and nan are refused, too; half a row more or less in the sum is not
+        # inf and nan are refused, too; half a row more or less in the sum is not
+        if not np.isclose(expected, found, rtol=0, atol=5e-3):
             raise AssertionError(f"{what}: expected {expected:.4f}, found {found:.4f}")
 
 
@@ -97,15 +83,9 @@ psi = Exercise(
         "The logarithm of an empty bin is infinite: replace counts below 0.5 by 0.5 before you compute "
         "shares, `np.maximum(counts, 0.5)`.",
     ),
-    answer=_psi_answer,
+    answer=answers.psi,
     praise="Zero for equal shares, whatever the number of rows, and finite even where a bin is empty.",
 )
-
-
-def _next_rows_answer(probabilities, size):
-    ordered = np.sort(probabilities, axis=1)
-    margin = ordered[:, -1] - ordered[:, -2]
-    return np.argsort(margin, kind="stable")[:size]
 
 
 def _verify_next_rows(attempt):
@@ -120,10 +100,8 @@ def _verify_next_rows(attempt):
         ]
     )
     for size in (1, 3, 5):
-        expected, found = (
-            _next_rows_answer(probabilities, size),
-            np.asarray(attempt(probabilities.copy(), size)),
-        )
+        expected = least_sure(probabilities, size, "margin", np.random.default_rng(0))
+        found = np.asarray(attempt(probabilities.copy(), size))
         if found.shape != (size,):
             raise AssertionError(f"with size {size} expected {size} row numbers, found {found!r}")
         if not set(found.tolist()) <= set(range(len(probabilities))):
@@ -156,6 +134,6 @@ next_rows = Exercise(
         "`np.argsort(margin, kind='stable')` gives the rows with the smallest margin first. Take `size` of "
         "them.",
     ),
-    answer=_next_rows_answer,
+    answer=answers.next_rows,
     praise="These are the rows between two classes, where one label settles the most.",
 )

@@ -15,6 +15,9 @@ from helpers.data.collate import collate_images
 from helpers.data.datasets import ImageDataset
 from helpers.data.transforms import evaluation_preset
 from helpers.models.pretrained import Classifier
+from helpers.tuning.freezing import evaluating
+from helpers.tuning.frozen import head_inputs, single_head
+from lessons.one_step import take_step
 
 
 class SharedSpace(nn.Module):
@@ -37,8 +40,7 @@ class SharedSpace(nn.Module):
 
 
 def contrastive_loss(similarities: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
-    """Each picture should find its own text among all texts of the batch, and each text its own picture
-    (nats).
+    """Each picture should find its own text among all of the batch, and each text its picture (nats).
 
     Args:
         similarities: (B, B); row i and column i belong to one pair.
@@ -69,7 +71,7 @@ def fit_shared_space(
         captions: text features (C, K, text_width), K captions of each class.
         seen: the classes that may be used; pictures and captions of all others are never touched.
         steps: optimizer steps.
-        seed: of the first weights and of the pairs.
+        seed: seed of the first weights and of the pairs.
     """
     rng = np.random.default_rng(seed)
     rows_of = {c: np.flatnonzero(np.asarray(labels) == c) for c in seen}
@@ -80,35 +82,25 @@ def fit_shared_space(
     for _ in range(steps):
         pictures = image_features[[rng.choice(rows_of[c]) for c in seen]]  # (B, image_width)
         texts = captions[list(seen), rng.integers(captions.shape[1], size=len(seen))]  # (B, text_width)
-        loss = contrastive_loss(space(pictures, texts))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        take_step(contrastive_loss(space(pictures, texts)), optimizer)
     return space
 
 
 def image_features(classifier: Classifier, frame, batch_size: int = 50) -> torch.Tensor:
-    """What enters the head of an EfficientNet: float32 (N, 1280) for the rows of `frame`, on the CPU, without
-    gradients.
-    """
-    dataset = ImageDataset(frame, evaluation_preset(classifier.preprocessor))
-    model = classifier.model.cpu().eval()
-    found = []
-    for start in range(0, len(dataset), batch_size):
-        batch = collate_images([dataset[row] for row in range(start, min(start + batch_size, len(dataset)))])
-        with torch.no_grad():
-            found.append(model.forward_head(model.forward_features(batch["images"]), pre_logits=True))
+    """What enters the head of an EfficientNet: float32 (N, 1280) for the rows of `frame`, on the CPU."""
+    dataset, model = ImageDataset(frame, evaluation_preset(classifier.preprocessor)), classifier.model.cpu()
+    head, found = single_head(model), []
+    with evaluating(model):
+        for rows in torch.arange(len(dataset)).split(batch_size):
+            batch = collate_images([dataset[row] for row in rows.tolist()])
+            found.append(head_inputs(model, batch, head))  # (B, 1280)
     return torch.cat(found)
 
 
 def text_features(classifier: Classifier, texts: Sequence[str], batch_size: int = 64) -> torch.Tensor:
-    """The mean of the encoder's vectors over the real tokens: float32 (N, D), in the order of the texts, on
-    the CPU.
-    """
+    """The mean of the encoder's vectors over the real tokens of each text: float32 (N, D), on the CPU."""
     encoder, tokenizer = classifier.model.base_model.cpu().eval(), classifier.preprocessor
-    order = sorted(
-        range(len(texts)), key=lambda row: len(texts[row])
-    )  # similar lengths together: little padding
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # similar lengths: little padding
     found = torch.zeros(len(texts), encoder.config.hidden_size)
     for start in range(0, len(texts), batch_size):
         rows = order[start : start + batch_size]

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
@@ -22,7 +21,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from helpers.data import sources
 from helpers.data.samplers import BucketBatchSampler
-from helpers.training.loop import leave
+from helpers.training.runtime import Runtime
 
 MODES = {
     "shared batch": "each batch of 64 is split among the processes, gradients are averaged",
@@ -90,8 +89,8 @@ def hits(model: nn.Module, rows: TensorDataset, *, processes: int = 1, process: 
 
 def main(folder: Path) -> None:
     """Train in every mode and write `MODE-PROCESS.safetensors` and `MODE-PROCESS.json`."""
-    accelerator = Accelerator(cpu=True)
-    place = {"processes": accelerator.num_processes, "process": accelerator.process_index}
+    runtime = Runtime(precision="no")
+    place = {"processes": runtime.num_processes, "process": runtime.process_index}
     rows, others = silhouettes()
     for mode in MODES:
         model, steps = train(mode, rows, **place)
@@ -101,11 +100,11 @@ def main(folder: Path) -> None:
             **place,
             "steps": steps,
             "own_accuracy": own.mean().item(),
-            "gathered": accelerator.gather(own).mean().item(),
+            "gathered": runtime.gather(own).mean().item(),
         }
-        save_file(model.state_dict(), folder / f"{mode}-{accelerator.process_index}.safetensors")
-        (folder / f"{mode}-{accelerator.process_index}.json").write_text(json.dumps(note), encoding="utf-8")
-    leave(accelerator)
+        save_file(model.state_dict(), folder / f"{mode}-{runtime.process_index}.safetensors")
+        (folder / f"{mode}-{runtime.process_index}.json").write_text(json.dumps(note), encoding="utf-8")
+    runtime.leave()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Make a trained network smaller: set its smallest weights to zero, or cut whole neurons and heads out
-(chapter 08).
+"""Make a trained network smaller: zero its smallest weights, or cut neurons and heads out (chapter 08).
 
 Zeros keep every matrix at its size; only cutting makes a file smaller and a step faster. Embedding tables are
 left alone: a row that is rare in your data is not unimportant.
@@ -17,8 +16,9 @@ from helpers.errors import InputError
 
 
 def magnitude_masks(matrices: dict[str, torch.Tensor], sparsity: float) -> dict[str, torch.Tensor]:
-    """Which weights to keep when the share `sparsity` with the smallest absolute values, of all matrices
-    together, goes.
+    """Which weights to keep when the share `sparsity` with the smallest absolute values goes.
+
+    The share is of the weights of all matrices together.
 
     Args:
         matrices: float, by name.
@@ -39,25 +39,20 @@ def magnitude_masks(matrices: dict[str, torch.Tensor], sparsity: float) -> dict[
         )
     sizes = torch.cat([matrix.detach().abs().flatten() for matrix in matrices.values()]).float().cpu().numpy()
     keep = torch.ones(len(sizes), dtype=torch.bool)
-    if number := round(sparsity * len(sizes)):
-        keep[np.argpartition(sizes, number - 1)[:number]] = (
-            False  # by rank: a threshold could not split equal weights
-        )
+    number = round(sparsity * len(sizes))
+    if number:  # by rank: a threshold could not split equal weights
+        keep[np.argpartition(sizes, number - 1)[:number]] = False
     parts = keep.split([matrix.numel() for matrix in matrices.values()])
     return {name: part.view(matrix.shape) for (name, matrix), part in zip(matrices.items(), parts)}
 
 
 def linear_weights(encoder: nn.Module) -> dict[str, nn.Parameter]:
-    """The weight matrices of all linear layers inside `encoder`, by the name of their layer; no embeddings,
-    biases or norms.
-    """
+    """The weights of all linear layers inside `encoder`, by the layer's name; no embeddings, no norms."""
     return {name: module.weight for name, module in encoder.named_modules() if isinstance(module, nn.Linear)}
 
 
 class Masked(nn.Module):
-    """A parametrization that multiplies a weight by a fixed mask of zeros and ones, so that training cannot
-    revive it.
-    """
+    """A parametrization: a weight times a fixed mask of zeros and ones, so that training cannot revive it."""
 
     def __init__(self, keep: torch.Tensor):
         super().__init__()
@@ -87,9 +82,7 @@ def prune_weights(model: nn.Module, sparsity: float) -> dict[str, torch.Tensor]:
 
 
 def hold_zeros(model: nn.Module, masks: dict[str, torch.Tensor]) -> None:
-    """Keep pruned weights at zero while the model goes on training; `release` makes it a plain model
-    again.
-    """
+    """Keep pruned weights at zero while the model goes on training; `release` makes it plain again."""
     encoder = model.base_model.encoder
     for name, keep in masks.items():
         parametrize.register_parametrization(encoder.get_submodule(name), "weight", Masked(keep))
@@ -103,8 +96,9 @@ def release(model: nn.Module) -> None:
 
 
 def cut_neurons(model: nn.Module, share: float) -> None:
-    """Remove the least important hidden neurons of every feed-forward part, in place: both matrices become
-    smaller.
+    """Remove the least important hidden neurons of every feed-forward part, in place.
+
+    Both matrices become smaller.
 
     A neuron's importance is the product of the norms of its incoming and its outgoing weights: one that is
     near zero on either side says little. Each layer loses the same number, so the model can be saved and
@@ -112,7 +106,7 @@ def cut_neurons(model: nn.Module, share: float) -> None:
 
     Args:
         model: a BERT classifier of transformers.
-        share: of the neurons to remove, at least 0 and below 1.
+        share: share of the neurons to remove, at least 0 and below 1.
 
     Raises:
         InputError: `share` is outside its range.
@@ -135,7 +129,7 @@ def cut_heads(model: nn.Module, share: float) -> None:
 
     Args:
         model: a BERT classifier of transformers.
-        share: of the heads to remove, at least 0 and below 1.
+        share: share of the heads to remove, at least 0 and below 1.
 
     Raises:
         InputError: `share` is outside its range.
@@ -174,8 +168,6 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
 
 
 def stored_bytes(model: nn.Module, *, compressed: bool = False) -> int:
-    """Size of the model's weights as a safetensors file, or of that file after compression (zlib, level 6),
-    in bytes.
-    """
+    """Size of the weights as a safetensors file, or of that file compressed (zlib, level 6), in bytes."""
     content = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
     return len(zlib.compress(content, level=6)) if compressed else len(content)

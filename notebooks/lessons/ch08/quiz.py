@@ -1,6 +1,4 @@
-"""The final quiz (chapter 08): one question at a time, answered with radio buttons, explained at once,
-counted.
-"""
+"""The final quiz (chapter 08): one question at a time, explained at once, counted."""
 
 import html
 import random
@@ -30,15 +28,13 @@ class Score:
 
 
 def shown_order(question: Question) -> list[int]:
-    """The numbers of a question's answers as they are shown: shuffled, and always in the same way for the
-    same question.
-    """
+    """The numbers of a question's answers as they are shown: shuffled, always in the same way."""
     order = list(range(len(question.options)))
     random.Random(question.text).shuffle(order)
     return order
 
 
-def verdict(question: Question, chosen: int) -> str:
+def feedback(question: Question, chosen: int) -> str:
     """What to say to an answer: right or not, why, and where the course says it."""
     begin = (
         "Right."
@@ -83,7 +79,7 @@ def final_quiz(questions: tuple[Question, ...] = QUESTIONS) -> widgets.VBox:
         if asking or change["new"] is None:
             return
         score.answer(number, change["new"])
-        said.value = f'<p role="status">{_as_text(verdict(questions[number], change["new"]))}</p>'
+        said.value = f'<p role="status">{_as_text(feedback(questions[number], change["new"]))}</p>'
         total.value = f"<p>{score.sentence()}</p>"
 
     choice.observe(judge, "value")

@@ -1,6 +1,4 @@
-"""Appendix A's tools: versions are found or reported missing, each line stands in the notebook, every choice
-leads to a tool.
-"""
+"""Appendix A's tools: versions are found or missing, lines stand in the notebook, choices lead somewhere."""
 
 import ast
 import html

@@ -3,7 +3,7 @@
 import pytest
 
 from lessons.appendix_b import exercises as ch_b
-from lessons.workflows import DEVELOPMENT
+from lessons.workflows import DEVELOPMENT, anchor
 
 
 def alphabetical():
@@ -102,7 +102,7 @@ def only_files(links, headings):
 
 
 def any_file(links, headings):
-    known = {ch_b.anchor(heading) for texts in headings.values() for heading in texts}
+    known = {anchor(heading) for texts in headings.values() for heading in texts}
     return [
         link
         for link in links
@@ -111,7 +111,7 @@ def any_file(links, headings):
 
 
 def without_case(links, headings):
-    known = {name: [ch_b.anchor(heading).lower() for heading in texts] for name, texts in headings.items()}
+    known = {name: [anchor(heading).lower() for heading in texts] for name, texts in headings.items()}
     return [
         link
         for link in links
@@ -128,7 +128,7 @@ def only_the_beginning(links, headings):
     def leads(link):
         file, _, fragment = link.partition("#")
         return file in headings and (
-            not fragment or any(ch_b.anchor(h).startswith(fragment) for h in headings[file])
+            not fragment or any(anchor(h).startswith(fragment) for h in headings[file])
         )
 
     return [link for link in links if not leads(link)]

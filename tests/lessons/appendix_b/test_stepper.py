@@ -1,6 +1,4 @@
-"""Appendix B's stepper: what comes after each step is what the charts say, and the widget follows both
-lists.
-"""
+"""Appendix B's stepper: what comes after each step is what the charts say; the widget follows both lists."""
 
 import pytest
 

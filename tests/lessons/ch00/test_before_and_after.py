@@ -22,8 +22,8 @@ def pair():
     return before, text_classifier()
 
 
-def test_compare_holds_each_models_own_probabilities(pair):
-    table = before_and_after.compare(*pair, TEXT)
+def test_it_holds_each_models_own_probabilities(pair):
+    table = before_and_after.side_by_side(*pair, TEXT)
     assert list(table.index) == ["negative", "neutral", "positive"]
     np.testing.assert_allclose(table.sum(), 1, atol=1e-5)
     np.testing.assert_allclose(table["before"], predict(pair[0], [TEXT])[0], atol=1e-6)
@@ -33,18 +33,18 @@ def test_compare_holds_each_models_own_probabilities(pair):
     )
 
 
-def test_compare_refuses_an_empty_comment_and_other_classes(pair):
+def test_it_refuses_an_empty_comment_and_other_classes(pair):
     with pytest.raises(ValueError, match="the comment is empty"):
-        before_and_after.compare(*pair, "  ")
+        before_and_after.side_by_side(*pair, "  ")
     reversed_names = dataclasses.replace(pair[1], classes=pair[1].classes[::-1])
     with pytest.raises(ValueError, match="same classes"):
-        before_and_after.compare(pair[0], reversed_names, TEXT)
+        before_and_after.side_by_side(pair[0], reversed_names, TEXT)
 
 
 def test_widget_answers_what_is_typed(pair):
     box = before_and_after.before_and_after(*pair, TEXT)
     field, result = box.children[0].children[0], box.children[1]
-    assert result.value == before_and_after.as_html(before_and_after.compare(*pair, TEXT), TEXT)
+    assert result.value == before_and_after.table_html(before_and_after.side_by_side(*pair, TEXT), TEXT)
     assert "&lt;b&gt;coffee" in result.value, "a typed comment must not become part of the page"
     field.value = "What a waste of money."
     assert "What a waste of money." in result.value

@@ -1,6 +1,4 @@
-"""Estimates against reality: published parameter counts, measured memory, hand-counted operations, published
-electricity bills.
-"""
+"""Estimates against reality: published counts, measured memory, hand-counted operations, known bills."""
 
 import math
 import os
@@ -97,12 +95,10 @@ def test_frozen_parameters_are_counted_apart():
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     model[0].requires_grad_(False)
     assert sizes.count_parameters(model) == 15 + 8
-    assert sizes.count_parameters(model, trainable_only=True) == 8
     memory = sizes.training_memory(model, torch.zeros(5, 4))
     assert (memory.weights, memory.gradients, memory.optimizer) == (4 * 23, 4 * 8, 8 * 8)
-    assert (
-        memory.activations == 4 * 5 * 3
-    )  # the input of the layer that trains; the frozen layer keeps nothing
+    # The input of the layer that trains; the frozen layer keeps nothing.
+    assert memory.activations == 4 * 5 * 3
 
 
 def test_activations_of_two_linear_layers_by_hand():
@@ -165,7 +161,8 @@ def texts(rows, length):
 def status(field):
     return 1024 * int(re.search(field + r":\\s+(\\d+) kB", open("/proc/self/status").read()).group(1))
 def step(inputs):
-    F.cross_entropy(model(**inputs).logits, torch.zeros(len(inputs["input_ids"]), dtype=torch.long)).backward()
+    classes = torch.zeros(len(inputs["input_ids"]), dtype=torch.long)
+    F.cross_entropy(model(**inputs).logits, classes).backward()
     optimizer.step()
     optimizer.zero_grad()
 model = text_classifier().model.train()
@@ -180,8 +177,9 @@ print(status("VmHWM") - before, plan.peak - plan.weights - plan.optimizer)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_process_grows_by_what_was_planned():
-    """A second ruler that knows nothing of PyTorch: the operating system's. The setting makes malloc give
-    freed memory back.
+    """A second ruler that knows nothing of PyTorch: the operating system's.
+
+    The setting makes malloc give freed memory back.
     """
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(
@@ -222,9 +220,8 @@ def test_closed_formula_meets_the_traced_activations(minilm, rows, length):
 def test_flops_of_minilm_against_a_hand_count(minilm):
     rows, length = 4, 32
     tokens = rows * length
-    layer = (
-        2 * tokens * 12 * HIDDEN**2 + 2 * 2 * rows * length**2 * HIDDEN
-    )  # eight + four products of h x h; scores and mixing
+    # Eight + four products of h x h; scores and mixing.
+    layer = 2 * tokens * 12 * HIDDEN**2 + 2 * 2 * rows * length**2 * HIDDEN
     head = 2 * rows * (HIDDEN**2 + 3 * HIDDEN)  # pooler and three classes
     assert sizes.step_flops(minilm, texts(rows, length), backward=False) == pytest.approx(
         LAYERS * layer + head, rel=0.001
@@ -266,9 +263,8 @@ def test_six_n_d_meets_the_counter_for_the_layers_of_a_transformer(minilm):
     layers = parts["attention"] + parts["feed-forward"]
     counted = sizes.step_flops(minilm, texts(rows, length))
     assert sizes.training_compute(layers, rows * length) == pytest.approx(counted, rel=0.1)
-    assert (
-        sizes.training_compute(sizes.count_parameters(minilm), rows * length) > 1.8 * counted
-    )  # embeddings are looked up, not multiplied
+    # Embeddings are looked up, not multiplied.
+    assert sizes.training_compute(sizes.count_parameters(minilm), rows * length) > 1.8 * counted
 
 
 def test_parameters_by_formula_within_3_percent():

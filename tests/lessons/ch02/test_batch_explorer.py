@@ -37,9 +37,8 @@ def test_drop_last_leaves_out_the_ragged_batch_only(lengths):
     kept = batch_explorer.epoch_batches(lengths, 32, batch_explorer.SHUFFLED, drop_last=True)
     assert {len(rows) for rows in kept} == {32}
     assert len(kept) == len(batch_explorer.epoch_batches(lengths, 32, batch_explorer.SHUFFLED)) - 1
-    assert (
-        len(batch_explorer.epoch_batches(lengths[:10], 32, batch_explorer.IN_ORDER, drop_last=True)) == 1
-    )  # never an epoch without a batch
+    few = batch_explorer.epoch_batches(lengths[:10], 32, batch_explorer.IN_ORDER, drop_last=True)
+    assert len(few) == 1  # never an epoch without a batch
 
 
 def test_share_counts_the_padding_of_the_whole_epoch(lengths):

@@ -5,15 +5,16 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from lessons.ch02 import answers
 from lessons.ch02 import exercises as ch02
 
 
-class Float64(ch02.Ratings):
+class Float64(answers.Ratings):
     def __getitem__(self, index):
         return {"text": self.texts[index], "rating": self.ratings[index]}
 
 
-class Rounded(ch02.Ratings):
+class Rounded(answers.Ratings):
     def __getitem__(self, index):
         return super().__getitem__(index) | {
             "rating": torch.tensor(round(self.ratings[index]), dtype=torch.float32)
@@ -29,21 +30,21 @@ class Empty(Dataset):
 
 
 def pads_with_one(samples):
-    batch = ch02.collate(samples)
+    batch = answers.collate(samples)
     return batch | {"input_ids": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, 1)}
 
 
 def without_mask(samples):
-    return {name: tensor for name, tensor in ch02.collate(samples).items() if name != "attention_mask"}
+    return {name: tensor for name, tensor in answers.collate(samples).items() if name != "attention_mask"}
 
 
 def fixed_length(samples):
-    batch = ch02.collate(samples)
+    batch = answers.collate(samples)
     return batch | {"input_ids": torch.nn.functional.pad(batch["input_ids"], (0, 4))}
 
 
 def forgets_the_rest(stream, size, seed):
-    rows = list(ch02.mixed(stream, size, seed))
+    rows = list(answers.mixed(stream, size, seed))
     yield from rows[: max(0, len(rows) - size)]
 
 
@@ -52,7 +53,7 @@ def reads_everything(stream, size, seed):
 
 
 def ignores_the_seed(stream, size, seed):
-    return ch02.mixed(stream, size, 0)
+    return answers.mixed(stream, size, 0)
 
 
 @pytest.mark.parametrize(

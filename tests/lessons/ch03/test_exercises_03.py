@@ -1,6 +1,4 @@
-"""Typical wrong attempts at chapter 03's exercises are refused, each with a sentence that points the right
-way.
-"""
+"""Wrong attempts at chapter 03's exercises are refused with a sentence that points the right way."""
 
 import re
 

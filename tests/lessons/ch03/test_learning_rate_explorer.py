@@ -1,6 +1,4 @@
-"""Chapter 03's learning-rate explorer: trainings on real silhouettes, their verdict, and the widget's speed
-on one thread.
-"""
+"""Chapter 03's learning-rate explorer: real trainings, their verdict, its speed on one thread."""
 
 import math
 import time
@@ -9,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.data import cleaning, datasets, splits
+from helpers.data import cleaning, splits
 from lessons.ch03 import learning_rate_explorer
+from lessons.ch03.silhouettes import Silhouettes
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def frame(animals):
 
 @pytest.fixture(scope="module")
 def rows(frame):
-    return datasets.Silhouettes(frame.iloc[:600]), datasets.Silhouettes(frame.iloc[600:])
+    return Silhouettes(frame.iloc[:600]), Silhouettes(frame.iloc[600:])
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_a_training_can_be_repeated_and_leaves_the_random_numbers_alone(rows):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, second = (learning_rate_explorer.train(*rows, 0.01) for _ in range(2))
+    first, second = (learning_rate_explorer.train_briefly(*rows, 0.01) for _ in range(2))
     assert np.array_equal(first.losses, second.losses)
     assert torch.equal(torch.rand(3), expected)
     assert len(first.losses) == learning_rate_explorer.STEPS
@@ -62,7 +61,7 @@ def test_a_training_can_be_repeated_and_leaves_the_random_numbers_alone(rows):
     ],
 )
 def test_verdict(rows, rate, optimizer, words):
-    training = learning_rate_explorer.train(*rows, rate, optimizer=optimizer)
+    training = learning_rate_explorer.train_briefly(*rows, rate, optimizer=optimizer)
     assert any(word in training.sentence() for word in words.split("|"))
     assert (training.accuracy > 0.45) == ("last 20" in words)
 
@@ -75,7 +74,7 @@ def test_a_loss_that_is_no_number_is_too_long_a_step_and_can_be_drawn():
 
 def test_decay_settles(rows):
     constant, linear = (
-        learning_rate_explorer.train(*rows, 0.1, schedule=name) for name in ("constant", "linear")
+        learning_rate_explorer.train_briefly(*rows, 0.1, schedule=name) for name in ("constant", "linear")
     )
     assert linear.losses[-20:].mean() < constant.losses[-20:].mean()
 
@@ -101,7 +100,7 @@ def test_widget_reacts_to_every_control(frame):
 def test_widget_says_what_the_computation_says(frame, rows):
     by_name, output = controls(learning_rate_explorer.learning_rate_explorer(frame))
     by_name["learning rate"].value = 0.01
-    sentence = learning_rate_explorer.train(*rows, 0.01).sentence()
+    sentence = learning_rate_explorer.train_briefly(*rows, 0.01).sentence()
     assert f"<p>{sentence}</p>" in output.value
     assert f'alt="{sentence}"' in output.value
 

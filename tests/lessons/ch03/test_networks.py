@@ -1,6 +1,6 @@
-"""The three hand-written networks: shapes, learning, and that padding and the order of rows change no
-answer.
-"""
+"""The three hand-written networks: shapes, learning; padding and the order of rows change no answer."""
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +15,9 @@ from helpers.data.datasets import TextDataset, encode_labels
 from helpers.data.loaders import make_loader
 from helpers.errors import InputError
 from helpers.training.config import TrainingConfig
-from helpers.training.loop import evaluate, fit, make_accelerator
+from helpers.training.loop import evaluate, fit
+from helpers.training.losses import Classification
+from helpers.training.runtime import Runtime
 from lessons.ch03.networks import CNN, RecurrentClassifier, SelfAttention, TransformerClassifier, attend
 
 TEXT_MODELS = {
@@ -160,13 +162,13 @@ def test_multi_head_attention_is_torchs_own():
 
 @pytest.mark.parametrize("precision", ["auto", "no"])
 def test_fit_trains_them_unchanged(text_model, texts, precision):
-    loader = make_loader(texts[0], 8, PadCollate(0), shuffle=True)
-    config = TrainingConfig(epochs=2, learning_rate=1e-2, precision=precision)
-    steps = list(fit(text_model, loader, make_loader(texts[0], 8, PadCollate(0)), config))
+    loader, runtime = make_loader(texts[0], 8, PadCollate(0), shuffle=True), Runtime(text_model, precision)
+    config = TrainingConfig(epochs=2, learning_rate=1e-2)
+    score = partial(evaluate, loader=make_loader(texts[0], 8, PadCollate(0)), runtime=runtime)
+    steps = list(fit(text_model, loader, config, loss=Classification(), score=score, runtime=runtime))
     assert len(steps) == 4
     assert steps[-1].train_loss < steps[0].train_loss
-    accelerator = make_accelerator(text_model, "no")
-    assert evaluate(text_model, make_loader(texts[0], 8, PadCollate(0)), accelerator).n == len(texts[0])
+    assert score(text_model)["n"] == len(texts[0])
 
 
 def test_an_unknown_cell_is_refused():

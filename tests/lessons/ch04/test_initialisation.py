@@ -1,6 +1,4 @@
-"""Random first weights: the right scheme keeps the signal alive through many layers, the wrong one loses it
-or lets it explode.
-"""
+"""Random first weights: the right scheme keeps the signal alive, the wrong one loses or explodes it."""
 
 import numpy as np
 import pytest
@@ -31,9 +29,8 @@ def last_std(pictures, kind, activation, scheme, **options):
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 def test_kaiming_keeps_the_signal_with_relu_and_fixed_spreads_do_not(pictures, kind):
     assert 0.3 < last_std(pictures, kind, "relu", "kaiming") < 3
-    assert (
-        last_std(pictures, kind, "relu", "xavier") < 0.01
-    )  # loses half of the variance at each of 20 layers
+    # Xavier loses half of the variance at each of 20 layers.
+    assert last_std(pictures, kind, "relu", "xavier") < 0.01
     assert last_std(pictures, kind, "relu", "normal", spread=0.01) < 1e-6
     assert last_std(pictures, kind, "relu", "uniform", spread=0.6) > 1e3
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.training import recipes
+from helpers.runs import recipes
 from helpers.training.config import TrainingConfig
 from lessons.ch04 import layer_freezer
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from helpers.errors import InputError
-from helpers.training import recipes
+from helpers.runs import recipes
 from helpers.training.config import TrainingConfig
 from lessons.ch04.rate_range import learning_rate_range_test, suggested_rate
 

@@ -3,21 +3,23 @@
 import numpy as np
 import pytest
 
-from helpers.training import recipes
+from helpers.runs import recipes
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import fit
+from helpers.training.losses import Classification
+from helpers.training.runtime import Runtime
 from helpers.tuning.optimization import SCHEDULES
 from lessons.ch04 import schedule_explorer
 
 
 def test_rates_are_those_that_fit_reports(text_classifier, small_run):
-    parts = small_run[1].splits
+    model, rows = text_classifier.model, small_run[1].splits["train"].head(24)
     config = TrainingConfig(epochs=2, batch_size=8, schedule="cosine", strategy="head", learning_rate=3e-3)
-    loaders = (
-        recipes.training_loader(text_classifier, parts["train"].head(24), config),
-        recipes.evaluation_loader(text_classifier, parts["validation"].head(8)),
-    )
-    trained = [step.learning_rate for step in fit(text_classifier.model, *loaders, config)]
+    loader, loss = recipes.training_loader(text_classifier, rows, config), Classification()
+    score, runtime = lambda model: {"macro_f1": 0.0}, Runtime(model)
+    trained = [
+        step.learning_rate for step in fit(model, loader, config, loss=loss, score=score, runtime=runtime)
+    ]
     assert len(trained) == 6
     assert schedule_explorer.rates("cosine", learning_rate=3e-3, num_steps=6) == pytest.approx(trained)
 

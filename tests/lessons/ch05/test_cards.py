@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from helpers.errors import InputError
-from lessons.ch05.cards import QUESTIONS, data_card
+from lessons.ch05.cards import CARD_QUESTIONS, data_card
 
-ANSWERS = {question: f"answer to {question}" for question in QUESTIONS}
+ANSWERS = {question: f"answer to {question}" for question in CARD_QUESTIONS}
 PARTS = {
     "train": pd.DataFrame({"label": ["cat", "cat", "dog"], "group": ["a", "a", "b"]}),
     "test": pd.DataFrame({"label": ["cat"], "group": ["c"]}),
@@ -29,7 +29,7 @@ def card(**changes):
 def test_everything_is_there():
     text = card()
     assert text.startswith("# Pets\n")
-    assert all(f"**{question.capitalize()}.** answer to {question}" in text for question in QUESTIONS)
+    assert all(f"**{question.capitalize()}.** answer to {question}" in text for question in CARD_QUESTIONS)
     for line in (
         "| cat | 2 | 1 |",
         "| dog | 1 | 0 |",
@@ -40,7 +40,7 @@ def test_everything_is_there():
         assert line in text.splitlines()
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("question", CARD_QUESTIONS)
 def test_a_question_without_an_answer_is_refused(question):
     with pytest.raises(InputError, match=f"no answer for {question}"):
         card(answers=ANSWERS | {question: " "})

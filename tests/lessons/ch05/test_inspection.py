@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.data import datasets, own
+from helpers.data import datasets
 from helpers.data.datasets import open_image
 from helpers.errors import InputError
 from lessons.ch05 import inspection, labels
@@ -22,9 +22,8 @@ def test_every_file_gets_a_row(tmp_path, picture):
     (tmp_path / "a" / "page.jpg").write_text("<html>404</html>")
     picture.resize((200, 200)).save(tmp_path / "whole.jpg")
     content = (tmp_path / "whole.jpg").read_bytes()
-    (tmp_path / "half.jpg").write_bytes(
-        content[: len(content) // 2]
-    )  # its header is whole, so it can be opened
+    # Its header is whole, so it can be opened.
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.png").touch()
     (tmp_path / ".hidden.png").write_bytes(b"x")
     picture.save(tmp_path / "wrong.jpg", format="PNG")
@@ -33,7 +32,8 @@ def test_every_file_gets_a_row(tmp_path, picture):
     picture.save(tmp_path / "turned.JPG", exif=exif)
     table = inspection.inspect_images(tmp_path).set_index("file")
     assert table["problem"].dropna().str.split(" ").str[0].to_dict() == {
-        ".hidden.png": "no", "a/cut.png": "cannot", "a/page.jpg": "no", "empty.png": "empty", "half.jpg": "cannot",
+        ".hidden.png": "no", "a/cut.png": "cannot", "a/page.jpg": "no", "empty.png": "empty",
+        "half.jpg": "cannot",
     }  # fmt: skip
     assert table.index[table["misnamed"]].tolist() == ["wrong.jpg"]
     assert table.index[table["turned"]].tolist() == ["turned.JPG"]
@@ -145,5 +145,7 @@ def test_alpha_at_its_ends(comments):
         labels.krippendorff_alpha([[1, 1], [1, 1, 1]])
 
 
-def test_suffixes_cover_what_sources_reads():
-    assert set().union(*inspection.SUFFIXES.values()) == own.IMAGE_SUFFIXES
+def test_each_suffix_belongs_to_one_format():
+    jpeg, tiff = dict.fromkeys((".jpg", ".jpeg"), "JPEG"), dict.fromkeys((".tif", ".tiff"), "TIFF")
+    others = {".png": "PNG", ".gif": "GIF", ".bmp": "BMP", ".webp": "WEBP"}
+    assert jpeg | tiff | others == inspection.FORMATS

@@ -1,6 +1,4 @@
-"""The planted mess: every fault is where the truth says, another seed gives another pile, and the site keeps
-its rules.
-"""
+"""Every planted fault is where the truth says, another seed gives another pile, the site keeps its rules."""
 
 import hashlib
 import io

@@ -7,7 +7,8 @@ from PIL import Image
 from lessons.ch05 import threshold_explorer
 
 PAIRS = pd.DataFrame({
-    "first": [0, 0, 1, 2], "second": [1, 2, 2, 3], "similarity": [0.99, 0.98, 0.98, 0.95], "same": [True, True, False, True],
+    "first": [0, 0, 1, 2], "second": [1, 2, 2, 3],
+    "similarity": [0.99, 0.98, 0.98, 0.95], "same": [True, True, False, True],
 })  # fmt: skip
 PICTURES = [Image.new("RGB", (8, 8), (value, value, value)) for value in (10, 20, 30, 40)]
 

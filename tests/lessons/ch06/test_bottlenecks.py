@@ -1,6 +1,4 @@
-"""The troubles are real: the slow disk keeps a loader waiting, and the process with little memory is refused
-memory.
-"""
+"""The bottlenecks are real: the slow disk keeps a loader waiting, the small process is refused memory."""
 
 import sys
 import time

@@ -1,6 +1,4 @@
-"""Half of the classes is trained on, the other half probed: the parts are right, and a wild rate loses what
-was known.
-"""
+"""Half of the classes is trained on, the other half probed; a wild rate loses what was known."""
 
 import torch
 

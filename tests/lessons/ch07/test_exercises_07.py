@@ -31,7 +31,7 @@ def difference_of_two_intervals(targets, first, second, groups):
 
 
 def single_rows(targets, first, second, groups):
-    return ch07._paired_answer(targets, first, second, np.arange(len(targets)))
+    return ch07.paired_interval.answer(targets, first, second, np.arange(len(targets)))
 
 
 def only_the_point(targets, first, second, groups):
@@ -40,7 +40,7 @@ def only_the_point(targets, first, second, groups):
 
 
 def second_minus_first(targets, first, second, groups):
-    return ch07._paired_answer(targets, second, first, groups)
+    return ch07.paired_interval.answer(targets, second, first, groups)
 
 
 def extremes(targets, first, second, groups):

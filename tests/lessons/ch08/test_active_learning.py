@@ -5,7 +5,7 @@ import pytest
 
 from helpers.errors import InputError
 from lessons.ch08 import active_learning
-from lessons.ch08.active_learning import STRATEGIES, label_in_rounds, least_sure
+from lessons.ch08.active_learning import SELECTIONS, label_in_rounds, least_sure
 
 PROBABILITIES = np.array([[0.9, 0.05, 0.05], [0.5, 0.49, 0.01], [0.4, 0.3, 0.3], [0.6, 0.2, 0.2]])
 
@@ -29,7 +29,7 @@ def test_strategies_begin_with_the_same_rows_and_count_their_labels():
     pool, held_out = blobs(300, 0), blobs(200, 1)
     runs = {
         name: label_in_rounds(pool, held_out, name, seed=3, start=30, step=20, rounds=3)
-        for name in STRATEGIES
+        for name in SELECTIONS
     }
     assert len({run["macro_f1"].iloc[0] for run in runs.values()}) == 1
     assert len({run["macro_f1"].iloc[-1] for run in runs.values()}) > 1

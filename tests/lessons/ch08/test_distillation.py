@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.errors import InputError
-from lessons.ch08.distillation import distillation_loss, labelled_by_teacher
+from lessons.ch08.distillation import Distillation, labelled_by_teacher
 
 TEACHER = torch.tensor([[2.0, 0.0, -1.0], [0.0, 3.0, 0.0], [-1.0, 0.5, 0.4]])
 
@@ -16,7 +16,7 @@ TEACHER = torch.tensor([[2.0, 0.0, -1.0], [0.0, 3.0, 0.0], [-1.0, 0.5, 0.4]])
 def test_zero_for_the_teachers_own_logits_and_for_shifted_ones():
     batch = {"indices": torch.tensor([2, 0])}
     for temperature in (0.5, 1.0, 4.0):
-        loss = distillation_loss(TEACHER, temperature)
+        loss = Distillation(TEACHER, temperature).of_logits
         assert loss(TEACHER[[2, 0]], batch).item() == pytest.approx(0, abs=1e-6)
         assert loss(TEACHER[[2, 0]] + 7, batch).item() == pytest.approx(0, abs=1e-5)
         assert loss(TEACHER[[0, 2]], batch) > 0.01, "the rows must be found by their indices"
@@ -26,14 +26,14 @@ def test_the_formula():
     student, temperature = torch.tensor([[0.3, -0.2, 0.9]]), 3.0
     p, q = (TEACHER[1] / temperature).softmax(-1), (student[0] / temperature).softmax(-1)
     expected = 9 * (p * (p / q).log()).sum()
-    assert distillation_loss(TEACHER, temperature)(
+    assert Distillation(TEACHER, temperature).of_logits(
         student, {"indices": torch.tensor([1])}
     ).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_temperature_one_has_the_gradient_of_soft_cross_entropy():
     student = torch.tensor([[0.3, -0.2, 0.9]], requires_grad=True)
-    distillation_loss(TEACHER, 1.0)(student, {"indices": torch.tensor([0])}).backward()
+    Distillation(TEACHER, 1.0).of_logits(student, {"indices": torch.tensor([0])}).backward()
     assert torch.allclose(student.grad, student.detach().softmax(-1) - TEACHER[:1].softmax(-1), atol=1e-6)
 
 
@@ -41,7 +41,7 @@ def test_gradients_stay_of_one_size_when_the_temperature_rises():
     norms = []
     for temperature in (5.0, 20.0):
         student = torch.zeros(1, 3, requires_grad=True)
-        distillation_loss(TEACHER, temperature)(student, {"indices": torch.tensor([0])}).backward()
+        Distillation(TEACHER, temperature).of_logits(student, {"indices": torch.tensor([0])}).backward()
         norms.append(student.grad.norm().item())
     assert norms[0] == pytest.approx(norms[1], rel=0.2)
 
@@ -51,7 +51,7 @@ def test_a_student_agrees_with_its_teacher_in_the_end():
     student = torch.nn.Embedding(3, 3)  # one row of logits per comment
     optimizer, loss, rows = (
         torch.optim.Adam(student.parameters(), lr=0.1),
-        distillation_loss(TEACHER),
+        Distillation(TEACHER).of_logits,
         torch.arange(3),
     )
     for _ in range(150):
@@ -70,6 +70,6 @@ def test_labels_come_from_the_teacher_alone():
 
 def test_wrong_input_is_refused():
     with pytest.raises(InputError, match="temperature"):
-        distillation_loss(TEACHER, 0.0)
+        Distillation(TEACHER, 0.0)
     with pytest.raises(InputError, match="each of 2 rows, found 3"):
         labelled_by_teacher(pd.DataFrame({"text": ["a", "b"]}), np.zeros((3, 3)), ("x", "y", "z"))

@@ -1,6 +1,4 @@
-"""The shared space of pictures and words: its loss, what training may touch, and features in the right
-order.
-"""
+"""The shared space of pictures and words: its loss, what training may touch, features in the right order."""
 
 import math
 
@@ -18,9 +16,7 @@ def test_loss_of_perfect_and_of_meaningless_similarities():
 
 
 def test_loss_looks_both_ways():
-    """A text that all pictures like is a fault, even though each picture's own row could look fine from one
-    side.
-    """
+    """A text that all pictures like is a fault, even where each picture's own row looks fine."""
     similarities = torch.tensor([[0.5, 0.4], [0.9, 1.0]])
     one_way = torch.nn.functional.cross_entropy(similarities / 0.1, torch.arange(2))
     assert not torch.isclose(multimodal.contrastive_loss(similarities), one_way)

@@ -1,6 +1,4 @@
-"""Pruning removes the smallest, keeps the rest untouched, and cutting changes shapes but not what zeroed
-parts would compute.
-"""
+"""Pruning removes the smallest and keeps the rest; cutting computes what zeroed parts would compute."""
 
 import copy
 
@@ -94,9 +92,8 @@ def test_cutting_neurons_equals_zeroing_them_and_can_be_saved(text_classifier, t
     pruning.cut_neurons(cut, 0.25)
     assert cut.config.intermediate_size == 1152
     for before, after in zip(whole.base_model.encoder.layer, cut.base_model.encoder.layer):
-        kept = (
-            (before.intermediate.dense.weight[:, None] == after.intermediate.dense.weight[None]).all(2).any(1)
-        )  # (1536,)
+        rows, rows_left = before.intermediate.dense.weight, after.intermediate.dense.weight
+        kept = (rows[:, None] == rows_left[None]).all(2).any(1)  # (1536,)
         assert kept.sum() == 1152
         with torch.no_grad():
             before.output.dense.weight[:, ~kept] = 0
@@ -110,9 +107,8 @@ def test_the_neurons_that_say_nothing_are_cut_first(text_classifier):
     model = text_classifier.model
     with torch.no_grad():
         for number, layer in enumerate(model.base_model.encoder.layer):
-            layer.output.dense.weight[:, number % 4 :: 4] = (
-                0  # every fourth neuron is silent, another fourth in each layer
-            )
+            # Every fourth neuron is silent, another fourth in each layer.
+            layer.output.dense.weight[:, number % 4 :: 4] = 0
     before = logits(model)
     pruning.cut_neurons(model, 0.25)
     assert torch.allclose(before, logits(model), atol=1e-5)
@@ -124,9 +120,8 @@ def test_cutting_heads_equals_silencing_them(text_classifier):
     for before, after in zip(whole.base_model.encoder.layer, cut.base_model.encoder.layer):
         assert after.attention.self.num_attention_heads == 6
         columns = before.attention.output.dense.weight.T  # (in, out)
-        kept = (
-            (columns[:, None, :8] == after.attention.output.dense.weight.T[None, :, :8]).all(2).any(1)
-        )  # (384,)
+        columns_left = after.attention.output.dense.weight.T
+        kept = (columns[:, None, :8] == columns_left[None, :, :8]).all(2).any(1)  # (384,)
         assert kept.sum() == 192
         assert all(head.all() or not head.any() for head in kept.view(12, 32))
         with torch.no_grad():

@@ -1,6 +1,4 @@
-"""The final quiz: every question has one right answer that the course gives, and the widget judges, explains
-and counts.
-"""
+"""The final quiz: each question has one right answer; the widget judges, explains and counts."""
 
 import json
 import re

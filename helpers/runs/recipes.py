@@ -1,0 +1,279 @@
+"""The course's jobs from rows to a training that can start: sentiment of comments, and animals (chapters 06
+and 07).
+
+A recipe says which data, which model and which numbers by default; your own data takes the same road.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from helpers import environment
+from helpers.data import sources, splits
+from helpers.data.collate import collate_features
+from helpers.data.datasets import FeatureDataset, encode_labels
+from helpers.data.loaders import make_loader
+from helpers.errors import DataError, InputError, Problem
+from helpers.models.pretrained import Classifier
+from helpers.tasks import TASKS, task_named
+from helpers.training.config import TrainingConfig
+from helpers.training.loop import evaluate, predict_logits
+from helpers.training.losses import Classification, Loss
+from helpers.training.runtime import Runtime
+from helpers.tuning.frozen import head_inputs, single_head
+from helpers.tuning.layers import knows_layers
+
+QUICK_LIMIT = 2000  # training rows at quick scale
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+EVALUATION_BATCH = 128  # no gradients are kept, so more rows fit than in training
+SCORES = ("accuracy", "macro_f1", "loss")  # what `loop.evaluate` returns
+
+# Chosen on the validation rows of the embedded data; `benchmarks/case_studies.py` measures what they reach on
+# the test rows.
+DEFAULTS = {
+    ("text", "full"): TrainingConfig(epochs=3, batch_size=16, learning_rate=1.5e-4, layer_decay=0.9),
+    ("text", "head"): TrainingConfig(epochs=5, learning_rate=2e-3),
+    ("text", "gradual"): TrainingConfig(epochs=4, learning_rate=2e-4, layer_decay=0.9),
+    ("text", "lora"): TrainingConfig(epochs=4, batch_size=16, learning_rate=1e-3),
+    ("images", "full"): TrainingConfig(epochs=4, learning_rate=2e-3, layer_decay=0.9),
+    ("images", "head"): TrainingConfig(epochs=4, learning_rate=2e-2),
+    ("images", "gradual"): TrainingConfig(epochs=5, learning_rate=2e-3, layer_decay=0.9),
+    ("images", "lora"): TrainingConfig(epochs=4, learning_rate=5e-3),
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run, complete: the same configuration on the same machine gives the same weights.
+
+    Attributes:
+        task: "text" or "images", see `tasks`; "sentiment" is another word for "text".
+        data: your own CSV file or image folder; None for the embedded data.
+        text_column, label_column, group_column, file_column: columns of your CSV file, see `data.own`.
+        on_bad: "stop" or "skip" bad rows or files.
+        model: a name or folder, see `models.pretrained`.
+        soft_labels: where rows have `ratings`, learn the shares of the raters' votes beside the one label of
+            their mean.
+        limit: at most so many training rows, and half as many validation rows; 0 is all. Test rows are never
+            limited.
+        log_with: "tensorboard", "mlflow" or "wandb": where the steps are logged to, beside `history.csv`.
+        training: see `TrainingConfig`.
+    """
+
+    task: str
+    data: str | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+    group_column: str | None = None
+    file_column: str = "file"
+    on_bad: str = "stop"
+    model: str = "minilm"
+    soft_labels: bool = True
+    limit: int = QUICK_LIMIT
+    log_with: str | None = None
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self):
+        object.__setattr__(self, "task", task_named(self.task).name)  # also by an older word
+        if self.limit < 0:
+            raise InputError(f"limit must be 0 (all rows) or more, found {self.limit}")
+        if self.log_with not in (None, *TRACKERS):
+            raise InputError(f"log_with must be one of {', '.join(TRACKERS)}, found {self.log_with!r}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows ready for training: the splits, the class names, what cleaning did, and the rows that were left
+    out.
+    """
+
+    splits: dict[str, pd.DataFrame]
+    classes: tuple[str, ...]
+    cleaning: dict[str, int]
+    skipped: list[Problem]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that can start.
+
+    Attributes:
+        classifier: the whole model with what it needs to be used.
+        model: what is trained: the classifier's model, or its head alone, on features that were computed
+            once.
+        loaders: "train" and "validation", of what `model` takes.
+        loss, score, runtime: as `fit` takes them.
+        config: the numbers of the training of `model`.
+    """
+
+    classifier: Classifier
+    model: nn.Module
+    loaders: dict[str, DataLoader]
+    loss: Loss
+    score: Callable[[nn.Module], dict[str, float]]
+    runtime: Runtime
+    config: TrainingConfig
+
+
+def default_training(task: str, strategy: str, **changes) -> TrainingConfig:
+    """The recipe's numbers for a task and a strategy, with `changes` (those that are not None) in their
+    place.
+
+    Example: `default_training("text", "full", epochs=1)`
+    """
+    name = task_named(task).name
+    if (name, strategy) not in DEFAULTS:
+        known = ", ".join(map(" ".join, DEFAULTS))
+        raise InputError(f"there is no recipe for {task!r} with strategy {strategy!r}, found only {known}")
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return replace(DEFAULTS[name, strategy], strategy=strategy, **changes)
+
+
+def load_rows(config: RunConfig, data: str | None) -> tuple[pd.DataFrame, list[Problem]]:
+    """The rows of `data`, or of the task's embedded data for None, and the problems of those that were left
+    out.
+    """
+    task = task_named(config.task)
+    return (task.embedded(), []) if data is None else task.read(data, config)
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Load, clean and split the rows of a run; training and validation rows are limited, test rows never."""
+    frame, skipped = load_rows(config, config.data)
+    frame, counts = task_named(config.task).clean(frame)
+    # one split for all seeds: a run that is repeated with another seed has the same test rows
+    parts = splits.split(frame)
+    parts["train"] = splits.subsample(parts["train"], config.limit)
+    parts["validation"] = splits.subsample(parts["validation"], math.ceil(config.limit / 2))
+    return Prepared(parts, tuple(sorted(frame["label"].unique())), counts, skipped)
+
+
+def load_labelled(
+    config: RunConfig, data: str, classes: tuple[str, ...]
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Your own labelled rows for the evaluation of a trained run, and the problems of those left out.
+
+    Raises:
+        DataError: with `on_bad="stop"`, some rows are bad or have a label that the run does not know.
+    """
+    frame, problems = load_rows(config, data)
+    frame = task_named(config.task).repaired(frame)
+    unknown = ~frame["label"].isin(classes)
+    found = [
+        Problem(
+            f"row {row.id}" if row.id.isdigit() else row.id,
+            f"unknown label {row.label!r}, the run knows {', '.join(classes)}",
+        )
+        for row in frame[unknown].itertuples()
+    ]
+    if found and config.on_bad == "stop":
+        raise DataError(found, f"mend them in {data}, or pass --on-bad skip to go on without them")
+    if unknown.all():
+        raise InputError(f"{data} has no row with a label that the run knows ({', '.join(classes)})")
+    return frame[~unknown].reset_index(drop=True), problems + found
+
+
+def build_classifier(config: RunConfig, classes: tuple[str, ...]) -> Classifier:
+    """The run's pretrained model with a fresh head; seed before calling."""
+    return task_named(config.task).build(config.model, classes)
+
+
+def job(config: RunConfig, prepared: Prepared, *, folder: Path | None = None) -> Job:
+    """Model, loaders, loss, score and runtime of a run; every process of it calls this.
+
+    Args:
+        config: what to do.
+        prepared: of `prepare`.
+        folder: where a tracker that writes files may do so.
+    """
+    environment.seed_everything(config.training.seed)  # the head's first weights
+    classifier = build_classifier(config, prepared.classes)
+    training = config.training
+    if not knows_layers(classifier.model):
+        training = replace(training, layer_decay=1.0)
+    runtime = Runtime(classifier.model, training.precision, log_with=config.log_with, folder=folder)
+    loss = loss_of(config, prepared.splits["train"])
+    if config.task == "images" and training.strategy == "head" and single_head(classifier.model) is not None:
+        return _on_features(classifier, prepared, training, loss, runtime)
+    loaders = {
+        "train": training_loader(classifier, prepared.splits["train"], training, **runtime.sharding),
+        "validation": evaluation_loader(
+            classifier, prepared.splits["validation"], training.num_workers, **runtime.sharding
+        ),
+    }
+    score = partial(evaluate, loader=loaders["validation"], runtime=runtime)
+    return Job(classifier, classifier.model, loaders, loss, score, runtime, training)
+
+
+def _on_features(
+    classifier: Classifier, prepared: Prepared, config: TrainingConfig, loss: Loss, runtime: Runtime
+) -> Job:
+    """The head alone learns: what the frozen body makes of a picture never changes, so it is computed once,
+    as in use.
+    """
+    head, datasets = single_head(classifier.model), {}
+    for name in ("train", "validation"):
+        loader = evaluation_loader(classifier, prepared.splits[name], config.num_workers, **runtime.sharding)
+        features = predict_logits(classifier.model, loader, runtime, partial(head_inputs, head=head))
+        datasets[name] = FeatureDataset(features, loader.dataset.labels)
+    loaders = {
+        "train": make_loader(
+            datasets["train"],
+            config.batch_size,
+            collate_features,
+            shuffle=True,
+            seed=config.seed,
+            **runtime.sharding,
+        ),
+        "validation": make_loader(
+            datasets["validation"], EVALUATION_BATCH, collate_features, **runtime.sharding
+        ),
+    }
+    score = partial(evaluate, loader=loaders["validation"], runtime=runtime)
+    return Job(
+        classifier, head, loaders, loss, score, runtime, replace(config, strategy="full", layer_decay=1.0)
+    )
+
+
+def loss_of(config: RunConfig, train: pd.DataFrame) -> Loss:
+    """The loss of a run: where rows have `ratings`, half of each target is the label and half the shares of
+    the votes.
+
+    A vote of 11 to 9 is no certainty, and a model that must call it one learns noise by heart.
+    """
+    if not config.soft_labels or "ratings" not in train:
+        return Classification(config.training.label_smoothing)
+    # (N, 3)
+    labels = np.eye(len(sources.SENTIMENTS), dtype=np.float32)[encode_labels(train, sources.SENTIMENTS)]
+    return Classification(
+        distributions=torch.from_numpy((labels + sources.rater_shares(train["ratings"])) / 2)
+    )
+
+
+def training_loader(
+    classifier: Classifier, frame: pd.DataFrame, config: TrainingConfig, **sharding
+) -> DataLoader:
+    """Shuffled batches of `frame`, pictures augmented; `sharding` is `Runtime.sharding`."""
+    task = TASKS[classifier.task]
+    dataset = task.dataset(frame, classifier, augmented=True, seed=config.seed)
+    options = {"shuffle": True, "seed": config.seed, "num_workers": config.num_workers}
+    return make_loader(dataset, config.batch_size, task.collate(classifier), **options, **sharding)
+
+
+def evaluation_loader(
+    classifier: Classifier, frame: pd.DataFrame, num_workers: int = 0, **sharding
+) -> DataLoader:
+    """Batches of `frame` in a fixed order, nothing random; with labels where `frame` has them."""
+    task = TASKS[classifier.task]
+    dataset = task.dataset(frame, classifier, labelled="label" in frame)
+    return make_loader(
+        dataset, EVALUATION_BATCH, task.collate(classifier), num_workers=num_workers, **sharding
+    )

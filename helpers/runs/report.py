@@ -1,0 +1,180 @@
+"""`report.html` of a run folder: one file with everything a reader needs to judge the run (chapter 07 reads
+one).
+
+Made from the run folder alone, so it can be written again at any time; opens without a network.
+"""
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from helpers import plots
+from helpers.data.datasets import open_image
+from helpers.files import write_atomically
+from helpers.runs.folder import kept_rows
+
+WORST = 15  # errors listed
+STYLE = """body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a}
+body{max-width:60rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;margin:1rem 0}
+th,td{border-bottom:1px solid #ccc;padding:.3rem .7rem;text-align:left}
+td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}
+caption{text-align:left;font-weight:600;padding:.3rem 0}pre{background:#f4f4f4;padding:1rem;overflow:auto}"""
+CURVES = (
+    "Training loss falls with the optimizer steps; the orange-red dots are the validation loss after "
+    "each epoch."
+)
+CONFUSION = "Confusion matrix of the test rows: rows are true classes, columns are predicted classes."
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a finished run folder; returns its path.
+
+    Raises:
+        InputError: the folder is not finished, or its test pictures have moved.
+    """
+    folder = Path(folder)
+    config, metrics = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("config", "metrics")
+    )
+    types = dict.fromkeys(("id", "target", "prediction"), str)
+    predictions = pd.read_csv(folder / "predictions.csv", dtype=types, keep_default_na=False)
+    title = html.escape(f"Run {folder.name}: {config['task']} with {config['model']}")
+    settings = "\n".join(json.dumps(content, indent=2) for content in (config, metrics["versions"]))
+    parts = [
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+        f"<style>{STYLE}</style></head><body><h1>{title}</h1>",
+        summary_table(metrics),
+        picture(curves(folder), CURVES),
+        picture(confusion(predictions), CONFUSION),
+        platform_table(metrics),
+        data_section(folder, metrics),
+        worst_errors(predictions, kept_rows(folder, "test")),
+        f"<h2>Configuration and versions</h2><pre>{html.escape(settings)}</pre></body></html>\n",
+    ]
+    write_atomically(folder / "report.html", "\n".join(parts).encode())
+    return folder / "report.html"
+
+
+def summary_table(metrics: dict) -> str:
+    """Validation and test metrics beside the majority class and the human ceiling."""
+    test, validation, majority = metrics["test"], metrics["validation"], metrics["majority_baseline"]
+    low, high = test["macro_f1_interval"]
+    rows = [
+        (
+            "model, test rows",
+            test["accuracy"],
+            f"{test['macro_f1']:.3f} ({low:.3f} to {high:.3f})",
+            test["n"],
+        ),
+        ("model, validation rows", validation["accuracy"], f"{validation['macro_f1']:.3f}", validation["n"]),
+        (f"always {majority['class']!r}, test rows", majority["accuracy"], "", test["n"]),
+    ]
+    if "human_ceiling" in metrics:
+        ceiling = metrics["human_ceiling"]
+        who = "human ceiling: one person against the mean of the others, the same test rows"
+        rows.append((who, ceiling["accuracy"], f"{ceiling['macro_f1']:.3f}", ceiling["n"]))
+    body = [(name, f"{accuracy:.3f}", f1, f"{n:,}") for name, accuracy, f1, n in rows]
+    work = (
+        f"<p>{metrics['optimizer_steps']:,} optimizer steps, {metrics['trainable_parameters']:,} trainable "
+        "parameters, "
+        f"{metrics['seconds']:.0f} s on {metrics['processes']} process(es), {metrics['device']}, "
+        f"precision {metrics['precision']}.</p>"
+    )
+    return table("Results", ("who", "accuracy", "macro-F1 (95% interval)", "rows"), body) + work
+
+
+def platform_table(metrics: dict) -> str:
+    """Test metrics of each platform, where the rows have one."""
+    if "by_platform" not in metrics:
+        return ""
+    found = metrics["by_platform"].items()
+    body = [(name, f"{m['accuracy']:.3f}", f"{m['macro_f1']:.3f}", f"{m['n']:,}") for name, m in found]
+    return table("Test rows by platform", ("platform", "accuracy", "macro-F1", "rows"), body)
+
+
+def data_section(folder: Path, metrics: dict) -> str:
+    """Rows per split, what cleaning did, and which rows or files were left out."""
+    counts = {name.replace("_", " "): count for name, count in metrics["cleaning"].items()}
+    counts |= {f"{name} rows used": count for name, count in metrics["rows"].items()}
+    counts |= {f"{name} rows kept in the run folder": count for name, count in metrics["rows_kept"].items()}
+    counts["bad rows or files left out"] = metrics["skipped"]
+    result = table("Data", ("what", "rows"), [(name, f"{count:,}") for name, count in counts.items()])
+    if metrics["skipped"]:
+        skipped = pd.read_csv(folder / "skipped.csv", dtype=str, keep_default_na=False).head(20)
+        result += table(
+            "Left out (all in skipped.csv)", ("where", "why"), skipped.itertuples(index=False, name=None)
+        )
+    return result
+
+
+def worst_errors(predictions: pd.DataFrame, test: pd.DataFrame) -> str:
+    """The test errors in which the true class got the least probability: wrong labels and hard cases gather
+    here.
+    """
+    p_target = [row[f"p_{row['target']}"] for row in predictions.to_dict("records")]
+    errors = predictions.assign(p_target=p_target).query("target != prediction")
+    # fewer than there are, if not all could be kept
+    inputs = {row["id"]: row for row in test.to_dict("records")}
+    worst = errors[errors["id"].isin(inputs)].nsmallest(WORST, "p_target")
+    if worst.empty:
+        return "<p>No test errors.</p>"
+    body = [
+        (row.id, row.target, row.prediction, f"{row.p_target:.3f}", show_input(inputs[row.id]))
+        for row in worst.itertuples()
+    ]
+    title = f"The {len(body)} worst of {len(errors):,} test errors"
+    return table(title, ("id", "true class", "predicted", "p(true class)", "input"), body, raw_last=True)
+
+
+def show_input(row: dict) -> str:
+    """A text, or a picture 64 pixels high, as HTML."""
+    if "text" in row:
+        return html.escape(row["text"])
+    file = io.BytesIO()
+    image = open_image(row["path"] if "path" in row else row["image"])
+    image.thumbnail((64, 64))
+    image.save(file, format="PNG")
+    png = base64.b64encode(file.getvalue()).decode()
+    return (
+        f'<img height="64" alt="test image labelled {html.escape(row["label"])}" '
+        f'src="data:image/png;base64,{png}">'
+    )
+
+
+def curves(folder: Path) -> Figure:
+    """The learning curves of history.csv."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    plots.learning_curves(figure.subplots(), pd.read_csv(folder / "history.csv"))
+    return figure
+
+
+def confusion(predictions: pd.DataFrame) -> Figure:
+    """The confusion matrix of predictions.csv."""
+    classes = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
+    figure = Figure(figsize=(5, 4) if len(classes) < 7 else (7, 6), layout="constrained")
+    plots.confusion_matrix(figure.subplots(), predictions["target"], predictions["prediction"], classes)
+    return figure
+
+
+def picture(figure: Figure, alt: str) -> str:
+    """A figure inside the page."""
+    return f'<p><img alt="{html.escape(alt)}" src="{plots.data_uri(figure, dpi=100)}"></p>'
+
+
+def table(title: str, header, rows, *, raw_last: bool = False) -> str:
+    """An HTML table; every cell is escaped, but the last of each row with `raw_last`."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    body = ""
+    for row in rows:
+        cells = [html.escape(str(cell)) for cell in row]
+        if raw_last:
+            cells[-1] = row[-1]
+        body += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n"
+    start = f"<table><caption>{html.escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>\n"
+    return f"{start}{body}</tbody></table>"

@@ -1,0 +1,164 @@
+"""One training run from configuration to run folder: train, touch the test rows once, write what happened
+(chapters 06, 07).
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import environment
+from helpers.data.datasets import encode_labels
+from helpers.data.sources import human_ceiling
+from helpers.models.pretrained import Classifier, load_classifier, save_classifier
+from helpers.runs import folder as run_folder
+from helpers.runs import recipes
+from helpers.runs.recipes import Job, Prepared, RunConfig
+from helpers.training.checkpoints import CHECKPOINT, Keeper
+from helpers.training.loop import fit, predict_logits
+from helpers.training.metrics import classification_metrics, macro_f1_interval
+from helpers.training.progress import Step, planned_steps
+from helpers.training.runtime import Runtime
+from helpers.tuning.freezing import num_trainable
+
+
+def train(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_step: Callable[[Step, int], None] | None = None,
+) -> dict:
+    """Train as `config` says and fill the run folder; in a run of several processes all of them call this.
+
+    Args:
+        config: what to do.
+        folder: the run folder; nothing is written there before all input has proved good.
+        resume: go on with the run in `folder`; without a checkpoint there it starts from the beginning.
+        on_step: called after each optimizer step with the step and the number of steps planned.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        InputError: bad data, a folder that holds another run, or one that cannot be written.
+    """
+    folder = Path(folder)
+    run_folder.check_output(folder, resume=resume)
+    prepared = recipes.prepare(config)
+    if resume:
+        run_folder.check_same_rows(folder, prepared.splits)
+    job = recipes.job(config, prepared, folder=folder)
+    job.runtime.wait()  # no process may see the folder of another one as "another run"
+    if job.runtime.is_main and not resume:
+        # A stand-in is recorded under its own name.
+        run_folder.start(folder, replace(config, model=job.classifier.name), prepared.splits)
+    keeper = Keeper(folder, resume=resume and (folder / CHECKPOINT).is_file(), scores=recipes.SCORES)
+    effort = _train(job, keeper, on_step)
+    logits = {name: _logits(job, prepared.splits[name]) for name in ("validation", "test")}
+    metrics = {}
+    if job.runtime.is_main:
+        metrics = (
+            describe(job.classifier, prepared, logits) | effort | {"rows_kept": run_folder.rows_kept(folder)}
+        )
+        save_classifier(job.classifier, folder / "model")
+        table = run_folder.predictions_table(prepared.splits["test"], logits["test"], job.classifier.classes)
+        run_folder.write_csv(folder / "predictions.csv", table)
+        run_folder.write_skipped(folder, prepared.skipped)
+        run_folder.write_json(folder / "metrics.json", metrics)
+    job.runtime.leave()
+    return metrics
+
+
+def _train(job: Job, keeper: Keeper, on_step: Callable[[Step, int], None] | None) -> dict:
+    """Run the steps of a job; returns what they cost."""
+    runtime, train_loader = job.runtime, job.loaders["train"]
+    planned, trainable = planned_steps(train_loader, job.config), 0
+    runtime.start_log(asdict(job.config))
+    options = {"loss": job.loss, "score": job.score, "runtime": runtime, "keeper": keeper}
+    for step in fit(job.model, train_loader, job.config, **options):
+        if on_step:
+            on_step(step, planned)
+        if runtime.is_logging:
+            scores = {f"validation_{name}": value for name, value in (step.validation or {}).items()}
+            runtime.log(
+                {"train_loss": step.train_loss, "learning_rate": step.learning_rate} | scores, step.step
+            )
+        trainable = max(trainable, num_trainable(job.model))
+    return {
+        "seconds": round(keeper.progress.seconds, 1),
+        "optimizer_steps": keeper.progress.step,
+        "trainable_parameters": trainable,
+        "processes": runtime.num_processes,
+        "device": runtime.device.type,
+        "precision": runtime.precision,
+        "versions": environment.versions(),
+    }
+
+
+def _logits(job: Job, frame) -> np.ndarray:
+    loader = recipes.evaluation_loader(job.classifier, frame, job.config.num_workers, **job.runtime.sharding)
+    return predict_logits(job.classifier.model, loader, job.runtime)
+
+
+def describe(classifier: Classifier, prepared: Prepared, logits: dict[str, np.ndarray]) -> dict:
+    """Validation and test metrics, and what to read them against: the largest class, and people where they
+    were asked.
+    """
+    test, classes = prepared.splits["test"], classifier.classes
+    targets = {name: encode_labels(part, classes) for name, part in prepared.splits.items()}
+    result = {
+        name: asdict(classification_metrics(logits[name], targets[name])) for name in ("validation", "test")
+    }
+    predicted, groups = logits["test"].argmax(1), test["group"].to_numpy()
+    result["test"]["macro_f1_interval"] = macro_f1_interval(
+        targets["test"], predicted, len(classes), groups=groups
+    )
+    largest = np.bincount(targets["train"]).argmax()
+    share = float((targets["test"] == largest).mean())
+    result["majority_baseline"] = {"class": classes[largest], "accuracy": share}
+    if "ratings" in test:
+        result["human_ceiling"] = human_ceiling(test["ratings"])
+    if "platform" in test:
+        result["by_platform"] = {
+            platform: asdict(classification_metrics(logits["test"][rows], targets["test"][rows]))
+            for platform, rows in test.groupby("platform").indices.items()
+        }
+    rows = {name: len(part) for name, part in prepared.splits.items()}
+    return result | {"rows": rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)}
+
+
+def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
+    """Metrics of a trained run on its own test rows, or on your own labelled rows.
+
+    Args:
+        folder: the run folder; its own test rows are in it.
+        data: a CSV file or image folder; None for the run's test rows.
+        columns: names of columns and `on_bad`, as in `RunConfig`, where they differ from those the run was
+            trained with.
+
+    Returns:
+        The metrics with `macro_f1_interval`, and `skipped`, the problems of rows that were left out.
+
+    Raises:
+        InputError: `folder` is no run, the data are bad, or pictures have moved.
+    """
+    folder = Path(folder)
+    config = run_folder.load_config(folder)
+    config = replace(config, **{name: value for name, value in columns.items() if value is not None})
+    classifier = load_classifier(folder / "model")
+    skipped, not_kept = [], 0
+    if data is None:
+        frame = run_folder.kept_rows(folder, "test")
+        not_kept = len(pd.read_csv(folder / "predictions.csv", usecols=["id"])) - len(frame)
+    else:
+        frame, skipped = recipes.load_labelled(config, data, classifier.classes)
+    runtime = Runtime(classifier.model, config.training.precision)
+    loader = recipes.evaluation_loader(classifier, frame, config.training.num_workers, **runtime.sharding)
+    logits = predict_logits(classifier.model, loader, runtime)
+    targets, groups = encode_labels(frame, classifier.classes), frame["group"].to_numpy()
+    interval = macro_f1_interval(targets, logits.argmax(1), len(classifier.classes), groups=groups)
+    metrics = asdict(classification_metrics(logits, targets)) | {"macro_f1_interval": interval}
+    return metrics | {"skipped": [asdict(problem) for problem in skipped], "not_kept": not_kept}

@@ -1,0 +1,79 @@
+"""What a task is, as the training loop sees it: the sum of a loss, and what it is a sum of (chapter 03).
+
+The loop divides the sum once, by the items of all batches and all processes of a step. So a loss never takes
+a mean.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from helpers.models.forward import forward
+
+
+class Loss(Protocol):
+    """What `fit` needs to know of a task."""
+
+    def items(self, batch: dict[str, torch.Tensor]) -> int:
+        """How many items the loss of `batch` is a sum over: rows, or tokens that have a label."""
+
+    def __call__(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The summed loss () of `batch`; the call of the model happens in here."""
+
+
+class RowLoss:
+    """A loss of the logits (B, C) of rows, which are its items; make your own by another `of_logits`."""
+
+    def items(self, batch):
+        return len(batch["indices"])
+
+    def __call__(self, model, batch):
+        return self.of_logits(forward(model, batch).float(), batch)
+
+
+class Classification(RowLoss):
+    """Cross-entropy (nats) of the classes.
+
+    Targets are `batch["targets"]` (B, C), shares of the classes, where a batch has them (mixup); else the
+    rows' `distributions`, where they are given; else `batch["labels"]` (B,).
+
+    Example: `loss = Classification(label_smoothing=0.1); mean = loss(model, batch) / loss.items(batch)`
+
+    Args:
+        label_smoothing: share of each target's probability that is spread over all classes.
+        distributions: class shares (N, C) of the dataset's N rows, found by `batch["indices"]`.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, distributions: torch.Tensor | None = None):
+        self.label_smoothing, self.distributions = label_smoothing, distributions
+
+    def of_logits(self, logits, batch):
+        targets = batch.get("targets", batch.get("labels"))
+        if self.distributions is not None:
+            targets = self.distributions.to(logits.device)[batch["indices"]]
+        return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=self.label_smoothing)
+
+
+class CausalLM:
+    """Cross-entropy (nats) of every next token that has a label; the items are those tokens, not the rows.
+
+    A batch holds `input_ids`, `attention_mask` and `labels`, each int64 (B, L). Labels stand at their own
+    token's place
+    and are shifted here, once: position t predicts token t + 1. A label of -100 is left out.
+
+    Example: `perplexity = math.exp(loss(model, batch) / loss.items(batch))`
+    """
+
+    IGNORED = -100
+
+    def items(self, batch):
+        return int((batch["labels"][:, 1:] != self.IGNORED).sum())
+
+    def __call__(self, model, batch):
+        logits = forward(model, batch)[:, :-1].float()  # (B, L - 1, V)
+        labels = batch["labels"][:, 1:]  # (B, L - 1)
+        return F.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), reduction="sum", ignore_index=self.IGNORED
+        )

@@ -1,0 +1,32 @@
+"""A head on a frozen body: what the body makes of an input never changes, so it can be computed once
+(chapters 04 and 06).
+"""
+
+import torch
+from torch import nn
+
+from helpers.errors import InputError
+from helpers.models.forward import forward
+from helpers.tuning.layers import layer_groups
+
+
+def single_head(model: nn.Module) -> nn.Linear | None:
+    """The model's head, where it is one linear layer on one vector of features for each row; else None."""
+    try:
+        head = layer_groups(model)[-1][1]
+    except InputError:
+        return None
+    return head[0] if len(head) == 1 and isinstance(head[0], nn.Linear) else None
+
+
+def head_inputs(model: nn.Module, batch: dict[str, torch.Tensor], head: nn.Linear) -> torch.Tensor:
+    """The features (B, D) that the body hands to `head`, for `predict_logits(...,
+    forward=partial(head_inputs, head=head))`.
+    """
+    caught = []
+    handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    try:
+        forward(model, batch)
+    finally:
+        handle.remove()
+    return caught[0]
