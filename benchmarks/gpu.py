@@ -1,21 +1,21 @@
 """Measure on ONE GPU what the chapters say about GPUs: speed, waiting, memory, and the two jobs end to end.
 
 usage: python benchmarks/gpu.py pack FOLDER
-       python benchmarks/gpu.py measure FOLDER [--output FILE_OR_FOLDER] [--minutes 8] [--device cpu --quick]
+       python benchmarks/gpu.py measure FOLDER [--output FILE_OR_FOLDER] [--minutes 8] [--quick --device cpu]
 
 `pack` runs where the course is installed and writes one folder below 50 MB: weights in half precision,
-tokenizer, cleaned and split rows, the comments already as tokens. `measure` runs on the machine with the GPU, in
-the course's folder with PYTHONPATH=.:notebooks, and needs neither a network nor the course's data. It writes
+cleaned and split rows, the comments already as tokens. `measure` runs on the machine with the GPU, in the
+course's folder with PYTHONPATH=.:notebooks; it needs neither a network nor the course's data. It writes
 benchmarks/results/gpu_CARD.json, which chapters 01, 03, 04, 06 and 07 draw when it is there.
 
 That machine needs torch, torchvision, transformers, timm, accelerate, safetensors, numpy, pandas, pillow and
 scikit-learn, and a C compiler for torch.compile; nothing else that the course requires is imported. A package
 that is missing there travels as a wheel: `pip download --no-deps`, then `pip install --no-index --no-deps`.
 
-Every entry of every part is guarded: one that fails leaves its sentence in the file, and the others go on. None
-begins after `--minutes`, nor when it would take longer than what is left. Each figure has its repeats, median,
-min and max, and each time ends when the GPU is done. `--device cpu --quick` tries everything in tiny sizes; its
-figures mean nothing.
+Every entry of every part is guarded: one that fails leaves its sentence in the file, and the others go on.
+None begins after `--minutes`, nor when it would take longer than what is left. Each figure has its repeats,
+median, min and max; each time ends when the GPU is done. `--quick` tries all of it in tiny sizes, also with
+`--device cpu`; such figures mean nothing.
 """
 
 import argparse
@@ -197,16 +197,9 @@ def machine() -> dict:
     if found["device"] != "cuda":
         return found
     card = torch.cuda.get_device_properties(0)
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        driver = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.split()[
-            0
-        ]
-    except (OSError, subprocess.SubprocessError, IndexError) as error:
-        driver = f"unknown ({error})"
     return found | {
         "card": card.name,
-        "driver": driver,
+        "driver": driver(),
         "compute_capability": f"{card.major}.{card.minor}",
         "multiprocessors": card.multi_processor_count,
         "memory_bytes": card.total_memory,
@@ -214,13 +207,19 @@ def machine() -> dict:
     }
 
 
+def driver() -> str:
+    """Version of the GPU's driver."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"unknown ({error})"
+
+
 def results_file(output: Path, card: str) -> Path:
     """`output`; where it is a folder, the file in it that is named by the card: gpu_nvidia_h200.json."""
-    return (
-        output / f"gpu_{re.sub('[^a-z0-9]+', '_', card.lower()).strip('_')}.json"
-        if output.is_dir()
-        else output
-    )
+    name = re.sub("[^a-z0-9]+", "_", card.lower()).strip("_")
+    return output / f"gpu_{name}.json" if output.is_dir() else output
 
 
 def measure(folder: Path, output: Path, minutes: float, scale: Scale) -> Path:
@@ -230,23 +229,14 @@ def measure(folder: Path, output: Path, minutes: float, scale: Scale) -> Path:
         InputError: `folder` was not written by `pack`.
     """
     if not (folder / "recipes.json").is_file():
-        raise InputError(
-            f"{folder} holds no packed course; write it with `python benchmarks/gpu.py pack {folder}`"
-        )
+        raise InputError(f"{folder} holds no packed course; run `python benchmarks/gpu.py pack {folder}`")
     deadline = time.monotonic() + 60 * minutes
-    found = machine()
-    file = results_file(output, found["card"])
-    results = {
-        "scale": "full" if scale == FULL else "quick",
-        "minutes": minutes,
-        "machine": found,
-        "parts": {},
-    }
+    results = {"scale": "full" if scale == FULL else "quick", "minutes": minutes, "machine": machine()}
+    results |= {"precisions": PRECISIONS, "parts": {}}
+    file = results_file(output, results["machine"]["card"])
     keep = lambda results: write_atomically(file, (json.dumps(results, indent=1) + "\n").encode())
     with tempfile.TemporaryDirectory() as temporary:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = (
-            temporary  # what an earlier run has compiled would be found again
-        )
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = temporary  # nothing that an earlier run has compiled
         run(plan(scale), gpu_pack.Bench(folder, scale, Path(temporary)), results, deadline, keep)
     return file
 
@@ -256,7 +246,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("pack", "measure"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true")
@@ -269,7 +259,13 @@ def main(arguments: list[str]) -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for a GPU
         if environment.device() != options.device:
             raise InputError("torch finds no GPU here; for a dry run on the CPU add --device cpu --quick")
-        print(measure(options.folder, options.output, options.minutes, QUICK if options.quick else FULL))
+        is_dry_run = options.quick or options.device == "cpu"
+        if is_dry_run and options.output is None:
+            raise InputError(
+                "a dry run says nothing about a GPU, so it has no place by itself; give --output FILE"
+            )
+        output = options.output or ROOT / "benchmarks" / "results"
+        print(measure(options.folder, output, options.minutes, QUICK if options.quick else FULL))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -64,6 +64,11 @@ def pack(folder: Path, limit: int = 0) -> None:
         for task, classes in CLASSES.items()
     }
     (folder / "recipes.json").write_text(json.dumps(recipes, indent=1) + "\n", encoding="utf-8")
+    check_size(folder)
+
+
+def check_size(folder: Path) -> None:
+    """Print what `folder` holds; refuse one that is too large to travel."""
     sizes = {file: file.stat().st_size / 1e6 for file in sorted(folder.rglob("*")) if file.is_file()}
     for file, megabytes in sizes.items():
         print(f"{megabytes:8.2f} MB  {file.relative_to(folder)}")

@@ -61,7 +61,7 @@ def figure(values: list[float], unit: str) -> dict:
 
 
 def speed(call: Callable[[], object], rows: int, scale) -> dict:
-    """Rows per second of `call`, whose steps follow each other as in a training: one wait at a repeat's end."""
+    """Rows per second of `call`; the steps of a repeat follow each other without a wait, as in a training."""
     for _ in range(scale.warmup):
         call()
     steps = max(1, math.ceil(scale.seconds / seconds(call)))
@@ -94,10 +94,11 @@ def numbers(precision: str, bench: Bench) -> Iterator[str]:
 
 def peak_of(call: Callable[[], object], bench: Bench) -> int | str:
     """The most bytes of the GPU in use while `call` runs."""
-    if bench.on_gpu:
-        torch.cuda.reset_peak_memory_stats()
+    if not bench.on_gpu:
+        return NEEDS_GPU
+    torch.cuda.reset_peak_memory_stats()
     seconds(call)
-    return torch.cuda.max_memory_allocated() if bench.on_gpu else NEEDS_GPU
+    return torch.cuda.max_memory_allocated()
 
 
 def training_step(model: nn.Module, runtime: Runtime, called: nn.Module | None = None) -> Step:
@@ -178,7 +179,7 @@ def compiled(bench: Bench, model: str, batch: int, tokens=None, size=None) -> di
 
 
 def loading(bench: Bench, model: str, size: int, mode: str, workers: int) -> dict:
-    """Rows per second from JPEG files to the end of a step, and the share of the time in which a GPU waits."""
+    """Rows per second from JPEG files to the end of a step, and for which share of the time the GPU waits."""
     classes, batch_size = bench.recipe(model)["classes"], bench.scale.loading_batch
     files = bench.jpegs * math.ceil(ENDLESS / len(bench.jpegs))
     preset = training_preset if mode == "training" else evaluation_preset
@@ -208,7 +209,7 @@ def loading(bench: Bench, model: str, size: int, mode: str, workers: int) -> dic
 
 
 def phases(bench: Bench, model: str, workers: int, synchronised: bool) -> dict:
-    """Milliseconds of the phases of a step of the recipe; not synchronised: what the CPU's clock alone sees."""
+    """Milliseconds of each phase of a recipe's step; not synchronised: as the clock of the CPU sees them."""
     config = bench.config(model, workers)
     batches = endless(bench.loader(model, "train", config))
     network = bench.network(model).train()

@@ -1,8 +1,6 @@
-"""The command line, `python -m helpers`: fetch, doctor, train, evaluate, and those of `deployment.commands`
-(chapter 00).
+"""The command line, `python -m helpers`, with the commands of `deployment.commands`, too (chapter 00).
 
-Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 the doctor found something, 2 bad
-input.
+Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 the doctor objects, 2 bad input.
 """
 
 import argparse
@@ -11,6 +9,8 @@ import json
 import os
 import sys
 import time
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from helpers import __version__
@@ -59,18 +59,14 @@ def build_parser() -> argparse.ArgumentParser:
         return added
 
     command("fetch", fetch, "download and verify the data and weights; a second call changes nothing")
-
-    doctor_parser = command("doctor", doctor, "look whether this machine is ready for the course")
-    doctor_parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-
+    added = command("doctor", doctor, "look whether this machine is ready for the course")
+    added.add_argument("--json", action="store_true", help="print the findings as JSON")
     add_training_options(command("train", train, "train a classifier and write a run folder with a report"))
-
-    help_text = "measure a trained run on its test rows, or on your own labelled data"
-    evaluate_parser = command("evaluate", evaluate, help_text)
-    evaluate_parser.add_argument("folder", type=Path, metavar="RUN")
-    evaluate_parser.add_argument("--json", action="store_true", help="print JSON")
-    add_data_options(evaluate_parser)
-
+    about = "measure a trained run on its test rows, or on your own labelled data"
+    added = command("evaluate", evaluate, about)
+    added.add_argument("folder", type=Path, metavar="RUN")
+    added.add_argument("--json", action="store_true", help="print JSON")
+    add_data_options(added)
     deployment_commands.add_commands(command)
     return parser
 
@@ -78,31 +74,19 @@ def build_parser() -> argparse.ArgumentParser:
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     add = parser.add_argument
+    add_number = partial(add, type=int, metavar="N")
     add("task", choices=("text", "sentiment", "images"), help="texts (two words for them) or images")
     add("--output", required=True, type=Path, metavar="RUN", help="the run folder to write")
-    models = (
-        "minilm, a folder or an encoder of the hub; efficientnet_lite0, resnet50 or any image model of timm"
-    )
-    add("--model", metavar="NAME|DIR", help=models)
+    images = "efficientnet_lite0, resnet50 or any image model of timm"
+    add("--model", metavar="NAME|DIR", help=f"minilm, a folder or an encoder of the hub; {images}")
     add("--strategy", choices=("full", "head", "gradual", "lora"), help="which weights move (default: full)")
-    add("--epochs", type=int, metavar="N", help="passes over the training rows (default: of the recipe)")
-    add("--max-steps", type=int, metavar="N", help="optimizer steps in all, in place of --epochs")
-    add(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="rows per batch, all processes together (default: of the recipe)",
-    )
+    add_number("--epochs", help="passes over the training rows (default: of the recipe)")
+    add_number("--max-steps", help="optimizer steps in all, in place of --epochs")
+    add_number("--batch-size", help="rows per batch, all processes together (default: of the recipe)")
     add("--learning-rate", type=float, metavar="X", help="learning rate of the head (default: of the recipe)")
-    add("--seed", type=int, metavar="N", help="seed of head, order, dropout and augmentation (default: 0)")
-    add(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes that load batches (default: 0, the training's own)",
-    )
-    limit = "at most N training rows, 0 = all (default: 2000 at quick scale, else 0)"
-    add("--limit", type=int, metavar="N", help=limit)
+    add_number("--seed", help="seed of head, order, dropout and augmentation (default: 0)")
+    add_number("--workers", help="processes that load batches (default: 0, the training's own)")
+    add_number("--limit", help="at most N training rows, 0 = all (default: 2000 at quick scale, else 0)")
     hard = "comments: learn only the label of the mean rating, not the raters' votes as well"
     add("--hard-labels", action="store_true", help=hard)
     trackers = ("tensorboard", "mlflow", "wandb")
@@ -115,11 +99,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """The options that say where rows come from."""
     add = parser.add_argument
-    add(
-        "--data",
-        metavar="PATH",
-        help="your own CSV file, image folder, or labels file (default: the course's data)",
-    )
+    data = "your own CSV file, image folder, or labels file (default: the course's data)"
+    add("--data", metavar="PATH", help=data)
     add("--text-column", metavar="C", help="column with the text (default: text)")
     add("--label-column", metavar="C", help="column with the label (default: label)")
     add("--group-column", metavar="C", help="column whose equal values stay on one side of the split")
@@ -128,14 +109,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def fetch(options) -> None:
-    """Print what was fetched, a line for each file that was missing or damaged; exit status 2 if one cannot
-    be had.
-    """
+    """Print what was fetched, a line for each file that was missing or damaged; exit status 2 without it."""
     from helpers import assets
 
-    for line in assets.fetch():
-        print(line)
-    print(f"all data and weights are in {assets.FOLDER}, verified")
+    done = assets.fetch()
+    print(*done, f"all data and weights are in {assets.FOLDER}, verified", sep="\n")
 
 
 def doctor(options) -> int:
@@ -161,11 +139,10 @@ def train(options) -> None:
 
     config = config or folder.load_config(options.output)
     if is_first_process() and config.limit and config.data:
-        print(
-            f"using at most {config.limit:,} of your rows for training; --limit 0 uses all", file=sys.stderr
-        )
-    with progress_display() as display:
-        metrics = run.train(config, options.output, resume=options.resume, on_step=display.show)
+        most = f"using at most {config.limit:,} of your rows for training"
+        print(f"{most}; --limit 0 uses all", file=sys.stderr)
+    with progress_display() as show:
+        metrics = run.train(config, options.output, resume=options.resume, on_step=show)
     if is_first_process():
         report.write_report(options.output)
         print(json.dumps(metrics, indent=2) if options.json else summary(metrics, options.output))
@@ -200,9 +177,7 @@ def data_options(options) -> dict:
 
 
 def evaluate(options) -> None:
-    """Print accuracy, macro-F1 with its interval and loss, or all metrics as JSON; exit status 2 for bad
-    input.
-    """
+    """Print accuracy, macro-F1 with its interval and loss, or JSON; exit status 2 for bad input."""
     from helpers.runs import run
 
     metrics = run.evaluate(options.folder, **data_options(options))
@@ -212,10 +187,8 @@ def evaluate(options) -> None:
     for problem in metrics["skipped"]:
         print(f"skipped {problem['where']}: {problem['what']}", file=sys.stderr)
     if metrics["not_kept"]:
-        print(
-            f"{metrics['not_kept']:,} test rows did not fit into the run folder and are missing here",
-            file=sys.stderr,
-        )
+        lost = f"{metrics['not_kept']:,} test rows"
+        print(f"{lost} did not fit into the run folder and are missing here", file=sys.stderr)
     print(f"{metrics['n']:,} rows: {score_text(metrics)}")
 
 
@@ -237,65 +210,56 @@ def summary(metrics: dict, folder: Path) -> str:
         scores = "accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}".format(**metrics["human_ceiling"])
         lines.append(f"one person against the mean of the others, same rows: {scores}")
     if metrics["skipped"]:
-        lines.append(
-            f"{metrics['skipped']} bad rows or files were left out, listed in {folder / 'skipped.csv'}"
-        )
+        listed = f"listed in {folder / 'skipped.csv'}"
+        lines.append(f"{metrics['skipped']} bad rows or files were left out, {listed}")
+    rows = metrics["rows"]
     for name, kept in metrics["rows_kept"].items():
-        if kept < metrics["rows"][name]:
-            lines.append(
-                f"the run folder keeps {kept:,} of the {metrics['rows'][name]:,} {name} rows, more "
-                "would not fit"
-            )
-    work = f"{metrics['optimizer_steps']:,} optimizer steps on {metrics['rows']['train']:,} rows"
+        if kept < rows[name]:
+            part = f"{kept:,} of the {rows[name]:,} {name} rows"
+            lines.append(f"the run folder keeps {part}, more would not fit")
+    work = f"{metrics['optimizer_steps']:,} optimizer steps on {rows['train']:,} rows"
     place = f"{metrics['seconds']:.0f} s ({metrics['device']}, {metrics['precision']})"
     lines.append(f"{work} in {place}; report: {folder / 'report.html'}")
     return "\n".join(lines)
 
 
 def progress_display():
-    """What shows the steps of a training: a bar on a terminal, else lines; nothing in all processes but the
-    first.
+    """What shows the steps of a training: a bar on a terminal, else lines; nothing but in the first process.
+
+    Returns:
+        A context with a function to call after each optimizer step: `show(step, planned)`, or None.
     """
     if not is_first_process():
-        return Silence()
-    return ProgressBar() if sys.stderr.isatty() else ProgressLines()
+        return nullcontext()
+    return progress_bar() if sys.stderr.isatty() else nullcontext(ProgressLines().show)
 
 
-class Silence:
-    """Shows nothing."""
+@contextmanager
+def progress_bar():
+    """A bar over the optimizer steps, and a line for each evaluation; see `progress_display`."""
+    from tqdm import tqdm
 
-    def __enter__(self):
-        return self
+    with tqdm(unit="step", file=sys.stderr) as bar:
 
-    def __exit__(self, *_):
-        """Nothing is left to do."""
+        def show(step, planned: int) -> None:
+            bar.total = planned
+            # The bar draws itself a few times a second; a loss read more often would only make a GPU wait.
+            if bar.update(step.step - bar.n):
+                bar.set_postfix_str(f"loss={step.train_loss:.3f}", refresh=False)
+            if step.validation:
+                bar.write(evaluation_text(step), file=sys.stderr)
 
-    def show(self, step, planned: int) -> None:
-        """Called after each optimizer step with the number of steps planned."""
-
-
-class ProgressBar(Silence):
-    """A bar over the optimizer steps, and a line for each evaluation."""
-
-    def __init__(self):
-        from tqdm import tqdm
-
-        self.bar = tqdm(unit="step", file=sys.stderr)
-
-    def __exit__(self, *_):
-        self.bar.close()
-
-    def show(self, step, planned: int) -> None:
-        """Move the bar."""
-        self.bar.total = planned
-        # The bar draws itself a few times a second; a loss read more often would only make a GPU wait.
-        if self.bar.update(step.step - self.bar.n):
-            self.bar.set_postfix_str(f"loss={step.train_loss:.3f}", refresh=False)
-        if step.validation:
-            self.bar.write(evaluation_text(step), file=sys.stderr)
+        yield show
 
 
-class ProgressLines(Silence):
+def evaluation_text(step) -> str:
+    """The scores of an evaluation on one line."""
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in step.validation.items() if name != "n")
+    best = " (best)" if step.is_best else ""
+    return f"epoch {step.epoch}: validation {scores}{best}".replace("macro_f1", "macro-F1")
+
+
+class ProgressLines:
     """For files and pipes: a line every ten seconds at most, and one for each evaluation."""
 
     def __init__(self, clock=time.monotonic):
@@ -304,7 +268,7 @@ class ProgressLines(Silence):
         self.first = None
 
     def show(self, step, planned: int) -> None:
-        """Write a line if it is time."""
+        """Write a line if it is time; the loss is not read before."""
         now = self.clock()
         if self.first is None:
             self.first = step.step - 1  # of a resumed run, whose earlier steps took none of this time
@@ -313,14 +277,6 @@ class ProgressLines(Silence):
         if now - self.shown >= SECONDS_BETWEEN_LINES:
             self.shown = now
             rate = (step.step - self.first) / (now - self.begun)
-            left = (planned - step.step) / rate
             place = f"step {step.step:,} of {planned:,} (epoch {step.epoch})"
-            speed = f"{rate:.2f} steps/s, about {left:,.0f} s left"
+            speed = f"{rate:.2f} steps/s, about {(planned - step.step) / rate:,.0f} s left"
             print(f"{place}: loss {step.train_loss:.3f}, {speed}", file=sys.stderr, flush=True)
-
-
-def evaluation_text(step) -> str:
-    """The scores of an evaluation on one line."""
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in step.validation.items() if name != "n")
-    best = " (best)" if step.is_best else ""
-    return f"epoch {step.epoch}: validation {scores}{best}".replace("macro_f1", "macro-F1")

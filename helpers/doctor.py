@@ -26,51 +26,32 @@ class Check:
 
 def examine() -> list[Check]:
     """Look at everything the course needs on this machine; nothing is changed."""
-    return [
-        _check_python(),
-        _check_packages(),
-        _check_import(),
-        _check_device(),
-        _check_assets(),
-        _check_disk(),
-        _check_fonts(),
-        _check_port(),
-    ]
+    kinds = (_python, _packages, _torch, _device, _assets, _disk, _fonts, _port)
+    return [check() for check in kinds]
 
 
 def findings(checks: list[Check]) -> dict:
     """What was found as one JSON-ready dictionary."""
-    return {
-        "ready": all(check.ready for check in checks),
-        "checks": [asdict(check) for check in checks],
-        "versions": versions(),
-    }
+    ready = all(check.ready for check in checks)
+    return {"ready": ready, "checks": [asdict(check) for check in checks], "versions": versions()}
 
 
-def _check_python() -> Check:
+def _python() -> Check:
     found = f"{platform.python_version()} at {sys.executable}"
-    return Check(
-        "python",
-        sys.version_info >= (3, 11),
-        found,
-        "install Python 3.11 or newer, delete .venv and run `make setup`",
-    )
+    remedy = "install Python 3.11 or newer, delete .venv and run `make setup`"
+    return Check("python", sys.version_info >= (3, 11), found, remedy)
 
 
-def _check_packages() -> Check:
+def _packages() -> Check:
     missing = [name for name in packages() if package_version(name) is None]
-    found = (
-        f"missing: {', '.join(missing)}"
-        if missing
-        else f"all {len(packages())} of requirements.txt installed"
-    )
+    found = f"all {len(packages())} of requirements.txt installed"
+    if missing:
+        found = f"missing: {', '.join(missing)}"
     return Check("packages", not missing, found, "run `make setup`, or pip install -r requirements.txt")
 
 
-def _check_import() -> Check:
-    """torchvision must be built for the installed torch: a mismatch fails at import, deep inside an
-    operator.
-    """
+def _torch() -> Check:
+    """torchvision must be built for the installed torch: a mismatch fails at import, inside an operator."""
     remedy = "install torch and torchvision together: pip install --force-reinstall -r requirements.txt"
     try:
         import torch
@@ -80,7 +61,7 @@ def _check_import() -> Check:
     return Check("torch", True, f"torch {torch.__version__}, torchvision {torchvision.__version__}", remedy)
 
 
-def _check_device() -> Check:
+def _device() -> Check:
     import torch
 
     kind, threads = device(), torch.get_num_threads()
@@ -89,41 +70,31 @@ def _check_device() -> Check:
     return Check("device", True, text)
 
 
-def _check_assets() -> Check:
+def _assets() -> Check:
     bad = [f"{target} is {fault}" for target, fault in assets.status().items() if fault]
-    found = (
-        "; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-        if bad
-        else f"all verified in {assets.FOLDER}"
-    )
+    found = "; ".join(bad[:3]) if bad else f"all verified in {assets.FOLDER}"
+    if len(bad) > 3:
+        found += f" and {len(bad) - 3} more"
     return Check("assets", not bad, found, "run `python -m helpers fetch`")
 
 
-def _check_disk() -> Check:
+def _disk() -> Check:
     free = shutil.disk_usage(ROOT).free / 1e9
-    return Check(
-        "disk",
-        free >= NEEDED_DISK_GB,
-        f"{free:.1f} GB free",
-        f"free at least {NEEDED_DISK_GB:.0f} GB for runs and checkpoints",
-    )
+    remedy = f"free at least {NEEDED_DISK_GB:.0f} GB for runs and checkpoints"
+    return Check("disk", free >= NEEDED_DISK_GB, f"{free:.1f} GB free", remedy)
 
 
-def _check_fonts() -> Check:
+def _fonts() -> Check:
     from matplotlib import font_manager
 
     found = str(font_manager.findfont("DejaVu Sans", fallback_to_default=True))
-    return Check(
-        "fonts", os.path.exists(found), found, "reinstall matplotlib, which brings the font DejaVu Sans"
-    )
+    remedy = "reinstall matplotlib, which brings the font DejaVu Sans"
+    return Check("fonts", os.path.exists(found), found, remedy)
 
 
-def _check_port() -> Check:
-    """JupyterLab takes the next port by itself when 8888 is busy, so a busy port is worth knowing, not a
-    fault.
-    """
+def _port() -> Check:
+    """JupyterLab takes the next port by itself when 8888 is busy: worth knowing, no fault."""
     with socket.socket() as probe:
-        free = probe.connect_ex(("127.0.0.1", 8888)) != 0
-    return Check(
-        "port", True, "8888 is free" if free else "8888 is busy: `make lab PORT=8890` chooses another"
-    )
+        busy = probe.connect_ex(("127.0.0.1", 8888)) == 0
+    found = "8888 is busy: `make lab PORT=8890` chooses another" if busy else "8888 is free"
+    return Check("port", True, found)

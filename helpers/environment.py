@@ -1,7 +1,6 @@
 """What this machine can do: scale of the course, device, numeric precision, seeds."""
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import random
@@ -16,8 +15,7 @@ from helpers.errors import InputError
 
 
 def set_up() -> None:
-    """The first cell of every notebook: fetch what is missing, seed, and say what this machine will do; safe
-    to repeat.
+    """The first cell of a notebook, safe to repeat: fetch what is missing, seed, say what this machine does.
 
     On Colab it installs the course's packages that are missing there, and never touches torch or numpy, which
     the running kernel has already loaded.
@@ -25,25 +23,19 @@ def set_up() -> None:
     Raises:
         InputError: data or weights are missing and cannot be downloaded.
     """
-    if importlib.util.find_spec("google") and importlib.util.find_spec(
-        "google.colab"
-    ):  # the parent first, or find_spec raises
+    if "google.colab" in sys.modules:
         _install_missing()
     assets.fetch()
     seed_everything(0)
     import torch
 
-    print(
-        f"Ready: {scale()} scale on {device()}, torch {torch.__version__}, Python {platform.python_version()}"
-    )
+    here = f"torch {torch.__version__}, Python {platform.python_version()}"
+    print(f"Ready: {scale()} scale on {device()}, {here}")
 
 
 def _install_missing() -> None:
-    missing = [
-        line
-        for name, line in packages().items()
-        if name not in ("torch", "torchvision", "numpy") and package_version(name) is None
-    ]
+    wanted = {n: line for n, line in packages().items() if n not in ("torch", "torchvision", "numpy")}
+    missing = [line for name, line in wanted.items() if package_version(name) is None]
     if missing:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
 
@@ -55,24 +47,20 @@ def packages() -> dict[str, str]:
 
 
 def scale() -> str:
-    """ "quick" (embedded data, small enough for 2 CPU cores) or "full" (a GPU): `COURSE_SCALE`, else by the
-    hardware.
+    """The course's size, "quick" (for 2 CPU cores) or "full" (a GPU): `COURSE_SCALE`, else by the hardware.
 
     Raises:
         InputError: `COURSE_SCALE` holds another word.
     """
     chosen = os.environ.get("COURSE_SCALE", "").strip() or ("quick" if device() == "cpu" else "full")
     if chosen not in ("quick", "full"):
-        raise InputError(
-            f"COURSE_SCALE must be quick or full, found {chosen!r}; unset it to choose by the hardware"
-        )
+        found = f"found {chosen!r}; unset it to choose by the hardware"
+        raise InputError(f"COURSE_SCALE must be quick or full, {found}")
     return chosen
 
 
 def device() -> str:
-    """The best device that PyTorch sees here: "cuda", "mps" or "cpu"; with several processes never "mps",
-    which cannot exchange tensors.
-    """
+    """The best device: "cuda", "mps" or "cpu"; for several processes no "mps": it cannot exchange tensors."""
     import torch
 
     if torch.cuda.is_available():
@@ -85,9 +73,8 @@ def precision(*, convolutional: bool, on: str | None = None) -> str:
     """The fastest safe mixed precision for training here: "bf16", "fp16" or "no" (plain float32).
 
     On a GPU half precision always pays: bf16 where the chip has it (same range as float32, so no loss
-    scaling), else fp16. On a CPU it pays only for matrix products on chips with bf16 instructions: measured
-    on 2 such cores, MiniLM trains
-    1.6 times as fast in bf16, EfficientNet-Lite0 at six tenths of its speed.
+    scaling), else fp16. On a CPU it pays only for matrix products on chips with bf16 instructions: on 2 such
+    cores MiniLM trains 1.6 times as fast in bf16, EfficientNet-Lite0 at six tenths of its speed.
 
     Args:
         convolutional: whether most of the model's work is convolutions.
@@ -121,9 +108,9 @@ def seed_everything(seed: int) -> None:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on: {"python": "3.11.7", "torch": "2.15.0", ...}."""
-    return {"python": platform.python_version()} | {
-        name: version for name in packages() if (version := package_version(name))
-    }
+    installed = {name: package_version(name) for name in packages()}
+    found = {name: version for name, version in installed.items() if version}
+    return {"python": platform.python_version()} | found
 
 
 def package_version(package: str) -> str | None:

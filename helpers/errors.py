@@ -14,9 +14,7 @@ class InputError(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One bad row or file of a dataset: `where` ("row 17 of comments.csv") and `what` ("the text is
-    empty").
-    """
+    """One bad row or file of a dataset: `where` ("row 17 of my.csv") and `what` ("the text is empty")."""
 
     where: str
     what: str
@@ -26,14 +24,11 @@ class Problem:
 
 
 class DataError(InputError):
-    """Some rows or files of a dataset are bad; `problems` holds them all, the message the first 20 and the
-    count.
-    """
+    """Some rows or files are bad; `problems` holds them all, the message the first 20 and the count."""
 
     def __init__(self, problems: list[Problem], advice: str):
         self.problems = problems
         listed = "\n".join(f"  {problem}" for problem in problems[:MAX_LISTED])
         more = f"\n  ... and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-        super().__init__(
-            f"{len(problems)} bad {'entry' if len(problems) == 1 else 'entries'}; {advice}\n{listed}{more}"
-        )
+        entries = "entry" if len(problems) == 1 else "entries"
+        super().__init__(f"{len(problems)} bad {entries}; {advice}\n{listed}{more}")

@@ -8,9 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_atomically(target: Path, content: bytes) -> None:
-    """Write a whole file or nothing: into a neighbour first, then renamed, so that no reader sees half a
-    file.
-    """
+    """Write a whole file or nothing: first a neighbour, then renamed, so that no reader sees half a file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     try:
@@ -26,9 +24,7 @@ def write_atomically(target: Path, content: bytes) -> None:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether a file can be made in an existing folder: tried, since permission bits do not tell (read-only
-    disks, root).
-    """
+    """Whether a file can be made in a folder: tried, since permission bits do not tell (root, some disks)."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

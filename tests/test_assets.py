@@ -8,6 +8,7 @@ import pytest
 
 from helpers import assets, files
 from helpers.cli import main
+from helpers.data import sources
 from helpers.errors import InputError
 
 
@@ -65,10 +66,17 @@ def test_damaged_file_is_fetched_from_a_wheel_folder(own_folder, tmp_path, monke
     assert not (own_folder / "animals/images.pickle.gz").exists()
 
 
-def test_npz_is_converted_again_when_damaged(own_folder):
-    (own_folder / assets.ANIMALS_NPZ).write_bytes(b"PK\x03\x04 half a file")
-    assert assets.fetch(own_folder) == ["animals/animals.npz was damaged: converted"]
-    assert assets.status(own_folder)[assets.ANIMALS_NPZ] is None
+def test_a_damaged_pickle_is_never_read(own_folder, monkeypatch):
+    (own_folder / "animals/labels.pickle.gz").write_bytes(gzip.compress(pickle.dumps(Evil())))
+    monkeypatch.chdir(own_folder)
+    with pytest.raises(InputError, match=r"animals/labels.pickle.gz is damaged.*helpers fetch"):
+        sources.animals()
+    assert not (own_folder / "owned.txt").exists()
+
+
+def test_a_name_that_is_no_asset():
+    with pytest.raises(InputError, match=r"'bert' is no asset of the course.*data/files.toml"):
+        assets.path("bert")
 
 
 class Evil:
@@ -90,6 +98,13 @@ def test_restricted_reader_reads_the_silhouettes():
     images = assets.load_pickled_array(gzip.decompress(assets.path("animals/images.pickle.gz").read_bytes()))
     assert images.shape == (10_000, 28, 28)
     assert images.dtype == np.uint8
+
+
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_arrays_of_both_generations_of_numpy_are_read(module):
+    written = pickle.dumps(np.arange(3), protocol=3)  # names as plain text
+    own_module = next(m for m in (b"numpy._core.multiarray", b"numpy.core.multiarray") if m in written)
+    assert assets.load_pickled_array(written.replace(own_module, module)).tolist() == [0, 1, 2]
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -415,7 +415,7 @@ def test_folders_that_are_no_run(tmp_path, capsys):
         ["train", "images", "--output", str(tmp_path), "--resume"],
     ):
         assert main(command) == 2
-        assert re.search("no (finished )?run", capsys.readouterr().err)
+        assert re.search("no run|no trained model", capsys.readouterr().err)
 
 
 def test_bad_prediction_inputs(own_run, image_run, tmp_path, capsys):
@@ -487,7 +487,7 @@ def test_exports_that_are_refused(own_run, image_run, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     cases = [
-        (["export", tmp_path, "--format", "onnx"], "is no finished run"),
+        (["export", tmp_path, "--format", "onnx"], "holds no trained model"),
         (["export", image_run, "--format", "onnx", "--int8"], "int8 is for text models"),
         (
             ["export", own_run, "--format", "onnx", "--output", tmp_path / "full"],

@@ -8,14 +8,13 @@ class CachedDataset(Dataset):
 
     Only for samples that never change: a random augmentation would be frozen at its first draw. Each worker
     process fills a cache of its own, so with workers the memory is spent once per worker.
-
-    Args:
-        dataset: any map-style dataset.
     """
 
     def __init__(self, dataset: Dataset):
-        self.dataset = dataset
-        self.samples = {}
+        self.dataset, self.samples = dataset, {}
+        for name in ("labels", "lengths"):  # what evaluation and samplers ask for, as far as it is there
+            if hasattr(dataset, name):
+                setattr(self, name, getattr(dataset, name))
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -24,13 +23,3 @@ class CachedDataset(Dataset):
         if index not in self.samples:
             self.samples[index] = self.dataset[index]
         return self.samples[index]
-
-    @property
-    def labels(self):
-        """Class indices (N,) of the wrapped dataset, for `evaluate`."""
-        return self.dataset.labels
-
-    @property
-    def lengths(self):
-        """Lengths (N,) of the wrapped dataset, for samplers; as absent as they are there."""
-        return self.dataset.lengths

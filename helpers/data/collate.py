@@ -1,11 +1,12 @@
-"""Samples into batches: pad texts to the longest of the batch, stack images (chapter 02), mix images (chapter
-04).
-"""
+"""Samples into batches: pad texts and stack images (chapter 02), mix images (chapter 04)."""
 
+import math
 import zlib
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.transforms import v2
 
 
@@ -14,58 +15,53 @@ class PadCollate:
 
     A class, not a closure, because workers receive a pickled copy of it.
 
+    Example: `PadCollate(0)([{"input_ids": [5, 6], "index": 0}, {"input_ids": [7], "index": 1}])` has the
+    `input_ids` [[5, 6], [7, 0]] and the `attention_mask` [[1, 1], [1, 0]].
+
     Args:
-        pad_token_id: the id that fills the short rows.
+        pad_token_id: what fills the short rows.
+        pad_to_multiple_of: L is rounded up to a multiple of it. A compiled model then meets few different
+            lengths; multiples of 8 suit the tensor cores of a GPU.
     """
 
-    def __init__(self, pad_token_id: int):
-        self.pad_token_id = pad_token_id
+    def __init__(self, pad_token_id: int, pad_to_multiple_of: int = 1):
+        self.pad_token_id, self.pad_to_multiple_of = pad_token_id, pad_to_multiple_of
 
     def __call__(self, samples: list[dict]) -> dict[str, torch.Tensor]:
-        """Samples of a `TextDataset` as `input_ids` and `attention_mask` int64 (B, L), `labels` and `indices`
-        int64 (B,).
-        """
-        length = max(len(sample["input_ids"]) for sample in samples)
-        input_ids = torch.full((len(samples), length), self.pad_token_id)  # (B, L)
-        attention_mask = torch.zeros((len(samples), length), dtype=torch.int64)  # (B, L): 1 = a real token
-        for row, sample in enumerate(samples):
-            input_ids[row, : len(sample["input_ids"])] = torch.tensor(sample["input_ids"])
-            attention_mask[row, : len(sample["input_ids"])] = 1
+        """`input_ids` and `attention_mask` int64 (B, L), `labels` and `indices` int64 (B,)."""
+        rows = [torch.tensor(sample["input_ids"], dtype=torch.int64) for sample in samples]
+        input_ids = self._pad(rows, self.pad_token_id)
+        attention_mask = self._pad([torch.ones_like(row) for row in rows], 0)  # 1 = a real token
         return {"input_ids": input_ids, "attention_mask": attention_mask, **_labels_and_indices(samples)}
+
+    def _pad(self, rows: list[torch.Tensor], value: int) -> torch.Tensor:
+        padded = pad_sequence(rows, batch_first=True, padding_value=value)  # (B, longest text)
+        length = math.ceil(padded.shape[1] / self.pad_to_multiple_of) * self.pad_to_multiple_of
+        return F.pad(padded, (0, length - padded.shape[1]), value=value)  # (B, L)
 
 
 def collate_images(samples: list[dict]) -> dict[str, torch.Tensor]:
-    """Samples of an `ImageDataset` as `images` float32 (B, 3, H, W) with channels innermost in memory,
-    `labels` and `indices` int64 (B,).
-    """
-    images = torch.stack([sample["image"] for sample in samples]).contiguous(
-        memory_format=torch.channels_last
-    )
-    return {"images": images, **_labels_and_indices(samples)}
+    """`images` float32 (B, 3, H, W), channels innermost in memory; `labels` and `indices` int64 (B,)."""
+    images = torch.stack([sample["image"] for sample in samples])
+    return {"images": images.contiguous(memory_format=torch.channels_last), **_labels_and_indices(samples)}
 
 
 def collate_features(samples: list[dict]) -> dict[str, torch.Tensor]:
     """Samples of a `FeatureDataset` as `features` float32 (B, D), `labels` and `indices` int64 (B,)."""
-    return {
-        "features": torch.stack([sample["features"] for sample in samples]),
-        **_labels_and_indices(samples),
-    }
+    features = torch.stack([sample["features"] for sample in samples])
+    return {"features": features, **_labels_and_indices(samples)}
 
 
 class MixupCollate:
-    """Collate images, then blend each with another one of the batch: t x + (1 - t) x', and the labels in the
-    same shares.
+    """Collate images, then blend each with another of the batch, t x + (1 - t) x', and the labels alike.
 
     The blend depends on the seed and the rows of the batch alone, so a resumed run draws what an unbroken one
-    draws.
+    draws. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2017).
 
     Args:
         collate: makes `images` and `labels` of samples, e.g. `collate_images`.
-        num_classes: C.
         alpha: t is drawn from Beta(alpha, alpha); the larger, the more often it is near one half.
-        seed: of the draws.
-
-    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2017).
+        seed: seed of the draws.
     """
 
     def __init__(self, collate: Callable, num_classes: int, *, alpha: float = 0.2, seed: int = 0):

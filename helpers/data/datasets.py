@@ -1,9 +1,6 @@
-"""DataFrame rows as PyTorch datasets: map-style for texts and images, iterable for files too large to hold
-(chapter 02).
+"""DataFrame rows as map-style datasets, which answer "how many?" and "give me number i" (chapter 02).
 
-A map-style dataset answers "how many?" and "give me number i"; the loader asks. A stream just keeps handing
-out rows. Each sample is a dictionary that carries its `index`, so that a prediction can always be traced to
-its row.
+Each sample is a dictionary with its `index`, so that a prediction can always be traced to its row.
 """
 
 from __future__ import annotations
@@ -24,35 +21,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_TOKENS = 128  # 4 of the 23,703 embedded comments are longer; a longer text is cut at its end
+Classes = tuple[str, ...] | None
 
 
 class TextDataset(Dataset):
     """Texts as token ids, tokenised once when the dataset is built.
 
-    Samples: {"input_ids": list of int (without padding: collating pads), "label": int (absent without
-    labels), "index": int}.
+    Samples: {"input_ids": list of int (not yet padded), "label": int (with `classes` only), "index": int}.
 
     Args:
         frame: rows with `text`, and `label` where `classes` is given.
         tokenizer: a Hugging Face tokenizer.
-        classes: the class names in the order of the model's outputs; None for texts without labels.
+        classes: class names in the order of the model's outputs; None for rows without labels.
         max_length: longest sequence in tokens, the special ones included.
-
-    Raises:
-        InputError: a label is none of `classes`.
     """
 
-    def __init__(
-        self,
-        frame: pd.DataFrame,
-        tokenizer,
-        classes: tuple[str, ...] | None = None,
-        max_length: int = MAX_TOKENS,
-    ):
-        texts = frame["text"].tolist()
-        self.input_ids = (
-            tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
-        )
+    def __init__(self, frame: pd.DataFrame, tokenizer, classes: Classes = None, max_length: int = MAX_TOKENS):
+        texts, options = frame["text"].tolist(), {"truncation": True, "max_length": max_length}
+        self.input_ids = tokenizer(texts, **options)["input_ids"] if texts else []
         self.labels = None if classes is None else encode_labels(frame, classes)
 
     def __len__(self) -> int:
@@ -71,47 +57,32 @@ class TextDataset(Dataset):
 class ImageDataset(Dataset):
     """Images, decoded when they are asked for and then transformed.
 
-    Samples: {"image": what `transform` returns, usually float32 (3, H, W), "label": int (absent without
-    labels), "index": int}.
+    Samples: {"image": what `transform` returns, "label": int (with `classes` only), "index": int}.
 
     The random part of a transform depends on (seed, epoch, index) alone: an image gets the same crop in epoch
     3 whether it is loaded by the main process or by worker 7, before or after a resume.
 
     Args:
-        frame: rows with `path` (a file) or `image` (uint8 array (H, W) or (H, W, 3)), and `label` where
-            `classes` is given.
-        transform: called with a PIL image in RGB.
-        classes: as in `TextDataset`.
-        seed: of the random part of `transform`.
-
-    Raises:
-        InputError: a label is none of `classes`.
+        frame: rows with `path` (a file) or `image` (uint8 (H, W) or (H, W, 3)), and `label` with `classes`.
+        transform: called with a PIL image in RGB; usually returns float32 (3, H, W).
+        classes: class names in the order of the model's outputs; None for rows without labels.
+        seed: seed of the random part of `transform`.
     """
 
-    def __init__(
-        self,
-        frame: pd.DataFrame,
-        transform: Callable,
-        classes: tuple[str, ...] | None = None,
-        *,
-        seed: int = 0,
-    ):
+    def __init__(self, frame: pd.DataFrame, transform: Callable, classes: Classes = None, *, seed: int = 0):
         self.sources = frame["path" if "path" in frame else "image"].tolist()
         self.labels = None if classes is None else encode_labels(frame, classes)
-        self.transform = transform
-        self.seed = seed
-        self.epoch = torch.zeros(
-            (), dtype=torch.int64
-        ).share_memory_()  # shared: persistent workers must see it change
+        self.transform, self.seed = transform, seed
+        # Shared memory, because workers that live on must see the epoch change.
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __getitem__(self, index: int) -> dict:
         image = open_image(self.sources[index])
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # the model's dropout must not notice how many images were augmented
+        # Forked, so that the model's dropout does not notice how many images were augmented.
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(zlib.crc32(f"{self.seed}/{self.epoch.item()}/{index}".encode()))
             sample = {"image": self.transform(image), "index": index}
         return sample if self.labels is None else sample | {"label": int(self.labels[index])}
@@ -121,20 +92,8 @@ class ImageDataset(Dataset):
         self.epoch.fill_(epoch)
 
 
-def max_tokens(tokenizer, wanted: int = MAX_TOKENS) -> int:
-    """Tokens that a text may have: `wanted`, but never more than the tokenizer's own model can read."""
-    return min(wanted, tokenizer.model_max_length)
-
-
 class FeatureDataset(Dataset):
-    """Features that were computed once, in place of the rows they were computed from.
-
-    Samples: {"features": float32 (D,), "label": int, "index": int}, for `collate_features`.
-
-    Args:
-        features: float32 (N, D).
-        labels: class indices (N,).
-    """
+    """Features float32 (N, D) that were computed once, with class indices (N,); for `collate_features`."""
 
     def __init__(self, features: np.ndarray, labels: np.ndarray):
         self.features, self.labels = torch.from_numpy(features), labels
@@ -146,6 +105,11 @@ class FeatureDataset(Dataset):
         return {"features": self.features[index], "label": int(self.labels[index]), "index": index}
 
 
+def max_tokens(tokenizer, wanted: int = MAX_TOKENS) -> int:
+    """Tokens that a text may have: `wanted`, but never more than the tokenizer's own model can read."""
+    return min(wanted, tokenizer.model_max_length)
+
+
 def open_image(source: str | Path | np.ndarray) -> Image.Image:
     """A file or a uint8 array as a PIL image in RGB, 8 bits a channel, upright; the file is closed again."""
     if isinstance(source, np.ndarray):
@@ -155,31 +119,23 @@ def open_image(source: str | Path | np.ndarray) -> Image.Image:
 
 
 def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
-    """Label words (N,) as class indices (N,) int64.
-
-    Raises:
-        InputError: a label is none of `classes`; the message names the first rows and counts them all.
-    """
-    indices = (
-        frame["label"].map({name: i for i, name in enumerate(classes)}).fillna(-1).to_numpy(dtype=np.int64)
-    )
-    if (unknown := np.flatnonzero(indices < 0)).size:
-        rows = ", ".join(f"{frame['label'].iloc[i]!r} (id {frame['id'].iloc[i]})" for i in unknown[:5])
+    """Label words (N,) as class indices (N,) int64; `InputError` names rows whose label is no class."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    indices = frame["label"].map(numbers).fillna(-1).to_numpy(dtype=np.int64)
+    unknown = frame[indices < 0]
+    if len(unknown):
+        rows = ", ".join(f"{row.label!r} (id {row.id})" for row in unknown.head(5).itertuples())
         raise InputError(
-            f"labels must be among {', '.join(classes)}, found {rows}; {unknown.size} rows in all: mend or "
+            f"labels must be among {', '.join(classes)}, found {rows}; {len(unknown)} rows in all: mend or "
             "remove them"
         )
     return indices
 
 
 def to_rgb(image: Image.Image, *, background: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
-    """Any picture as upright RGB with 8 bits a channel.
+    """Any picture as upright RGB with 8 bits a channel; `background` shows through transparent pixels.
 
-    Args:
-        image: in any mode; 16 bits are divided by 257 (65,535 becomes 255), where `convert("RGB")` would cut
-            at 255.
-        background: what shows through transparent pixels; `convert("RGB")` shows the hidden colour below
-            them.
+    `convert("RGB")` would show the colour hidden there, and cut 16 bits at 255 instead of dividing by 257.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # "I;16", and "I" as some versions of Pillow read the same file

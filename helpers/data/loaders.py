@@ -18,8 +18,7 @@ def make_loader(
     shuffle: bool = False,
     seed: int = 0,
     num_workers: int = 0,
-    num_processes: int = 1,
-    process_index: int = 0,
+    **sharding: int,
 ) -> DataLoader:
     """A loader whose batches depend on the seed and the epoch alone.
 
@@ -28,15 +27,12 @@ def make_loader(
     Args:
         dataset: map-style; its `lengths` (N,), where it has them, bring rows of similar length together.
         batch_size: rows per batch, all processes together.
-        collate_fn: samples -> batch, e.g. `PadCollate(...)` or `collate_images`.
-        shuffle: True for training. Evaluation keeps one fixed order, sorted by length.
-        seed: seed of the order and of the workers.
-        num_workers: worker processes; 0 loads in the main process, the fastest for samples that are already
-            in memory.
-        num_processes, process_index: for distributed training, see `BucketBatchSampler`.
+        collate_fn: `PadCollate(...)`, `collate_images` or another function from samples to a batch.
+        shuffle: True for training; evaluation keeps one fixed order, sorted by length.
+        num_workers: worker processes; 0 loads in the main process, the fastest for samples in memory.
+        sharding: `num_processes` and `process_index` of `BucketBatchSampler`, for distributed training.
     """
     lengths = getattr(dataset, "lengths", np.ones(len(dataset)))
-    sharding = {"num_processes": num_processes, "process_index": process_index}
     return DataLoader(
         dataset,
         batch_sampler=BucketBatchSampler(lengths, batch_size, shuffle=shuffle, seed=seed, **sharding),
@@ -44,17 +40,14 @@ def make_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        # Workers derive their seeds from it: PyTorch's, NumPy's and `random`'s.
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(seed),  # workers seed torch, NumPy and `random` from it
     )
 
 
 def set_epoch(loader, epoch: int, start: int = 0, place: dict | None = None) -> None:
-    """Tell whatever in a loader draws by epoch which one comes next, and with which batch it begins.
+    """Tell whatever in a loader draws by epoch which one comes next (from 0), and with which batch it begins.
 
     Args:
-        loader: of `make_loader`, or any other one.
-        epoch: the epoch, from 0.
         start: the batch to begin with; a sampler that can skips the others without loading them.
         place: what the loader's own `state_dict` gave there, where it has one.
 

@@ -1,7 +1,6 @@
-"""Which rows form a batch: shuffled by seed and epoch, similar lengths together, shared among processes
-(chapter 02).
-"""
+"""Which rows form a batch: similar lengths together, the same for all processes (chapter 02)."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,9 +8,7 @@ from torch.utils.data import Sampler
 
 from helpers.errors import InputError
 
-POOL = (
-    50  # batches whose rows are sorted by length together: enough to save padding, few enough to stay random
-)
+POOL = 50  # batches whose rows are sorted together: enough to save padding, few enough to stay random
 
 
 class BucketBatchSampler(Sampler[list[int]]):
@@ -22,17 +19,13 @@ class BucketBatchSampler(Sampler[list[int]]):
     resumed run sees the same batches.
 
     The rows are dealt out evenly: 100 rows in batches of at most 32 make 4 batches of 25, not 3 of 32 and a
-    last one of 4 that would move the weights as far as a full one.
-
-    With several processes each batch is split among them: the batch size, and with it the number of optimizer
-    steps, does not depend on how many processes share the work. Each row is read by exactly one of them.
+    last one of 4 that would move the weights as far as a full one. Several processes split each batch: its
+    size, and so the number of optimizer steps, stays the same, and each row is read by exactly one of them.
 
     Args:
-        lengths: length of every row (N,), e.g. its tokens; equal lengths make this an ordinary shuffling
-            batch sampler.
+        lengths: length of every row (N,), e.g. its tokens; with equal ones this is an ordinary batch sampler.
         batch_size: largest batch, all processes together.
         shuffle: False keeps the order of lengths and never changes it: for evaluation.
-        seed: of the order.
         num_processes, process_index: how many processes share each batch, and which one this is.
 
     Raises:
@@ -52,22 +45,20 @@ class BucketBatchSampler(Sampler[list[int]]):
         self.lengths = np.asarray(lengths)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, found {batch_size}")
+        if not len(self.lengths):
+            raise InputError("the dataset has no rows, so there is no batch to form")
         if len(self.lengths) < num_processes or (batch_size < 2 * num_processes and num_processes > 1):
             raise InputError(
                 f"{len(self.lengths)} rows in batches of {batch_size} cannot be split among {num_processes} "
-                "processes; "
-                "use fewer processes or larger batches"
+                "processes; use fewer processes or larger batches"
             )
-        if not len(self.lengths):
-            raise InputError("the dataset has no rows, so there is no batch to form")
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.num_processes, self.process_index = num_processes, process_index
-        self.epoch = 0
-        self.start = 0
+        self.epoch, self.start = 0, 0
 
     def __len__(self) -> int:
         """Number of batches in a whole epoch."""
-        return -(-len(self.lengths) // self.batch_size)
+        return math.ceil(len(self.lengths) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.batches()[self.start :]:
@@ -84,7 +75,5 @@ class BucketBatchSampler(Sampler[list[int]]):
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch, and the batch to begin with (a resumed run skips those it has done without
-        loading them).
-        """
+        """Choose the epoch and its first batch (a resumed run skips what it has done without loading it)."""
         self.epoch, self.start = epoch, start

@@ -1,12 +1,11 @@
-"""Where rows come from: the embedded comments and animals, your own CSV, image folder or labels file
-(chapters 02, 05).
+"""The embedded rows: comments with human ratings, and animal silhouettes (chapters 02, 05).
 
-Every function returns a pandas DataFrame with at least `id` (str, unique), `group` (str: rows that must stay
-on one side of a split) and `label` (str, a word), and either `text` (str), `image` (uint8 array (H, W)) or
-`path` (str).
+Rows are a DataFrame with `id` (str, unique), `group` (str: rows that must stay on one side of a split),
+`label` (str, a word), and either `text` (str), `image` (uint8 array (H, W)) or `path` (str).
 """
 
 import ast
+import gzip
 
 import numpy as np
 import pandas as pd
@@ -38,17 +37,13 @@ def comments() -> pd.DataFrame:
 
 
 def sentiment(ratings) -> np.ndarray:
-    """Mean ratings (N,) on -4..4 as words: at most -0.5 is negative, at least +0.5 positive, between them
-    neutral.
-    """
+    """Mean ratings (N,) on -4..4 as words: negative up to -0.5, positive from +0.5, neutral between them."""
     ratings = np.asarray(ratings, dtype=float)
     return np.select([ratings <= -0.5, ratings >= 0.5], ["negative", "positive"], "neutral")
 
 
 def rater_shares(ratings) -> np.ndarray:
-    """What share of a comment's raters chose each of `SENTIMENTS`, float32 (N, 3), from one list of ratings
-    per comment.
-    """
+    """Shares of the raters for each of `SENTIMENTS`, float32 (N, 3), from one list of ratings per comment."""
     words = [sentiment(row) for row in ratings]
     return np.array([[(row == name).mean() for name in SENTIMENTS] for row in words], dtype=np.float32)
 
@@ -56,8 +51,7 @@ def rater_shares(ratings) -> np.ndarray:
 def _platform(name: str, stem: str) -> pd.DataFrame:
     texts = _tab_separated(f"comments/{stem}_GroundTruth.txt", ["id", "rating", "text"])
     raters = _tab_separated(f"comments/{stem}_anonDataRatings.txt", ["id", "mean", "std", "ratings"])
-    # The two files of one platform do not share an order (Amazon), so they are joined by id, and no row may
-    # be lost.
+    # The two files of one platform do not share an order (Amazon): joined by id, and no row may be lost.
     frame = texts.merge(raters[["id", "ratings"]], on="id", how="left", validate="one_to_one")
     frame["rating"] = frame["rating"].astype(float)
     frame["ratings"] = frame["ratings"].map(ast.literal_eval)
@@ -68,8 +62,7 @@ def _platform(name: str, stem: str) -> pd.DataFrame:
 
 
 def _tab_separated(target: str, columns: list[str]) -> pd.DataFrame:
-    # Not read_csv: comments hold quotation marks that are text. One file starts with a byte-order mark:
-    # utf-8-sig drops it.
+    # Not read_csv: comments hold quotation marks that are text. utf-8-sig drops one file's byte-order mark.
     lines = assets.path(target).read_bytes().decode("utf-8-sig").split("\r\n")
     return pd.DataFrame([line.split("\t") for line in lines if line], columns=columns)
 
@@ -82,12 +75,11 @@ def animals() -> pd.DataFrame:
 
     Source: the package animal-mnist 0.4 (MIT licence). Chapter 06.
     """
-    with np.load(assets.path(assets.ANIMALS_NPZ), allow_pickle=False) as arrays:
-        images, labels = arrays["images"], arrays["labels"]
+    files = [assets.path(f"animals/{name}.pickle.gz") for name in ("images", "labels")]
+    images, labels = (assets.load_pickled_array(gzip.decompress(file.read_bytes())) for file in files)
     ids = [f"animals:{number}" for number in range(len(images))]
-    return pd.DataFrame(
-        {"id": ids, "group": ids, "image": list(images), "label": [ANIMALS[label] for label in labels]}
-    )
+    words = [ANIMALS[label] for label in labels]
+    return pd.DataFrame({"id": ids, "group": ids, "image": list(images), "label": words})
 
 
 def human_ceiling(ratings) -> dict[str, float]:
@@ -111,17 +103,7 @@ def human_ceiling(ratings) -> dict[str, float]:
         targets.append(sentiment((row.sum() - row) / (len(row) - 1)))  # mean of the others, for each rater
         weights.append(np.full(len(row), 1 / len(row)))
     guesses, targets, weights = map(np.concatenate, (guesses, targets, weights))
-    return {
-        "accuracy": float(accuracy_score(targets, guesses, sample_weight=weights)),
-        "macro_f1": float(
-            f1_score(
-                targets,
-                guesses,
-                labels=list(SENTIMENTS),
-                average="macro",
-                sample_weight=weights,
-                zero_division=0,
-            )
-        ),
-        "n": len(ratings),
-    }
+    accuracy = accuracy_score(targets, guesses, sample_weight=weights)
+    options = {"labels": list(SENTIMENTS), "average": "macro", "zero_division": 0}
+    macro_f1 = f1_score(targets, guesses, sample_weight=weights, **options)
+    return {"accuracy": float(accuracy), "macro_f1": float(macro_f1), "n": len(ratings)}

@@ -1,8 +1,6 @@
-"""Image presets: what is done to a picture before a model sees it, in training and in evaluation (chapters 02
-and 05).
+"""Image presets: what is done to a picture before a model sees it (chapters 02 and 05).
 
-Two presets, because two jobs: training may see a picture changed at random, evaluation must see it as it is
-(chapter 05).
+Two, because training may see a picture changed at random, and evaluation must see it as it is (chapter 05).
 """
 
 import math
@@ -19,27 +17,18 @@ AUGMENTATIONS = ("crop", "flip", "upside_down", "rotate", "colour", "noise")
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """What a pretrained model expects of an image.
+    """What a pretrained model expects of an image: what it got when it was pretrained."""
 
-    Attributes:
-        size: height and width in pixels.
-        mean, std: mean and spread of each channel, in the range 0..1, as used when the model was pretrained.
-        crop_share: share of the shorter side that the centre crop keeps.
-        interpolation: "bilinear" or "bicubic": how pixels are made up when a picture is resized.
-    """
-
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    crop_share: float = 1.0
-    interpolation: str = "bilinear"
+    size: int  # height and width in pixels
+    mean: tuple[float, float, float]  # of each channel, in the range 0..1
+    std: tuple[float, float, float]  # spread of each channel
+    crop_share: float = 1.0  # share of the shorter side that the centre crop keeps
+    interpolation: str = "bilinear"  # or "bicubic": how pixels are made up when a picture is resized
 
 
 def evaluation_preset(preprocessing: ImagePreprocessing) -> v2.Compose:
-    """PIL image -> float32 (3, size, size): resized, centre-cropped, scaled to 0..1, standardised. Nothing
-    random.
-    """
-    return v2.Compose([*_whole_picture(preprocessing), *_to_standardised_tensor(preprocessing)])
+    """PIL image -> float32 (3, size, size): resized, centre-cropped, scaled, standardised; nothing random."""
+    return training_preset(preprocessing, augmentations=())
 
 
 def training_preset(
@@ -49,6 +38,8 @@ def training_preset(
     smallest_crop: float = 0.7,
 ) -> v2.Compose:
     """As `evaluation_preset`, with random changes.
+
+    Example: `training_preset(preprocessing, augmentations=("flip", "rotate"))`
 
     Args:
         preprocessing: what the model expects.
@@ -61,45 +52,24 @@ def training_preset(
     Raises:
         InputError: an augmentation is none of `AUGMENTATIONS`.
     """
-    if unknown := sorted(set(augmentations) - set(AUGMENTATIONS)):
-        raise InputError(
-            f"augmentations must be among {', '.join(AUGMENTATIONS)}, found {', '.join(unknown)}"
-        )
+    unknown = ", ".join(sorted(set(augmentations) - set(AUGMENTATIONS)))
+    if unknown:
+        raise InputError(f"augmentations must be among {', '.join(AUGMENTATIONS)}, found {unknown}")
     size = preprocessing.size
-    on_picture = {
+    if "crop" in augmentations:
+        framed = [v2.RandomResizedCrop(size, scale=(smallest_crop, 1.0), ratio=(0.85, 1.18))]
+    else:
+        interpolation = v2.InterpolationMode(preprocessing.interpolation)
+        shorter_side = math.floor(size / preprocessing.crop_share)
+        framed = [v2.Resize(shorter_side, interpolation=interpolation), v2.CenterCrop(size)]
+    changes = {
         "flip": v2.RandomHorizontalFlip(),
         "upside_down": v2.RandomVerticalFlip(),
         "rotate": v2.RandomRotation(20, interpolation=v2.InterpolationMode.BILINEAR),
         "colour": v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),
     }
-    crop = v2.RandomResizedCrop(size, scale=(smallest_crop, 1.0), ratio=(0.85, 1.18))
-    first = [crop] if "crop" in augmentations else _whole_picture(preprocessing)
-    to_image, to_unit_range, standardise = _to_standardised_tensor(preprocessing)
-    # Noise is measured on the scale 0..1, so it comes after scaling and before standardising.
+    changed = [step for name, step in changes.items() if name in augmentations]
+    scaled = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]  # 0..255 to 0..1, where noise is measured
     noise = [v2.RandomApply([v2.GaussianNoise(sigma=0.1)], p=0.5)] if "noise" in augmentations else []
-    return v2.Compose(
-        [
-            *first,
-            *(step for name, step in on_picture.items() if name in augmentations),
-            to_image,
-            to_unit_range,
-            *noise,
-            standardise,
-        ]
-    )
-
-
-def _whole_picture(preprocessing: ImagePreprocessing) -> list:
-    resized = math.floor(preprocessing.size / preprocessing.crop_share)
-    interpolation = v2.InterpolationMode(preprocessing.interpolation)
-    return [v2.Resize(resized, interpolation=interpolation), v2.CenterCrop(preprocessing.size)]
-
-
-def _to_standardised_tensor(preprocessing: ImagePreprocessing) -> list:
-    # Two different steps: scaling maps 0..255 to 0..1; standardising then subtracts the mean and divides by
-    # the std.
-    return [
-        v2.ToImage(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(preprocessing.mean, preprocessing.std),
-    ]
+    standardised = v2.Normalize(preprocessing.mean, preprocessing.std)  # minus the mean, divided by the std
+    return v2.Compose([*framed, *changed, *scaled, *noise, standardised])

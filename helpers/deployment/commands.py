@@ -73,11 +73,9 @@ def export(options) -> None:
         print(json.dumps(named | asdict(parity)))
     else:
         print(f"{done.file}: {done.bytes / 1e6:.1f} MB")
-        print(
-            f"on {parity.rows:,} validation rows: the same label as PyTorch in {parity.agreement:.2%}, ",
-            end="",
-        )
-        print(f"probabilities differ by at most {parity.max_difference:.2g}")
+        agreed = f"the same label as PyTorch in {parity.agreement:.2%}"
+        differ = f"probabilities differ by at most {parity.max_difference:.2g}"
+        print(f"on {parity.rows:,} validation rows: {agreed}, {differ}")
 
 
 def serve(options) -> None:

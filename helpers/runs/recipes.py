@@ -1,5 +1,4 @@
-"""The course's jobs from rows to a training that can start: sentiment of comments, and animals (chapters 06
-and 07).
+"""The course's jobs, from rows to a training that can start (chapters 06 and 07).
 
 A recipe says which data, which model and which numbers by default; your own data takes the same road.
 """
@@ -36,15 +35,14 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 EVALUATION_BATCH = 128  # no gradients are kept, so more rows fit than in training
 SCORES = ("accuracy", "macro_f1", "loss")  # what `loop.evaluate` returns
 
-# Chosen on the validation rows of the embedded data; `benchmarks/case_studies.py` measures what they reach on
-# the test rows.
+# Chosen on validation rows; `benchmarks/case_studies.py` measures what they reach on the test rows.
 DEFAULTS = {
     ("text", "full"): TrainingConfig(epochs=3, batch_size=16, learning_rate=1.5e-4, layer_decay=0.9),
     ("text", "head"): TrainingConfig(epochs=5, learning_rate=2e-3),
     ("text", "gradual"): TrainingConfig(epochs=4, learning_rate=2e-4, layer_decay=0.9),
     ("text", "lora"): TrainingConfig(epochs=4, batch_size=16, learning_rate=1e-3),
     ("images", "full"): TrainingConfig(epochs=4, learning_rate=2e-3, layer_decay=0.9),
-    ("images", "head"): TrainingConfig(epochs=4, learning_rate=2e-2),
+    ("images", "head"): TrainingConfig(epochs=20, learning_rate=1e-2, patience=20),
     ("images", "gradual"): TrainingConfig(epochs=5, learning_rate=2e-3, layer_decay=0.9),
     ("images", "lora"): TrainingConfig(epochs=4, learning_rate=5e-3),
 }
@@ -60,10 +58,8 @@ class RunConfig:
         text_column, label_column, group_column, file_column: columns of your CSV file, see `data.own`.
         on_bad: "stop" or "skip" bad rows or files.
         model: a name or folder, see `models.pretrained`.
-        soft_labels: where rows have `ratings`, learn the shares of the raters' votes beside the one label of
-            their mean.
-        limit: at most so many training rows, and half as many validation rows; 0 is all. Test rows are never
-            limited.
+        soft_labels: learn the shares of the raters' votes beside the label, where rows have `ratings`.
+        limit: most training rows, and half of it for validation rows; 0 is all. Test rows are never limited.
         log_with: "tensorboard", "mlflow" or "wandb": where the steps are logged to, beside `history.csv`.
         training: see `TrainingConfig`.
     """
@@ -91,9 +87,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rows ready for training: the splits, the class names, what cleaning did, and the rows that were left
-    out.
-    """
+    """Rows ready for training: splits, class names, counts of the cleaning, rows that were left out."""
 
     splits: dict[str, pd.DataFrame]
     classes: tuple[str, ...]
@@ -107,11 +101,9 @@ class Job:
 
     Attributes:
         classifier: the whole model with what it needs to be used.
-        model: what is trained: the classifier's model, or its head alone, on features that were computed
-            once.
+        model: what is trained: the classifier's model, or its head alone, on features computed once.
         loaders: "train" and "validation", of what `model` takes.
-        loss, score, runtime: as `fit` takes them.
-        config: the numbers of the training of `model`.
+        loss, score, runtime, config: arguments of `fit`.
     """
 
     classifier: Classifier
@@ -124,8 +116,7 @@ class Job:
 
 
 def default_training(task: str, strategy: str, **changes) -> TrainingConfig:
-    """The recipe's numbers for a task and a strategy, with `changes` (those that are not None) in their
-    place.
+    """The recipe's numbers for a task and a strategy, but for those `changes` that are not None.
 
     Example: `default_training("text", "full", epochs=1)`
     """
@@ -138,9 +129,7 @@ def default_training(task: str, strategy: str, **changes) -> TrainingConfig:
 
 
 def load_rows(config: RunConfig, data: str | None) -> tuple[pd.DataFrame, list[Problem]]:
-    """The rows of `data`, or of the task's embedded data for None, and the problems of those that were left
-    out.
-    """
+    """The rows of `data`, or of the embedded data for None, and the problems of those that were left out."""
     task = task_named(config.task)
     return (task.embedded(), []) if data is None else task.read(data, config)
 
@@ -149,35 +138,29 @@ def prepare(config: RunConfig) -> Prepared:
     """Load, clean and split the rows of a run; training and validation rows are limited, test rows never."""
     frame, skipped = load_rows(config, config.data)
     frame, counts = task_named(config.task).clean(frame)
-    # one split for all seeds: a run that is repeated with another seed has the same test rows
-    parts = splits.split(frame)
+    parts = splits.split(frame)  # one split for all seeds: a run with another seed has the same test rows
     parts["train"] = splits.subsample(parts["train"], config.limit)
     parts["validation"] = splits.subsample(parts["validation"], math.ceil(config.limit / 2))
     return Prepared(parts, tuple(sorted(frame["label"].unique())), counts, skipped)
 
 
-def load_labelled(
-    config: RunConfig, data: str, classes: tuple[str, ...]
-) -> tuple[pd.DataFrame, list[Problem]]:
-    """Your own labelled rows for the evaluation of a trained run, and the problems of those left out.
+def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]):
+    """Your own labelled rows for the evaluation of a run, a DataFrame, and the problems of those left out.
 
     Raises:
         DataError: with `on_bad="stop"`, some rows are bad or have a label that the run does not know.
     """
     frame, problems = load_rows(config, data)
-    frame = task_named(config.task).repaired(frame)
+    frame, known = task_named(config.task).repaired(frame), ", ".join(classes)
     unknown = ~frame["label"].isin(classes)
-    found = [
-        Problem(
-            f"row {row.id}" if row.id.isdigit() else row.id,
-            f"unknown label {row.label!r}, the run knows {', '.join(classes)}",
-        )
-        for row in frame[unknown].itertuples()
-    ]
+    found = []
+    for row in frame[unknown].itertuples():
+        where = f"row {row.id}" if row.id.isdigit() else row.id
+        found.append(Problem(where, f"unknown label {row.label!r}, the run knows {known}"))
     if found and config.on_bad == "stop":
         raise DataError(found, f"mend them in {data}, or pass --on-bad skip to go on without them")
     if unknown.all():
-        raise InputError(f"{data} has no row with a label that the run knows ({', '.join(classes)})")
+        raise InputError(f"{data} has no row with a label that the run knows ({known})")
     return frame[~unknown].reset_index(drop=True), problems + found
 
 
@@ -191,89 +174,69 @@ def job(config: RunConfig, prepared: Prepared, *, folder: Path | None = None) ->
 
     Args:
         config: what to do.
-        prepared: of `prepare`.
-        folder: where a tracker that writes files may do so.
+        prepared: what `prepare` returned.
+        folder: folder for a tracker that writes files.
     """
     environment.seed_everything(config.training.seed)  # the head's first weights
-    classifier = build_classifier(config, prepared.classes)
-    training = config.training
+    classifier, training = build_classifier(config, prepared.classes), config.training
     if not knows_layers(classifier.model):
         training = replace(training, layer_decay=1.0)
     runtime = Runtime(classifier.model, training.precision, log_with=config.log_with, folder=folder)
-    loss = loss_of(config, prepared.splits["train"])
-    if config.task == "images" and training.strategy == "head" and single_head(classifier.model) is not None:
-        return _on_features(classifier, prepared, training, loss, runtime)
-    loaders = {
-        "train": training_loader(classifier, prepared.splits["train"], training, **runtime.sharding),
-        "validation": evaluation_loader(
-            classifier, prepared.splits["validation"], training.num_workers, **runtime.sharding
-        ),
-    }
-    score = partial(evaluate, loader=loaders["validation"], runtime=runtime)
-    return Job(classifier, classifier.model, loaders, loss, score, runtime, training)
-
-
-def _on_features(
-    classifier: Classifier, prepared: Prepared, config: TrainingConfig, loss: Loss, runtime: Runtime
-) -> Job:
-    """The head alone learns: what the frozen body makes of a picture never changes, so it is computed once,
-    as in use.
-    """
-    head, datasets = single_head(classifier.model), {}
-    for name in ("train", "validation"):
-        loader = evaluation_loader(classifier, prepared.splits[name], config.num_workers, **runtime.sharding)
-        features = predict_logits(classifier.model, loader, runtime, partial(head_inputs, head=head))
-        datasets[name] = FeatureDataset(features, loader.dataset.labels)
-    loaders = {
-        "train": make_loader(
-            datasets["train"],
-            config.batch_size,
-            collate_features,
-            shuffle=True,
-            seed=config.seed,
-            **runtime.sharding,
-        ),
-        "validation": make_loader(
-            datasets["validation"], EVALUATION_BATCH, collate_features, **runtime.sharding
-        ),
-    }
+    model, head = classifier.model, single_head(classifier.model)
+    if training.strategy == "head" and head is not None:
+        # What a frozen body makes of a picture never changes: computed once, and the head alone is trained.
+        model, loaders = head, _feature_loaders(classifier, prepared, training, runtime)
+        training = replace(training, strategy="full", layer_decay=1.0)
+    else:
+        train, validation = prepared.splits["train"], prepared.splits["validation"]
+        loaders = {
+            "train": training_loader(classifier, train, training, **runtime.sharding),
+            "validation": evaluation_loader(classifier, validation, training.num_workers, **runtime.sharding),
+        }
     score = partial(evaluate, loader=loaders["validation"], runtime=runtime)
     return Job(
-        classifier, head, loaders, loss, score, runtime, replace(config, strategy="full", layer_decay=1.0)
+        classifier, model, loaders, loss_of(config, prepared.splits["train"]), score, runtime, training
     )
 
 
+def _feature_loaders(
+    classifier: Classifier, prepared: Prepared, config: TrainingConfig, runtime: Runtime
+) -> dict:
+    """Loaders of the features that the model's body hands to its head, for pictures as they are in use."""
+    of_body, datasets = partial(head_inputs, head=single_head(classifier.model)), {}
+    for name in ("train", "validation"):
+        loader = evaluation_loader(classifier, prepared.splits[name], config.num_workers, **runtime.sharding)
+        features = predict_logits(classifier.model, loader, runtime, of_body)
+        datasets[name] = FeatureDataset(features, loader.dataset.labels)
+    shuffled, sharding = {"shuffle": True, "seed": config.seed}, runtime.sharding
+    return {
+        "train": make_loader(datasets["train"], config.batch_size, collate_features, **shuffled, **sharding),
+        "validation": make_loader(datasets["validation"], EVALUATION_BATCH, collate_features, **sharding),
+    }
+
+
 def loss_of(config: RunConfig, train: pd.DataFrame) -> Loss:
-    """The loss of a run: where rows have `ratings`, half of each target is the label and half the shares of
-    the votes.
+    """Cross-entropy; of rows with `ratings`, half of each target is the label, half the shares of the votes.
 
     A vote of 11 to 9 is no certainty, and a model that must call it one learns noise by heart.
     """
     if not config.soft_labels or "ratings" not in train:
         return Classification(config.training.label_smoothing)
-    # (N, 3)
-    labels = np.eye(len(sources.SENTIMENTS), dtype=np.float32)[encode_labels(train, sources.SENTIMENTS)]
-    return Classification(
-        distributions=torch.from_numpy((labels + sources.rater_shares(train["ratings"])) / 2)
-    )
+    labels = np.eye(3, dtype=np.float32)[encode_labels(train, sources.SENTIMENTS)]  # (N, 3)
+    shares = (labels + sources.rater_shares(train["ratings"])) / 2
+    return Classification(distributions=torch.from_numpy(shares))
 
 
-def training_loader(
-    classifier: Classifier, frame: pd.DataFrame, config: TrainingConfig, **sharding
-) -> DataLoader:
-    """Shuffled batches of `frame`, pictures augmented; `sharding` is `Runtime.sharding`."""
+def training_loader(classifier: Classifier, frame: pd.DataFrame, config: TrainingConfig, **sharding):
+    """A loader of shuffled batches of `frame`, pictures augmented; `sharding` is `Runtime.sharding`."""
     task = TASKS[classifier.task]
     dataset = task.dataset(frame, classifier, augmented=True, seed=config.seed)
     options = {"shuffle": True, "seed": config.seed, "num_workers": config.num_workers}
     return make_loader(dataset, config.batch_size, task.collate(classifier), **options, **sharding)
 
 
-def evaluation_loader(
-    classifier: Classifier, frame: pd.DataFrame, num_workers: int = 0, **sharding
-) -> DataLoader:
-    """Batches of `frame` in a fixed order, nothing random; with labels where `frame` has them."""
+def evaluation_loader(classifier: Classifier, frame: pd.DataFrame, num_workers: int = 0, **sharding):
+    """A loader of `frame` in a fixed order, nothing random; with labels where `frame` has them."""
     task = TASKS[classifier.task]
-    dataset = task.dataset(frame, classifier, labelled="label" in frame)
-    return make_loader(
-        dataset, EVALUATION_BATCH, task.collate(classifier), num_workers=num_workers, **sharding
-    )
+    dataset, collate = task.dataset(frame, classifier, labelled="label" in frame), task.collate(classifier)
+    return make_loader(dataset, EVALUATION_BATCH, collate, num_workers=num_workers, **sharding)

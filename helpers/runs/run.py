@@ -1,6 +1,4 @@
-"""One training run from configuration to run folder: train, touch the test rows once, write what happened
-(chapters 06, 07).
-"""
+"""One run from configuration to run folder: train, touch the test rows once, write it down (chapter 07)."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -19,25 +17,19 @@ from helpers.runs.recipes import Job, Prepared, RunConfig
 from helpers.training.checkpoints import CHECKPOINT, Keeper
 from helpers.training.loop import fit, predict_logits
 from helpers.training.metrics import classification_metrics, macro_f1_interval
-from helpers.training.progress import Step, planned_steps
+from helpers.training.progress import planned_steps
 from helpers.training.runtime import Runtime
 from helpers.tuning.freezing import num_trainable
 
 
-def train(
-    config: RunConfig,
-    folder: Path,
-    *,
-    resume: bool = False,
-    on_step: Callable[[Step, int], None] | None = None,
-) -> dict:
+def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Callable | None = None) -> dict:
     """Train as `config` says and fill the run folder; in a run of several processes all of them call this.
 
     Args:
         config: what to do.
         folder: the run folder; nothing is written there before all input has proved good.
         resume: go on with the run in `folder`; without a checkpoint there it starts from the beginning.
-        on_step: called after each optimizer step with the step and the number of steps planned.
+        on_step: called after each optimizer step with the `Step` and the number of steps planned.
 
     Returns:
         The content of `metrics.json`.
@@ -72,7 +64,7 @@ def train(
     return metrics
 
 
-def _train(job: Job, keeper: Keeper, on_step: Callable[[Step, int], None] | None) -> dict:
+def _train(job: Job, keeper: Keeper, on_step: Callable | None) -> dict:
     """Run the steps of a job; returns what they cost."""
     runtime, train_loader = job.runtime, job.loaders["train"]
     planned, trainable = planned_steps(train_loader, job.config), 0
@@ -81,7 +73,7 @@ def _train(job: Job, keeper: Keeper, on_step: Callable[[Step, int], None] | None
     for step in fit(job.model, train_loader, job.config, **options):
         if on_step:
             on_step(step, planned)
-        if runtime.is_logging:
+        if runtime.log_with is not None:
             scores = {f"validation_{name}": value for name, value in (step.validation or {}).items()}
             runtime.log(
                 {"train_loss": step.train_loss, "learning_rate": step.learning_rate} | scores, step.step

@@ -1,8 +1,7 @@
-"""Everything a run needs to go on as if it had never stopped, in one file that is whole or absent (chapter
-03).
+"""Everything a run needs to go on as if it had never stopped, in a file that is whole or absent (chapter 03).
 
-Why not `torch.save`? It writes a pickle, and a pickle is a program. Tensors go to safetensors, the rest to
-JSON in its header.
+Why not `torch.save`? It writes a pickle, and a pickle is a program. Tensors go to safetensors, the rest
+to JSON in its header.
 """
 
 import csv
@@ -63,19 +62,17 @@ def _rest(archive) -> dict:
 
 
 class Keeper:
-    """Keeps what a training must not lose: in a folder checkpoints, the best weights and the history; without
-    one, the best weights in memory.
+    """Keeps what a training must not lose: checkpoints, history and the best weights.
 
     Args:
-        folder: of one run.
-        resume: go on from the checkpoint in `folder`; the result is, bit for bit, that of a run that never
-            stopped.
+        folder: folder of one run; None keeps the best weights in memory.
+        resume: go on from the checkpoint in `folder`, bit for bit like a run that never stopped.
         scores: names of what the run's `score` returns: columns of the history.
     """
 
     def __init__(self, folder: Path | None = None, *, resume: bool = False, scores: tuple[str, ...] = ()):
         self.folder, self.resume, self.scores = folder, resume, scores
-        self.best = None
+        self.best: dict[str, torch.Tensor] = {}
         self.unwritten: list[tuple[Step, float]] = []
 
     def begin(self, model: nn.Module, optimizer, schedule, runtime: Runtime) -> Progress:
@@ -87,23 +84,18 @@ class Keeper:
         self.model, self.optimizer, self.schedule, self.runtime = model, optimizer, schedule, runtime
         if self.folder is not None and not self.resume and runtime.is_main:
             (self.folder / HISTORY).unlink(missing_ok=True)  # of an earlier training into the same folder
-        progress = self._load() if self.resume else Progress()
-        self.started = time.perf_counter() - progress.seconds
-        self.progress = progress
-        return progress
+        self.progress = self._load() if self.resume else Progress()
+        self.started = time.perf_counter() - self.progress.seconds
+        return self.progress
 
-    def keep(self, step: Step, progress: Progress, *, is_due: bool) -> None:
-        """Note the step; keep the best weights; when a checkpoint is due, write it. All processes call
-        this.
-        """
-        progress.seconds = time.perf_counter() - self.started
+    def keep(self, step: Step, *, is_due: bool) -> None:
+        """Note the step, keep the best weights, write a checkpoint when due. All processes call this."""
+        self.progress.seconds = time.perf_counter() - self.started
         if self.folder is None:
             if step.is_best:
-                self.best = {
-                    name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
-                }
+                self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
             return
-        self.unwritten.append((step, progress.seconds))
+        self.unwritten.append((step, self.progress.seconds))
         # The best weights first: killed between the two writes, a resumed run only finds the same best again.
         if step.is_best:
             weights = self.runtime.state(self.model)
@@ -112,8 +104,8 @@ class Keeper:
         if is_due:
             tensors = self.runtime.state(self.model, self.optimizer)
             if self.runtime.is_main:
-                progress.history_bytes = self._append_history()
-                save_checkpoint(self.folder / CHECKPOINT, tensors, self._rest(progress))
+                self.progress.history_bytes = self._append_history()
+                save_checkpoint(self.folder / CHECKPOINT, tensors, self._rest())
             self.unwritten.clear()
 
     def restore_best(self) -> None:
@@ -121,8 +113,18 @@ class Keeper:
         if self.folder is not None:
             self.runtime.wait()
             self.runtime.load(load_checkpoint(self.folder / BEST)[0], self.model)
-        elif self.best is not None:
+        elif self.best:
             self.model.load_state_dict(self.best)
+
+    def _rest(self) -> dict:
+        schedule = self.schedule.state_dict()
+        schedule.pop("lr_lambdas", None)  # functions: the schedule that is resumed has its own
+        return {
+            "param_groups": self.optimizer.state_dict()["param_groups"],
+            "schedule": schedule,
+            "scaler": self.runtime.scaler.state_dict(),
+            "progress": asdict(self.progress),
+        }
 
     def _load(self) -> Progress:
         if self.folder is None:
@@ -132,52 +134,32 @@ class Keeper:
         try:
             progress = Progress(**rest["progress"])
             self.runtime.load(tensors, self.model, self.optimizer, rest["param_groups"])
-            self.schedule.load_state_dict(
-                rest["schedule"] | {"lr_lambdas": self.schedule.state_dict()["lr_lambdas"]}
-            )
-            if self.runtime.scaler is not None:
-                self.runtime.scaler.load_state_dict(rest["scaler"])
+            self.schedule.load_state_dict(self.schedule.state_dict() | rest["schedule"])
+            self.runtime.scaler.load_state_dict(rest["scaler"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{file} is of another model or course version ({reason}); start a new run folder"
-            ) from error
+            reason = f"is of another model or course version ({str(error).splitlines()[0]})"
+            raise InputError(f"{file} {reason}; start a new run folder") from error
         if self.runtime.is_main:
             self._cut_history(progress.history_bytes)
         return progress
 
-    def _rest(self, progress: Progress) -> dict:
-        return {
-            "param_groups": self.optimizer.state_dict()["param_groups"],
-            "schedule": {
-                key: value for key, value in self.schedule.state_dict().items() if key != "lr_lambdas"
-            },
-            "scaler": self.runtime.scaler and self.runtime.scaler.state_dict(),
-            "progress": asdict(progress),
-        }
-
     def _append_history(self) -> int:
         """Add the steps since the last checkpoint to the history; returns the file's length."""
-        file = self.folder / HISTORY
-        file.parent.mkdir(parents=True, exist_ok=True)
         rows = [as_row(step, seconds, self.scores) for step, seconds in self.unwritten]
-        with file.open("a", encoding="utf-8", newline="") as lines:
+        with (self.folder / HISTORY).open("a", encoding="utf-8", newline="") as lines:
             writer = csv.DictWriter(lines, rows[0].keys(), lineterminator="\n")
-            if file.stat().st_size == 0:
+            if lines.tell() == 0:
                 writer.writeheader()
             writer.writerows(rows)
             lines.flush()
             os.fsync(lines.fileno())
-        return file.stat().st_size
+            return lines.tell()
 
     def _cut_history(self, length: int) -> None:
         """Take back the steps that were written after the checkpoint: they are made again."""
         file = self.folder / HISTORY
         found = file.stat().st_size if file.is_file() else 0
         if found < length:
-            raise InputError(
-                f"{file} has {found} bytes, the checkpoint knows of {length}; the run folder was changed: "
-                "start again"
-            )
-        if length:
-            os.truncate(file, length)
+            known = f"has {found} bytes, the checkpoint knows of {length}"
+            raise InputError(f"{file} {known}; the run folder was changed: start a new one")
+        os.truncate(file, length)

@@ -1,5 +1,4 @@
-"""The training loop: fit and evaluate, on a CPU, a GPU or several processes (chapter 03 writes it by hand
-first).
+"""The training loop: fit and evaluate, on a CPU, a GPU or several processes (chapter 03 writes it by hand).
 
 The loop does not know what a row is (`losses` does), nor where it runs (`runtime` does). It neither prints
 nor plots: it yields one `Step` per optimizer step, and the caller decides what to show.
@@ -31,47 +30,31 @@ from helpers.tuning.optimization import make_optimizer, make_schedule, parameter
 
 
 def fit(
-    model: nn.Module,
-    loader: DataLoader,
-    config: TrainingConfig,
-    *,
-    loss: Loss,
-    score: Callable[[nn.Module], dict[str, float]],
-    runtime: Runtime,
-    keeper: Keeper | None = None,
-    schedule: Callable | None = None,
+    model: nn.Module, loader, config, *, loss: Loss, score, runtime: Runtime, keeper=None, schedule=None
 ) -> Iterator[Step]:
-    """Train, and leave the model with its best weights when the iteration ends.
+    """Train, yield a `Step` after each optimizer step, and leave the model with its best weights at the end.
 
     Args:
         model: what `loss` calls.
-        loader: of `make_loader`, or any iterable of batches; a stream needs `config.max_steps`.
-        config: every number of the training; `config.select` names the entry of `score` that decides what is
-            best.
+        loader: a loader of `make_loader`, or any iterable of batches; a stream needs `config.max_steps`.
+        config: every number of the training; `config.select` names the score that decides what is best.
         loss: sum and items of a batch, see `losses`.
-        score: evaluates the model at the end of each epoch, or every `config.evaluate_every` steps.
-        runtime: device, precision, processes.
-        keeper: keeps checkpoints and resumes; by default the best weights are kept in memory.
-        schedule: (optimizer, number of steps) -> a scheduler of torch; by default the one that `config`
-            names.
-
-    Yields:
-        A `Step` after each optimizer step.
+        score: model -> {"name": number}, called after each epoch, or every `config.evaluate_every` steps.
+        runtime: a `Runtime`: device, precision, processes.
+        keeper: a `Keeper` for checkpoints and resuming; by default the best weights are kept in memory.
+        schedule: (optimizer, number of steps) -> a torch scheduler; by default that of `config`.
 
     Raises:
-        InputError: a loader that is not split among the processes, a stream without `max_steps`, nothing to
-            resume.
+        InputError: a loader not split among the processes, a stream without `max_steps`, nothing to resume.
     """
     check_loader(loader, runtime)
-    keeper, num_steps = keeper or Keeper(), planned_steps(loader, config)
+    num_steps, keeper = planned_steps(loader, config), keeper or Keeper()
     begin_strategy(model, config.strategy, sharded=runtime.shard)
-    groups = parameter_groups(
-        model, config.learning_rate, weight_decay=config.weight_decay, layer_decay=config.layer_decay
-    )
-    optimizer = make_optimizer(config.optimizer, groups)
+    decays = {"weight_decay": config.weight_decay, "layer_decay": config.layer_decay}
+    optimizer = make_optimizer(config.optimizer, parameter_groups(model, config.learning_rate, **decays))
     runtime.prepare(model, optimizer)
-    make = schedule or (lambda *args: make_schedule(config.schedule, *args, warmup_share=config.warmup_share))
-    scheduler = make(optimizer, num_steps)
+    schedule = schedule or partial(make_schedule, config.schedule, warmup_share=config.warmup_share)
+    scheduler = schedule(optimizer, num_steps)
     progress, wrapped = keeper.begin(model, optimizer, scheduler, runtime), None
     while not progress.is_over(config):
         if apply_strategy(model, config.strategy, progress.epoch, config.epochs) or wrapped is None:
@@ -81,17 +64,17 @@ def fit(
             train_mode(model)  # whoever got the last step may have evaluated the model
             with seeded(step_seed(config.seed, progress.step, runtime.process_index), runtime.device):
                 mean = backward(wrapped, batches, loss, runtime)
-            rate = scheduler.get_last_lr()[0]
+            rate, epoch = scheduler.get_last_lr()[0], progress.epoch + 1
             if runtime.step(model, optimizer, config.max_grad_norm):
                 progress.step += 1
                 scheduler.step()
-            step = Step(progress.step, progress.epoch + 1, rate, mean)
             progress.move(len(batches), place, ends_epoch=ends_epoch)
+            step = Step(progress.step, epoch, rate, mean)
             if config.asks_for_score(progress.step, ends_epoch) or progress.is_over(config):
                 step = progress.judged(step, score(model), config.select)
             is_over = progress.is_over(config)
-            is_due = is_over or ends_epoch or step.validation or progress.step % config.checkpoint_every == 0
-            keeper.keep(step, progress, is_due=bool(is_due))
+            is_due = is_over or ends_epoch or step.is_best or progress.step % config.checkpoint_every == 0
+            keeper.keep(step, is_due=is_due)
             yield step
             if is_over:
                 break

@@ -79,9 +79,9 @@ class Progress:
         """
         name = select.removeprefix("-")
         if name not in scores:
+            names = ", ".join(scores)
             raise InputError(
-                f"select must name one of {', '.join(scores)}, found {select!r}; '-' in front means less is "
-                "better"
+                f"select must name one of {names}, found {select!r}; '-' in front means less is better"
             )
         score = -scores[name] if select.startswith("-") else scores[name]
         is_best = self.best_score is None or score > self.best_score
@@ -107,9 +107,7 @@ def planned_steps(loader, config: TrainingConfig) -> int:
 
 
 def as_row(step: Step, seconds: float, scores: tuple[str, ...]) -> dict:
-    """A step as a flat row of the history; the columns of `scores` are None where the model was not
-    evaluated.
-    """
+    """A step as a flat row of the history; `scores` are None where the model was not evaluated."""
     validation = step.validation or {}
     return {
         "step": step.step,

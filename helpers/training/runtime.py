@@ -1,16 +1,11 @@
-"""Where a training runs: device, precision, processes. The only file that knows accelerate and
-torch.distributed.
+"""Where a training runs: the only file that knows accelerate and torch.distributed (chapters 03 and 08).
 
 Alone, with copies of the model in several processes (DDP), or with its weights shared out among them (FSDP2),
-on CPUs and
-GPUs: the loop makes the same calls. All processes of a run must make them, in the same order (chapters 03 and
-08).
+on CPUs and GPUs: the loop makes the same calls, and all processes make them in the same order.
 """
 
 import contextlib
 import gc
-import os
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -31,32 +26,22 @@ class Runtime:
 
     Example: `runtime = Runtime(model); runtime.prepare(model, optimizer); wrapped = runtime.wrap(model)`
 
-    Attributes:
-        device: torch.device on which this process computes.
-        precision: "bf16", "fp16" or "no" (float32).
-        num_processes, process_index, is_main: of a run by torchrun or `accelerate launch`; 1, 0, True without
-            one.
-        shard: whether the processes share the weights out among them.
+    Attributes: `device`, `precision`, `shard`; `num_processes`, `process_index` and `is_main` of a run by
+    torchrun (1, 0, True without it); `sharding`, what `make_loader` must know of the processes.
 
     Args:
-        model: by which "auto" chooses the precision; None is taken for one of matrix products.
-        precision: one of the above, or "auto", see `environment.precision`.
+        model: the model by which "auto" chooses the precision; None stands for one of matrix products.
+        precision: "bf16", "fp16", "no" (float32), or "auto", see `environment.precision`.
         shard: FSDP2: each process holds a part of every weight, gradient and moment.
-        log_with: "tensorboard", "mlflow" or "wandb": where `log` writes to; None: nowhere.
-        folder: for the logs of a tracker that writes files.
+        log_with: "tensorboard", "mlflow" or "wandb", to which `log` writes; None writes nowhere.
+        folder: folder for a tracker that writes files.
 
     Raises:
-        InputError: the tracker is not installed, or one process has nothing to share with.
+        InputError: the tracker is not installed, or one process has nobody to share with.
     """
 
     def __init__(
-        self,
-        model: nn.Module | None = None,
-        precision: str = "auto",
-        *,
-        shard: bool = False,
-        log_with: str | None = None,
-        folder: Path | None = None,
+        self, model=None, precision: str = "auto", *, shard: bool = False, log_with=None, folder=None
     ):
         if log_with is not None and log_with not in map(str, get_available_trackers()):
             raise InputError(f"{log_with} is not installed; run `pip install {log_with}`, or log without it")
@@ -64,63 +49,40 @@ class Runtime:
             precision = environment.precision(convolutional=model is not None and mostly_convolutions(model))
         # accelerate never hears of the precision: it keeps one for the whole Python process, and a notebook
         # trains texts in bf16 and then images in float32.
+        on_cpu = environment.device() == "cpu"
         self.accelerator = Accelerator(
-            mixed_precision="no", cpu=environment.device() == "cpu", log_with=log_with, project_dir=folder
+            mixed_precision="no", cpu=on_cpu, log_with=log_with, project_dir=folder
         )
+        self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
+        self.num_processes, self.process_index = (
+            self.accelerator.num_processes,
+            self.accelerator.process_index,
+        )
+        self.sharding = {"num_processes": self.num_processes, "process_index": self.process_index}
         self.precision, self.shard, self.log_with = precision, shard, log_with
-        self.scaler = torch.amp.GradScaler(self.device.type) if precision == "fp16" else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         if shard and self.num_processes == 1:
-            raise InputError(
-                "one process cannot share its weights out; start several, e.g. torchrun --nproc_per_node 2"
-            )
-
-    @property
-    def device(self) -> torch.device:
-        return self.accelerator.device
-
-    @property
-    def num_processes(self) -> int:
-        return self.accelerator.num_processes
-
-    @property
-    def process_index(self) -> int:
-        return self.accelerator.process_index
-
-    @property
-    def is_main(self) -> bool:
-        return self.accelerator.is_main_process
-
-    @property
-    def sharding(self) -> dict[str, int]:
-        """What `make_loader` needs to know to give this process its share of each batch."""
-        return {"num_processes": self.num_processes, "process_index": self.process_index}
+            raise InputError("one process cannot share its weights out; start several with torchrun")
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Move the model to the device; where weights are shared out, do it, and let the optimizer follow. In
-        place.
-        """
+        """Move the model to the device, share its weights out if asked; the optimizer follows. In place."""
         model.to(self.device)
         if not self.shard:
             return
         names = {parameter: name for name, parameter in model.named_parameters()}
         mesh = init_device_mesh(self.device.type, (self.num_processes,))
-        for module in list(model.modules())[
-            ::-1
-        ]:  # from the inside out; the layers of a transformer stand in a list
-            if isinstance(module, nn.ModuleList):
-                for layer in module:
-                    fully_shard(layer, mesh=mesh)
+        for module in reversed(list(model.modules())):  # from the inside out; layers stand in a list
+            for layer in module if isinstance(module, nn.ModuleList) else ():
+                fully_shard(layer, mesh=mesh)
         fully_shard(model, mesh=mesh)
         now = dict(model.named_parameters())
         for group in optimizer.param_groups:
             group["params"] = [now[names[parameter]] for parameter in group["params"]]
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model as several processes train it together; one process, and a sharded model, need no
-        wrapper.
+        """The model as several processes train it together; one process, or a shared-out model, is as it was.
 
-        Made anew when other weights start to move: the wrapper exchanges only gradients that it knew of when
-            it was made.
+        Made anew when other weights start to move: it exchanges gradients that it knew of when it was made.
         """
         if self.num_processes == 1 or self.shard:
             return model
@@ -133,9 +95,7 @@ class Runtime:
 
     @contextlib.contextmanager
     def without_exchange(self, wrapped: nn.Module):
-        """Backward passes in here add to this process's gradients alone; the next one outside exchanges them
-        all.
-        """
+        """Backward passes in here stay in this process; the next one outside exchanges all gradients."""
         if isinstance(wrapped, FSDPModule):
             wrapped.set_requires_gradient_sync(False)
             yield
@@ -146,25 +106,17 @@ class Runtime:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Gradients of `loss` (), scaled in fp16, where small ones would become zero."""
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        self.scaler.scale(loss).backward()
 
     def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, max_grad_norm: float) -> bool:
         """Clip, move the weights, clear the gradients; False when fp16 overflowed and the weights stayed."""
-        moved = True
-        if self.scaler is not None:
-            self.scaler.unscale_(optimizer)
+        scale = self.scaler.get_scale()
+        self.scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
-        if self.scaler is None:
-            optimizer.step()
-        else:
-            scale = self.scaler.get_scale()
-            self.scaler.step(optimizer)
-            self.scaler.update()
-            moved = (
-                self.scaler.get_scale() >= scale
-            )  # the scaler lowers its scale exactly when it skipped the step
+        self.scaler.step(optimizer)
+        self.scaler.update()
         optimizer.zero_grad()
-        return moved
+        return self.scaler.get_scale() >= scale  # it lowers its scale exactly when it skipped the step
 
     def total(self, number: int) -> int:
         """The sum of a whole number over all processes."""
@@ -180,35 +132,31 @@ class Runtime:
         """The rows of all processes, on the CPU; shorter parts are filled up with `filling`."""
         return self.accelerator.gather(self.accelerator.pad_across_processes(tensor, pad_index=filling)).cpu()
 
-    def state(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
-    ) -> dict[str, torch.Tensor]:
-        """Whole tensors on the CPU: `model.NAME`, and of the optimizer `optimizer.NUMBER.NAME`, by the
-        parameter's number.
-        """
+    def state(self, model: nn.Module, optimizer=None) -> dict[str, torch.Tensor]:
+        """Whole tensors on the CPU: `model.NAME`, and `optimizer.NUMBER.NAME` by the parameter's number."""
         first = _first_names(model)
-        tensors = {f"model.{n}": tensor for n, tensor in model.state_dict().items() if first[n] == n}
-        for index, moments in optimizer.state_dict()["state"].items() if optimizer else ():
+        tensors = {
+            f"model.{name}": tensor for name, tensor in model.state_dict().items() if first[name] == name
+        }
+        moments = optimizer.state_dict()["state"] if optimizer is not None else {}
+        for number, values in moments.items():
             tensors |= {
-                f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()
+                f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in values.items()
             }
         return {name: _whole(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
 
-    def load(
-        self, state: dict[str, torch.Tensor], model: nn.Module, optimizer=None, groups: list[dict] = ()
-    ) -> None:
-        """Put what `state` returned back, into a model that may be shared out otherwise than the one it came
-        from.
+    def load(self, state: dict[str, torch.Tensor], model: nn.Module, optimizer=None, groups=()) -> None:
+        """Put what `state` returned back, also into a model that is shared out otherwise than before.
 
         Args:
-            state: of `state`.
+            state: what `state` returned.
             model, optimizer: what to fill, after `prepare`.
             groups: the optimizer's `param_groups`, as its `state_dict` gives them.
 
         Raises:
             RuntimeError: the tensors are those of another model.
         """
-        own, saved, first = model.state_dict(), below(state, "model"), _first_names(model)
+        own, saved, first = model.state_dict(), _below(state, "model"), _first_names(model)
         if set(saved) != set(first.values()):
             raise RuntimeError(f"{len(set(saved) ^ set(first.values()))} of its weights have other names")
         model.load_state_dict({name: _like(saved[first[name]], tensor) for name, tensor in own.items()})
@@ -216,25 +164,18 @@ class Runtime:
             return
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         moments: dict[int, dict] = {}
-        for name, tensor in below(state, "optimizer").items():
-            index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = _like(tensor, parameters[int(index)])
+        for name, tensor in _below(state, "optimizer").items():
+            number, key = name.split(".", 1)
+            moments.setdefault(int(number), {})[key] = _like(tensor, parameters[int(number)])
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def start_log(self, config: dict) -> None:
-        """Open the tracker's run; `config` (flat) is stored with it."""
+        """Open the tracker's run, if there is a tracker; `config` (flat) is stored with it."""
         if self.log_with is not None:
-            self.accelerator.init_trackers(
-                "course", config={name: str(value) for name, value in config.items()}
-            )
-
-    @property
-    def is_logging(self) -> bool:
-        """Whether a tracker listens: reading a loss for it makes Python wait for a GPU."""
-        return bool(self.accelerator.trackers)
+            self.accelerator.init_trackers("course", {name: str(value) for name, value in config.items()})
 
     def log(self, values: dict[str, float], step: int) -> None:
-        """Write values to the tracker, if there is one."""
+        """Write values to the tracker."""
         self.accelerator.log(values, step=step)
 
     def wait(self) -> None:
@@ -245,39 +186,26 @@ class Runtime:
         """Wait for all and end their group; called last, when nothing of the training is used any more."""
         self.wait()
         self.accelerator.free_memory()
-        # a wrapper sits in cycles of references; it must go while its group stands, or a process may abort
-        gc.collect()
+        gc.collect()  # a wrapper sits in circles of references; it must go while its group stands
         self.accelerator.end_training()
 
 
-def is_first() -> bool:
-    """Whether this process is the one that speaks, asked before any `Runtime` exists."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def mostly_convolutions(model: nn.Module) -> bool:
-    """Whether most of the model's layers with weights are convolutions: a vision transformer, which has one,
-    is not.
-    """
+    """Whether most of the layers with weights are convolutions: a vision transformer has one, and is not."""
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     return 2 * sum(isinstance(layer, nn.Conv2d) for layer in layers) > len(layers)
 
 
-def below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors whose name begins with `prefix.`, without it."""
-    return {
-        name.removeprefix(f"{prefix}."): value
-        for name, value in state.items()
-        if name.startswith(f"{prefix}.")
-    }
+def _below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:
     """Every name in the model's state with the first name of the same tensor: tied weights have two."""
     first: dict[int, str] = {}
-    return {
-        name: first.setdefault(id(tensor), name) for name, tensor in model.state_dict(keep_vars=True).items()
-    }
+    tensors = model.state_dict(keep_vars=True)
+    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:
@@ -285,9 +213,7 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _like(tensor: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The tensor, shared out as `target` is, if that is and has its shape (a counter of steps is shared out
-    by nobody).
-    """
+    """The tensor, shared out as `target` is, if it has its shape: a counter of steps is never shared out."""
     if not isinstance(target, DTensor) or tensor.shape != target.shape:
         return tensor
     return distribute_tensor(tensor.to(target.device), target.device_mesh, target.placements)

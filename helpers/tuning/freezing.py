@@ -1,6 +1,4 @@
-"""Which weights move: all, the head alone, layer after layer from the head down, or LoRA's adapters (chapter
-04).
-"""
+"""Which weights move: all, the head, layer by layer from the head down, or LoRA's adapters (chapter 04)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,24 +15,16 @@ STRATEGIES = ("full", "head", "gradual", "lora")
 
 
 def begin_strategy(model: nn.Module, strategy: str, *, sharded: bool = False) -> None:
-    """What a strategy does once, before the optimizer is made: "lora" adds adapters where there are none. In
-    place.
-
-    Raises:
-        InputError: weights that are shared out among processes, and a strategy that needs them whole.
-    """
+    """Prepare a model in place, before its optimizer is made: "lora" adds adapters where there are none."""
     if sharded and strategy in ("gradual", "lora"):
-        raise InputError(
-            f"strategy {strategy} needs whole weights, these are shared out among processes; use full or head"
-        )
+        problem = f"strategy {strategy} needs whole weights, these are shared out among processes"
+        raise InputError(f"{problem}; use full or head")
     if strategy == "lora" and not has_lora(model):
         add_lora(model)
 
 
 def end_strategy(model: nn.Module, strategy: str) -> None:
-    """What a strategy does once, after the last step: "lora" merges its adapters, so that a plain model is
-    left. In place.
-    """
+    """Leave a plain model, in place, after the last step: "lora" merges its adapters."""
     if strategy == "lora":
         merge_lora(model)
 
@@ -43,46 +33,36 @@ def apply_strategy(model: nn.Module, strategy: str, epoch: int, epochs: int) -> 
     """Set which weights may move in this epoch; returns whether that changed anything.
 
     Args:
-        model: for all but "full" one whose head `layer_groups` finds; for "lora" one that `add_lora` has
-            prepared.
         strategy: "full" moves all weights, "head" those of the head, "lora" those of the head and the
             adapters. "gradual" begins with the head and opens the groups below it in equal steps, so that the
             last epoch trains the whole model (Howard and Ruder, 2018).
-        epoch: counted from 0.
-        epochs: of the whole training.
+        epoch, epochs: number of this epoch, from 0, and how many there will be.
 
     Raises:
-        InputError: another strategy, a model without adapters, or one whose head `layer_groups` does not
-            find.
+        InputError: another strategy, "lora" without adapters, or a head that `layer_groups` cannot find.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"the strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}")
-    chosen = _moving(model, strategy, epoch, epochs)
-    changed = False
+    chosen, before = _moving(model, strategy, epoch, epochs), [p.requires_grad for p in model.parameters()]
     for parameter in model.parameters():
-        changed |= parameter.requires_grad != (parameter in chosen)
         parameter.requires_grad_(parameter in chosen)
-    return changed
+    return before != [p.requires_grad for p in model.parameters()]
 
 
 def _moving(model: nn.Module, strategy: str, epoch: int, epochs: int) -> set[nn.Parameter]:
     if strategy == "full":
         return set(model.parameters())
     groups = layer_groups(model)
-    num_open = 1
-    if strategy == "gradual" and epochs > 1:
-        num_open += round((len(groups) - 1) * min(1, epoch / (epochs - 1)))
+    share = min(1, epoch / (epochs - 1)) if strategy == "gradual" and epochs > 1 else 0
+    num_open = 1 + round((len(groups) - 1) * share)
     if num_open == len(groups):
         return set(model.parameters())
     chosen = {p for _, modules in groups[-num_open:] for module in modules for p in module.parameters()}
     if strategy == "lora":
-        adapters = {p for name, p in model.named_parameters() if "lora_" in name}
-        if not adapters:
-            raise InputError(
-                "strategy lora needs a model with adapters, found none; call tuning.lora.add_lora(model) "
-                "first"
-            )
-        chosen |= adapters
+        if not has_lora(model):
+            advice = "call tuning.lora.add_lora(model) first"
+            raise InputError(f"strategy lora needs a model with adapters, found none; {advice}")
+        chosen |= {p for name, p in model.named_parameters() if "lora_" in name}
     return chosen
 
 
@@ -101,9 +81,7 @@ def train_mode(model: nn.Module) -> None:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside; afterwards every module is in the mode in which it was
-    before.
-    """
+    """Evaluation mode without gradients inside; then every module returns to the mode that it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,6 +1,4 @@
-"""A head on a frozen body: what the body makes of an input never changes, so it can be computed once
-(chapters 04 and 06).
-"""
+"""A head on a frozen body, whose features of an input never change: compute them once (chapters 04, 06)."""
 
 import torch
 from torch import nn
@@ -20,9 +18,7 @@ def single_head(model: nn.Module) -> nn.Linear | None:
 
 
 def head_inputs(model: nn.Module, batch: dict[str, torch.Tensor], head: nn.Linear) -> torch.Tensor:
-    """The features (B, D) that the body hands to `head`, for `predict_logits(...,
-    forward=partial(head_inputs, head=head))`.
-    """
+    """Features (B, D) the body hands to `head`; `partial(head_inputs, head=head)` suits `predict_logits`."""
     caught = []
     handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
     try:

@@ -49,24 +49,21 @@ def _of_transformers(model: nn.Module) -> list[tuple[str, list[nn.Module]]]:
     layers = max(lists, key=lambda found: sum(p.numel() for p in found.parameters()), default=None)
     if layers is None:
         return _body_and_head(model, head)
-    inside = {id(module) for module in layers.modules()}
     pooler = getattr(encoder, "pooler", None)
-    around = [m for m in _outermost(encoder, inside) if m is not pooler]
+    around = [module for module in _outermost(encoder, set(layers.modules())) if module is not pooler]
     numbered = [(f"layer {i}", [layer]) for i, layer in enumerate(layers)]
     return [("embeddings", around), *numbered, ("head", [pooler, *head] if pooler is not None else head)]
 
 
-def _outermost(module: nn.Module, inside: set[int]) -> Iterator[nn.Module]:
-    """The largest modules below `module` that hold none of those in `inside` (by id)."""
+def _outermost(module: nn.Module, others: set[nn.Module]) -> Iterator[nn.Module]:
+    """The largest modules below `module` that neither are nor hold one of `others`."""
     for child in module.children():
-        if id(child) in inside:
-            continue
-        if any(id(part) in inside for part in child.modules()):
-            yield from _outermost(child, inside)
-        else:
+        if others.isdisjoint(child.modules()):
             yield child
+        elif child not in others:
+            yield from _outermost(child, others)
 
 
 def _body_and_head(model: nn.Module, head: list[nn.Module]) -> list[tuple[str, list[nn.Module]]]:
-    in_head = {id(part) for module in head for part in module.modules()}
+    in_head = {part for module in head for part in module.modules()}
     return [("body", list(_outermost(model, in_head))), ("head", head)]

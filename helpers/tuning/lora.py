@@ -2,8 +2,7 @@
 
 A layer's weight W (out, in) stays frozen; what moves are A (rank, in) and B (out, rank), and the layer
 computes W x + (alpha / rank) B A x. B starts at zero, so training starts exactly from the pretrained model.
-Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021). The work is done by the
-library peft.
+The work is done by peft. Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021).
 """
 
 from torch import nn
@@ -13,11 +12,9 @@ from helpers.tuning.layers import layer_groups
 
 
 def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0) -> None:
-    """Put adapters beside every linear layer, and every ungrouped convolution, below the head. In place; seed
-    before calling.
+    """Adapt, in place, every linear layer and ungrouped convolution below the head; seed before calling.
 
     Args:
-        model: one that `layer_groups` knows.
         rank: rows of A and columns of B; the corrections' size grows with it.
         alpha: the corrections are multiplied by alpha / rank.
         dropout: share of the adapters' inputs that is zeroed in training.
@@ -31,21 +28,15 @@ def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: f
         raise InputError(
             "the model has LoRA adapters already; call merge_lora first, or build the model anew"
         )
-    below_head = {
-        id(part) for _, modules in layer_groups(model)[:-1] for module in modules for part in module.modules()
-    }
-    targets = [
-        name for name, module in model.named_modules() if id(module) in below_head and _can_adapt(module)
-    ]
-    inject_adapter_in_model(
-        LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets), model
-    )
+    body = {part for _, modules in layer_groups(model)[:-1] for layer in modules for part in layer.modules()}
+    targets = [name for name, part in model.named_modules() if part in body and _can_adapt(part)]
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
+    inject_adapter_in_model(config, model)
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Add each correction to its matrix and remove the adapters: a plain model again, as fast and as large as
-    before. In place.
-    """
+    """Add each correction to its matrix, in place, and remove the adapters: a plain model, fast as before."""
+    # Not by peft's `merge_and_unload`: it belongs to the wrapper that `inject_adapter_in_model` throws away.
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(model.named_modules()):
@@ -53,6 +44,8 @@ def merge_lora(model: nn.Module) -> None:
             module.merge(safe_merge=True)  # refuses corrections that are not finite
             parent, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(parent), attribute, module.get_base_layer())
+    if hasattr(model, "peft_config"):
+        del model.peft_config  # or peft would take later adapters for a second set
     model.requires_grad_(True)
 
 

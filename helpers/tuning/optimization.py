@@ -1,9 +1,8 @@
-"""How fast weights move: learning rates per layer, over time, and the optimizers that use them (chapters 03
-and 04).
-"""
+"""How fast weights move: learning rates per layer and over time, and optimizers (chapters 03 and 04)."""
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -15,9 +14,7 @@ from helpers.tuning.layers import knows_layers, layer_groups
 
 
 def _one_cycle(p: float) -> float:
-    """Up on a cosine from 1/25 in the first 30%, then down on a cosine to nearly nothing (Smith and Topin,
-    2018).
-    """
+    """Up on a cosine from 1/25 in the first 30%, then down to nearly nothing (Smith and Topin, 2018)."""
     start, end, peak = 1 / 25, 1 / 250_000, 0.3
     low, share = (start, 1 - p / peak) if p < peak else (end, (p - peak) / (1 - peak))
     return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
@@ -34,7 +31,13 @@ SHAPES: dict[str, Callable[[float], float]] = {
     "one-cycle": _one_cycle,
 }
 SCHEDULES = tuple(SHAPES)
-OPTIMIZERS = ("adamw", "adam", "sgd", "adadelta")
+MAKERS: dict[str, Callable[..., Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, fused=True),  # decays apart from the gradient
+    "adam": partial(torch.optim.Adam, fused=True),  # adds the decay to the gradient, as do the next two
+    "sgd": partial(torch.optim.SGD, momentum=0.9, fused=True),
+    "adadelta": torch.optim.Adadelta,
+}
+OPTIMIZERS = tuple(MAKERS)
 
 
 def parameter_groups(
@@ -45,48 +48,39 @@ def parameter_groups(
     Lower layers hold what is common to all texts or images, so they need to change least: each group's rate
     is `layer_decay` times that of the group above it (discriminative learning rates: Howard and Ruder, 2018).
 
+    Example: `optimizer = make_optimizer("adamw", parameter_groups(model, 1e-3, layer_decay=0.8))`
+
     Args:
         model: any model; where `layer_groups` does not know its layers, all of them get one rate.
         learning_rate: learning rate of the head.
-        weight_decay: decoupled decay of the weight matrices (AdamW); vectors (biases, norms) get none.
+        weight_decay: decay of the weight matrices; vectors (biases, norms) get none.
         layer_decay: 1 gives every layer the same rate.
     """
     groups = [("all", [model])]
     if layer_decay != 1.0 and knows_layers(model):
-        groups = [
-            *reversed(layer_groups(model)),
-            ("all below", [model]),
-        ]  # the last one takes what stands in no layer
+        groups = [*reversed(layer_groups(model)), ("all below", [model])]  # the last: what stands in no layer
     result, placed = [], set()
     for depth, (name, modules) in enumerate(groups):
+        rate = learning_rate * layer_decay**depth
         parameters = [p for module in modules for p in module.parameters() if p not in placed]
         placed |= set(parameters)
-        for part, chosen, decay in (
-            ("matrices", [p for p in parameters if p.ndim > 1], weight_decay),
-            ("vectors", [p for p in parameters if p.ndim <= 1], 0.0),
-        ):
+        matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+        for part, chosen, decay in (("matrices", matrices, weight_decay), ("vectors", vectors, 0.0)):
             if chosen:
-                rate = learning_rate * layer_decay**depth
                 result.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": f"{name} {part}"})
     return result
 
 
 def make_schedule(name: str, optimizer: Optimizer, num_steps: int, *, warmup_share: float = 0.1) -> LambdaLR:
-    """Warm-up from 0 to the full rate, then the decay called `name`, one step of the schedule per optimizer
-    step.
+    """Warm-up from 0 to the full rate, then the decay called `name` (of `SCHEDULES`), step by step.
 
     The first steps of a fresh head bring large, arbitrary gradients; the warm-up keeps them from shaking the
     pretrained layers. The decay lets the last steps settle. "one-cycle" brings a long warm-up of its own, so
     it gets no other.
 
     Args:
-        name: one of `SCHEDULES`.
-        optimizer: whose groups are scheduled.
         num_steps: optimizer steps of the whole training.
         warmup_share: share of the steps spent warming up.
-
-    Raises:
-        InputError: another name.
     """
     if name not in SHAPES:
         raise InputError(f"the schedule must be one of {', '.join(SCHEDULES)}, found {name!r}")
@@ -101,20 +95,7 @@ def make_schedule(name: str, optimizer: Optimizer, num_steps: int, *, warmup_sha
 
 
 def make_optimizer(name: str, groups: list[dict]) -> Optimizer:
-    """The optimizer called `name` over the groups of `parameter_groups`, which bring rates and decay.
-
-    Args:
-        name: "adamw" (decay apart from the gradient), "adam" (decay added to the gradient), "sgd" (momentum
-            0.9, decay added to the gradient) or "adadelta".
-        groups: see `parameter_groups`.
-
-    Raises:
-        InputError: another name.
-    """
+    """The optimizer called `name` over the groups of `parameter_groups`, which bring rates and decay."""
     if name not in OPTIMIZERS:
         raise InputError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, found {name!r}")
-    if name == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, fused=True)
-    if name == "adadelta":
-        return torch.optim.Adadelta(groups)
-    return {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[name](groups, fused=True)
+    return MAKERS[name](groups)

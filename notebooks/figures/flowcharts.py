@@ -1,5 +1,5 @@
 """The three workflows of appendix B, once as Mermaid and once as SVG, both from the lists in
-notebooks/lessons/workflows.py.
+notebooks/lessons/workflows.toml.
 
 After a change: `python notebooks/figures/flowcharts.py` writes the SVG files and prints Mermaid text and
 tables for appendix B; tests/notebooks/test_flowcharts.py fails while they differ.

@@ -29,6 +29,15 @@ def test_text_samples_and_padded_batch(parts, text_classifier):
     assert torch.equal(batch["input_ids"], reference["input_ids"])
 
 
+@pytest.mark.parametrize(("multiple", "length"), [(1, 5), (5, 5), (4, 8), (64, 64)])
+def test_padded_lengths_are_multiples(multiple, length):
+    samples = [{"input_ids": ids, "index": i} for i, ids in enumerate([[5, 6, 7, 8, 9], [5, 6]])]
+    batch = PadCollate(3, pad_to_multiple_of=multiple)(samples)
+    assert batch["input_ids"].tolist() == [[5, 6, 7, 8, 9] + [3] * (length - 5), [5, 6] + [3] * (length - 2)]
+    assert batch["attention_mask"].tolist() == [[1] * 5 + [0] * (length - 5), [1] * 2 + [0] * (length - 2)]
+    assert batch["input_ids"].dtype == batch["attention_mask"].dtype == torch.int64
+
+
 def test_unknown_label_is_named(parts, text_classifier):
     with pytest.raises(
         InputError, match=r"labels must be among good, found '(negative|neutral|positive)'.*5 rows in all"

@@ -58,7 +58,15 @@ def test_processes_share_each_batch(processes):
         assert sorted(flat(share[number] for share in shares)) == sorted(batch)
 
 
-@pytest.mark.parametrize(("rows", "size", "processes"), [(0, 32, 1), (1, 32, 2), (100, 2, 2), (10, 0, 1)])
-def test_impossible_batches_are_refused(rows, size, processes):
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    ("rows", "size", "processes", "sentence"),
+    [
+        (0, 32, 1, "the dataset has no rows"),
+        (1, 32, 2, "1 rows in batches of 32 cannot be split among 2 processes"),
+        (100, 2, 2, "100 rows in batches of 2 cannot be split among 2 processes"),
+        (10, 0, 1, "batch_size must be at least 1, found 0"),
+    ],
+)
+def test_impossible_batches_are_refused(rows, size, processes, sentence):
+    with pytest.raises(InputError, match=sentence):
         BucketBatchSampler(np.ones(rows), size, num_processes=processes)

@@ -170,5 +170,5 @@ def test_labels_file(image_folder):
 def test_text_file_lines(tmp_path):
     file = write(tmp_path / "a.txt", "one\r\n\r\nthree\n")
     with pytest.raises(DataError, match=r"line 2 of a.txt: the text is empty"):
-        own.texts_from_lines(file)
-    assert own.texts_from_lines(file, on_bad="skip")[0] == ["one", "three"]
+        own.texts_from(file, "text")
+    assert own.texts_from(file, "text", on_bad="skip")[0] == ["one", "three"]

@@ -29,7 +29,7 @@ def keep(keeper, progress, numbers, due):
     for number in numbers:
         progress.step = number
         scores = {"loss": 1 / number} if number % 3 == 0 else None
-        keeper.keep(Step(number, 1, 0.1, torch.tensor(0.5), scores), progress, is_due=number in due)
+        keeper.keep(Step(number, 1, 0.1, torch.tensor(0.5), scores), is_due=number in due)
 
 
 def steps_in(folder: Path) -> list[int]:

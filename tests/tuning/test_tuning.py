@@ -1,3 +1,6 @@
+import copy
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -177,6 +180,17 @@ def test_lora_starts_at_the_pretrained_model_moves_little_and_merges(kind, text_
     assert torch.allclose(logits(), adapted, atol=1e-4)
     assert list(model.state_dict()) == names
     assert num_trainable(model) == total
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # peft warns of a second set where it finds the first one's settings
+        add_lora(model, rank=4)
+
+
+def test_corrections_that_are_not_finite_are_not_merged(image_model):
+    model = copy.deepcopy(image_model)
+    add_lora(model)
+    nn.init.constant_(next(p for name, p in model.named_parameters() if "lora_B" in name), torch.inf)
+    with pytest.raises(ValueError, match="NaNs detected"):
+        merge_lora(model)
 
 
 def test_lora_needs_adapters(text_classifier):

@@ -66,12 +66,7 @@ def _verify_largest(attempt):
         ("2020-12", "dense", "GPT-3", "the newer models of the table were not out yet"),
         ("2022-02", "dense", "MT-NLG", "compare all dense models up to that month"),
         ("2022-04", "dense", "PaLM", "a model published in that month counts"),
-        (
-            "2025-12",
-            "dense",
-            "PaLM",
-            "the newest is not always the largest, and sparse models are another list",
-        ),
+        ("2025-12", "dense", "PaLM", "the newest is not always the largest; sparse models are another list"),
         ("2020-12", "sparse", "GShard", "the argument kind chooses the list"),
     ):
         found = attempt(models, date, kind)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torchvision.transforms import v2
 
-from helpers import plots
+from lessons import panels
 from lessons.controls import explorer, wide
 
 
@@ -44,7 +44,7 @@ def picture(image: Image.Image, seed: int, *, draws: int = 4, **choices) -> Figu
     figure = Figure(figsize=(7.5, 1.9), layout="constrained")
     axes = figure.subplots(1, draws + 1)
     images = [image.resize((96, 96))] + [apply(image, seed + draw, **choices) for draw in range(draws)]
-    plots.image_row(axes, images, ["before"] + [f"seed {seed + draw}" for draw in range(draws)])
+    panels.image_row(axes, images, ["before"] + [f"seed {seed + draw}" for draw in range(draws)])
     return figure
 
 

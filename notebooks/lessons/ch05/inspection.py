@@ -1,4 +1,4 @@
-"""What is in a pile of files, which labels deserve a second look, and how far raters agree (chapter 05)."""
+"""What is in a pile of image files, and pictures of any form as plain RGB files (chapter 05)."""
 
 import hashlib
 from pathlib import Path

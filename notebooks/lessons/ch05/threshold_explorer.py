@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers import plots
+from lessons import panels
 from lessons.ch05.duplicates import PICTURE_SIMILARITY
 from lessons.controls import explorer, wide
 
@@ -72,7 +73,7 @@ def picture(pictures: list[Image.Image], pairs: pd.DataFrame, planted: int, *, t
         for ax, side in zip(two, ("first", "second")):
             ax.set_axis_off()
             for row in pair.itertuples():
-                plots.image_row(
+                panels.image_row(
                     [ax],
                     [pictures[getattr(row, side)]],
                     [f"{name}: {row.similarity:.3f}\n{'same' if row.same else 'another'} picture"],

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from helpers import plots
+from lessons import panels
 from lessons.ch06.gradcam import enlarge, grad_cam
 from lessons.controls import explorer, wide
 
@@ -42,9 +42,9 @@ def picture(
     """The picture, its map for one class, and the probabilities of all classes."""
     figure = Figure(figsize=(8, 2.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
-    plots.image_row([left], [grey], ["the picture"])
+    panels.image_row([left], [grey], ["the picture"])
     overlay(middle, grey, heat, f"what speaks for {classes[chosen]}")
-    plots.probabilities(right, classes, probabilities)
+    panels.probabilities(right, classes, probabilities)
     return figure
 
 

@@ -16,6 +16,7 @@ from helpers.data.datasets import MAX_TOKENS
 from helpers.deployment.predict import predict
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier
+from lessons import panels
 from lessons.controls import comment_field, image_html
 
 MASKED_TOGETHER = 64  # masked copies of a comment that go through the model together
@@ -96,7 +97,7 @@ def answer_html(classifier: Classifier, text: str) -> str:
     p = predict(classifier, [text])[0]
     label = classifier.classes[p.argmax()]
     figure = Figure(figsize=(5, 1.7), layout="constrained")
-    plots.probabilities(figure.subplots(), classifier.classes, p.tolist())
+    panels.probabilities(figure.subplots(), classifier.classes, p.tolist())
     alt = ", ".join(f"{name} {value:.2f}" for name, value in zip(classifier.classes, p))
     picture = image_html(figure, f"probabilities: {html.escape(alt)}")
     return (

@@ -4,7 +4,6 @@ import numpy as np
 
 from helpers.data.sources import rater_shares, sentiment
 from helpers.training import metrics
-from helpers.training.metrics import macro_f1
 from lessons.ch07 import answers
 from lessons.exercise import Exercise
 
@@ -67,7 +66,7 @@ def _verify_paired(attempt):
             f"{high:+.3f}; score both on the SAME drawn rows"
         )
     found = attempt(targets, first, second, groups)
-    if not found[0] < macro_f1(targets, first, 3) - macro_f1(targets, second, 3) < found[1]:
+    if not found[0] < metrics.macro_f1(targets, first, 3) - metrics.macro_f1(targets, second, 3) < found[1]:
         raise AssertionError(
             f"the interval should hold the difference first minus second, found {found[0]:+.3f} to "
             f"{found[1]:+.3f}"
