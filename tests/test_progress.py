@@ -97,9 +97,10 @@ def test_a_run_in_a_pipe_writes_plain_lines(clean, tmp_path):
     rows[["text", "label"]].to_csv(tmp_path / "own.csv", index=False)
     command = [sys.executable, "-m", "helpers", "train", "text", "--output", str(tmp_path / "run")]
     command += ["--data", str(tmp_path / "own.csv"), "--limit", "32", "--epochs", "1"]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "\r" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if "validation" in line]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
+    written = done.stderr.decode()  # not by text=True, which turns carriage returns into line ends
+    assert done.returncode == 0, written
+    assert "\r" not in written
+    lines = [line for line in written.splitlines() if "validation" in line]
     assert len(lines) == 1
     assert lines[0].startswith("epoch 1: validation accuracy 0.")

@@ -50,31 +50,23 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run, complete: the same configuration on the same machine gives the same weights.
+    """One training run, complete: the same configuration on the same machine gives the same weights."""
 
-    Attributes:
-        task: "text" or "images", see `tasks`; "sentiment" is another word for "text".
-        data: your own CSV file or image folder; None for the embedded data.
-        text_column, label_column, group_column, file_column: columns of your CSV file, see `data.own`.
-        on_bad: "stop" or "skip" bad rows or files.
-        model: a name or folder, see `models.pretrained`.
-        soft_labels: learn the shares of the raters' votes beside the label, where rows have `ratings`.
-        limit: most training rows, and half of it for validation rows; 0 is all. Test rows are never limited.
-        log_with: "tensorboard", "mlflow" or "wandb": where the steps are logged to, beside `history.csv`.
-        training: see `TrainingConfig`.
-    """
-
-    task: str
-    data: str | None = None
-    text_column: str = "text"
+    task: str  # "text" (or "sentiment") or "images", see tasks
+    data: str | None = None  # your own CSV file, labels file or image folder; None: the embedded data
+    text_column: str = "text"  # the columns of your file, see data.own
     label_column: str = "label"
     group_column: str | None = None
     file_column: str = "file"
-    on_bad: str = "stop"
-    model: str = "minilm"
-    soft_labels: bool = True
-    limit: int = QUICK_LIMIT
-    log_with: str | None = None
+    on_bad: str = "stop"  # or "skip": bad rows or files
+    model: str = "minilm"  # a name or folder, see models.pretrained
+    soft_labels: bool = (
+        True  # learn the shares of the raters' votes beside the label, where rows have ratings
+    )
+    limit: int = (
+        QUICK_LIMIT  # most training rows, half of it for validation, 0 for all; test rows have no limit
+    )
+    log_with: str | None = None  # tensorboard, mlflow or wandb, beside history.csv
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self):

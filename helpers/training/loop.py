@@ -6,7 +6,7 @@ nor plots: it yields one `Step` per optimizer step, and the caller decides what 
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -20,7 +20,6 @@ from helpers.data.loaders import set_epoch
 from helpers.errors import InputError
 from helpers.models.forward import forward
 from helpers.training.checkpoints import Keeper
-from helpers.training.config import TrainingConfig
 from helpers.training.losses import Classification, Loss
 from helpers.training.metrics import classification_metrics
 from helpers.training.progress import Step, planned_steps
@@ -98,9 +97,8 @@ def fit_classifier(
 def backward(model: nn.Module, batches: list[dict], loss: Loss, runtime: Runtime) -> torch.Tensor:
     """Accumulate the gradient of the mean loss over all items of one optimizer step; returns that mean ().
 
-    Sums are divided once, by the items of all batches and all processes together. Averaging the means of
-    batches would weigh a row in a small batch more than one in a large batch, and hide it: no error, only
-    other weights.
+    Sums are divided once, by the items of all batches and processes together. Averaging the means of batches
+    would weigh a row in a small batch more than one in a large one, without an error: only other weights.
     """
     count = runtime.total(sum(loss.items(batch) for batch in batches))
     total = torch.zeros((), device=runtime.device)
@@ -120,9 +118,8 @@ def evaluate(model: nn.Module, loader: DataLoader, runtime: Runtime) -> dict[str
 
     Example: `fit(..., score=functools.partial(evaluate, loader=validation_loader, runtime=runtime))`
     """
-    return asdict(
-        classification_metrics(predict_logits(model, loader, runtime), np.asarray(loader.dataset.labels))
-    )
+    logits, targets = predict_logits(model, loader, runtime), np.asarray(loader.dataset.labels)
+    return asdict(classification_metrics(logits, targets))
 
 
 def mean_loss(model: nn.Module, loader: DataLoader, loss: Loss, runtime: Runtime) -> dict[str, float]:
@@ -138,11 +135,8 @@ def mean_loss(model: nn.Module, loader: DataLoader, loss: Loss, runtime: Runtime
     return {"loss": float(runtime.sum(total)) / runtime.total(items)}
 
 
-def predict_logits(
-    model: nn.Module, loader: DataLoader, runtime: Runtime, forward: Callable = forward
-) -> np.ndarray:
-    """What `forward(model, batch)` gives, by default logits (N, C), float32, in the order of the dataset's
-    rows.
+def predict_logits(model: nn.Module, loader: DataLoader, runtime: Runtime, forward=forward) -> np.ndarray:
+    """What `forward(model, batch)` gives, by default logits (N, C) float32, in the order of the rows.
 
     Raises:
         InputError: the loader is not split among the processes.
@@ -156,8 +150,7 @@ def predict_logits(
             batch = to_device(batch, runtime.device)
             with runtime.autocast():
                 outputs = forward(model, batch).float()  # (B, C)
-            # Shares of a batch differ by one row at most: -1 marks the filling that makes them equal for the
-            # exchange.
+            # Shares of a batch differ by one row at most: -1 marks the filling that makes them equal.
             seen.append(runtime.gather(batch["indices"], filling=-1))
             rows.append(runtime.gather(outputs))
     seen, rows = torch.cat(seen), torch.cat(rows)
@@ -176,8 +169,7 @@ def in_groups(loader, size: int) -> Iterator[list[dict]]:
 
 
 def with_place(loader, size: int) -> Iterator[tuple[list[dict], dict | None, bool]]:
-    """The lists of `in_groups`, each with the loader's own state behind it, if it has one, and whether it is
-    the last.
+    """The lists of `in_groups`, each with the loader's own state after it, if any; is it the last one?
 
     A stream only tells its end when it is asked for more, so one list is always fetched ahead.
     """
@@ -191,17 +183,13 @@ def with_place(loader, size: int) -> Iterator[tuple[list[dict], dict | None, boo
 
 
 def step_seed(seed: int, step: int, process: int) -> int:
-    """The seed of one step's dropout: it depends on nothing else, so a resumed run draws what an unbroken one
-    draws.
-    """
+    """The seed of one step's dropout, and of nothing else: a resumed run draws what an unbroken one draws."""
     return zlib.crc32(f"{seed}/{step}/{process}".encode())
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers of torch from `seed` inside; the caller's own go on behind it as if nothing had
-    happened.
-    """
+    """Random numbers of torch from `seed` inside; the caller's own go on as if nothing had happened."""
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
         yield
@@ -219,12 +207,8 @@ def check_loader(loader, runtime: Runtime) -> None:
         InputError: the loader is not split among this run's processes.
     """
     parts = [getattr(loader, name, None) for name in ("batch_sampler", "sampler", "dataset")]
-    counts = [
-        getattr(part, name)
-        for part in parts
-        for name in ("num_processes", "num_replicas")
-        if hasattr(part, name)
-    ]
+    names = ("num_processes", "num_replicas")
+    counts = [getattr(part, name) for part in parts for name in names if hasattr(part, name)]
     found = counts[0] if counts else 1
     if found != runtime.num_processes:
         raise InputError(

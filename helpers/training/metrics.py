@@ -8,9 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of one set of rows: share of right predictions, mean F1 over the classes, mean cross-entropy (nats),
-    number of rows.
-    """
+    """Share of right predictions, mean F1 over the classes, mean cross-entropy (nats), number of rows."""
 
     accuracy: float
     macro_f1: float
@@ -37,9 +35,8 @@ def classification_metrics(logits: np.ndarray, targets: np.ndarray) -> Metrics:
 
 def macro_f1(targets, predictions, num_classes: int) -> float:
     """Mean over the classes of F1, the harmonic mean of precision and recall; every class counts the same."""
-    return float(
-        f1_score(targets, predictions, labels=list(range(num_classes)), average="macro", zero_division=0)
-    )
+    labels = list(range(num_classes))
+    return float(f1_score(targets, predictions, labels=labels, average="macro", zero_division=0))
 
 
 def macro_f1_interval(
@@ -48,15 +45,14 @@ def macro_f1_interval(
     """95% bootstrap interval of macro-F1: how far the figure would move with other rows from the same source.
 
     Rows are drawn with replacement, whole groups at a time: sentences of one review succeed or fail together,
-    so a review is one observation, and counting its sentences as independent would make the interval too
-    narrow.
+    and counting them as independent would make the interval too narrow.
 
     Args:
         targets, predictions: class indices (N,).
         num_classes: C.
         groups: (N,), by default each row is its own.
         resamples: number of bootstrap samples.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), percentile method. Chapter 07.
     """
@@ -66,17 +62,12 @@ def macro_f1_interval(
 def paired_interval(
     targets, first, second, num_classes: int, *, groups=None, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95% bootstrap interval of the macro-F1 of `first` minus that of `second`, both scored on the same drawn
-    rows.
+    """95% bootstrap interval of the macro-F1 of `first` minus that of `second`, on the same drawn rows.
 
-    Two methods meet the same hard rows, so their difference varies less than either score. Arguments as in
-    `macro_f1_interval`.
+    Two methods meet the same hard rows, so their difference varies less than either score.
     """
-    scores = [
-        _drawn_macro_f1(targets, predictions, num_classes, groups, resamples, seed)
-        for predictions in (first, second)
-    ]
-    return _middle_95(scores[0] - scores[1])  # the same seed: the same draws
+    drawn = (num_classes, groups, resamples, seed)  # the same seed: the same draws
+    return _middle_95(_drawn_macro_f1(targets, first, *drawn) - _drawn_macro_f1(targets, second, *drawn))
 
 
 def accuracy_interval(
@@ -91,24 +82,20 @@ def accuracy_interval(
 def _drawn_tables(targets, predictions, num_classes: int, groups, resamples: int, seed: int) -> np.ndarray:
     """Confusion tables (R, C, C) of the rows of R draws of whole groups with replacement."""
     targets, predictions = np.asarray(targets), np.asarray(predictions)
-    codes = (
-        np.arange(len(targets)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    )
+    groups = np.arange(len(targets)) if groups is None else np.asarray(groups)
+    codes = np.unique(groups, return_inverse=True)[1]
     num_groups = codes.max() + 1
     confusion = np.zeros((num_groups, num_classes, num_classes))  # (G, C, C): of each group alone
     np.add.at(confusion, (codes, targets, predictions), 1)
     rng = np.random.default_rng(seed)
-    draws = (
-        np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups) for _ in range(resamples)
-    )
-    return np.stack([np.tensordot(times_drawn, confusion, axes=1) for times_drawn in draws])
+    draws = (rng.integers(num_groups, size=num_groups) for _ in range(resamples))
+    counts = (np.bincount(draw, minlength=num_groups) for draw in draws)
+    return np.stack([np.tensordot(times_drawn, confusion, axes=1) for times_drawn in counts])
 
 
 def _drawn_macro_f1(targets, predictions, num_classes: int, groups, resamples: int, seed: int) -> np.ndarray:
     """Macro-F1 (R,) of each draw."""
-    tables = _drawn_tables(
-        targets, predictions, num_classes, groups, resamples, seed
-    )  # (R, C, C): rows are targets
+    tables = _drawn_tables(targets, predictions, num_classes, groups, resamples, seed)  # rows are targets
     hits, denominators = np.diagonal(tables, axis1=1, axis2=2), tables.sum(1) + tables.sum(2)  # (R, C)
     return np.divide(2 * hits, denominators, out=np.zeros(hits.shape), where=denominators > 0).mean(1)
 

@@ -20,6 +20,8 @@ def test_nothing_is_found_where_nothing_was_measured(tmp_path):
     assert stored_gpu_results(tmp_path) is None
     store(tmp_path, gpu_x86=results(device="cpu"), gpu_tried=results(scale="quick"), images=results())
     assert stored_gpu_results(tmp_path) is None
+    assert card(None).startswith("No GPU has measured this yet")
+    assert measured(None, "text_speed") == []
 
 
 def test_the_newest_card_is_shown(tmp_path):
@@ -30,7 +32,7 @@ def test_the_newest_card_is_shown(tmp_path):
         gpu_c=results("C", "2026-12-31"),
     )
     found = stored_gpu_results(tmp_path)
-    assert card(found) == "measured on B, 2027-01-02, torch 2.11.0, CUDA 13.0, driver 580.1"
+    assert card(found) == "Measured on B, 2027-01-02, torch 2.11.0, CUDA 13.0, driver 580.1:"
 
 
 def test_only_whole_entries_with_the_wanted_values_are_found():
