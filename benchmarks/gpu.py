@@ -38,8 +38,8 @@ from pathlib import Path
 import gpu_pack
 import gpu_parts
 import torch
-from gpu_pack import CLASSES, LITE0, RESNET, TEXT
-from gpu_parts import LAYOUTS, PRECISIONS, STEPS
+from gpu_pack import CLASSES, LAYOUTS, LITE0, RESNET, TEXT
+from gpu_parts import PRECISIONS, STEPS
 
 from helpers import environment
 from helpers.errors import InputError
@@ -78,9 +78,9 @@ QUICK = Scale(
     repeats=1, seconds=0.0, warmup=0, text_batches=(1, 2, 3), tokens=(4, 5), image_batches=(2, 3, 4),
     networks=((LITE0, 32), (LITE0, 48), (RESNET, 32)), workers=(0, 2), jpegs=2, jpeg_size=(64, 48),
     loading_batch=2, windows=1, window=0.0, recipe_batch=2, phase_steps=2, memory_texts=((2, 8),),
-    memory_images=2, oom_rows=4, oom_parts=2, case_rows=(16,), case_epochs=1,
+    memory_images=2, oom_rows=4, oom_parts=2, case_rows=(8,), case_epochs=1,
 )  # fmt: skip
-QUICK_ROWS = 32  # of each split
+QUICK_ROWS = 16  # of each split
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ Weights travel in half precision, and of MiniLM's embeddings only those of token
 
 import functools
 import gc
+import itertools
 import json
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +23,18 @@ from torch.utils.data import DataLoader, Dataset
 from helpers import assets, environment
 from helpers.data.collate import PadCollate, collate_images
 from helpers.data.datasets import ImageDataset, TextDataset, encode_labels
-from helpers.data.loaders import make_loader
+from helpers.data.loaders import make_loader, set_epoch
 from helpers.data.sources import ANIMALS, SENTIMENTS
 from helpers.data.transforms import evaluation_preset, training_preset
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier, image_classifier, text_classifier
 from helpers.training.config import TrainingConfig
+from helpers.training.loop import to_device
 
 TEXT, LITE0, RESNET = "minilm", "efficientnet_lite0", "resnet50"
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 CLASSES = {"text": SENTIMENTS, "images": ANIMALS}
+LAYOUTS = {"channels_last": torch.channels_last, "planes": torch.contiguous_format}
 ARRAYS = ("comments", "animals")
 EVALUATION_BATCH = 128
 MOST_MEGABYTES = 50  # together with the course itself it must stay below 64 MiB
@@ -179,8 +183,8 @@ class Bench:
     def forget(self) -> None:
         """Free the networks, and what the allocator keeps of them."""
         self.classifier.cache_clear()
-        gc.collect()
         if self.on_gpu:
+            gc.collect()
             torch.cuda.empty_cache()
 
     def recipe(self, name: str) -> dict:
@@ -189,23 +193,28 @@ class Bench:
 
     def config(self, name: str, num_workers: int) -> TrainingConfig:
         """The numbers of the course's job for a network, in a dry run with fewer rows and epochs."""
-        config = TrainingConfig(**self.recipe(name)["training"])
-        batch_size, epochs = (
-            self.scale.recipe_batch or config.batch_size,
-            self.scale.case_epochs or config.epochs,
-        )
-        return replace(config, batch_size=batch_size, epochs=epochs, num_workers=num_workers)
+        changes = {"batch_size": self.scale.recipe_batch, "epochs": self.scale.case_epochs}
+        given = {key: value for key, value in changes.items() if value is not None}
+        return TrainingConfig(**self.recipe(name)["training"] | given | {"num_workers": num_workers})
 
     def batch(self, name: str, rows: int, tokens: int | None, size: int | None, seed: int = 0) -> dict:
         """Random rows on the CPU: of `tokens` tokens, every second row one shorter, or of `size` pixels."""
         draw = torch.Generator().manual_seed(seed)
         batch = {"indices": torch.arange(rows), "labels": torch.randint(3, (rows,), generator=draw)}
         if name != TEXT:
-            return batch | {"images": torch.rand(rows, 3, size, size, generator=draw)}
+            images = torch.rand(rows, 3, size, size, generator=draw)
+            return batch | {"images": images.contiguous(memory_format=torch.channels_last)}
         mask = torch.ones(rows, tokens, dtype=torch.int64)
         mask[1::2, -1] = 0
         ids = self.known_tokens[torch.randint(len(self.known_tokens), mask.shape, generator=draw)]
         return batch | {"input_ids": ids, "attention_mask": mask}
+
+    def ready(self, name: str, rows: int, tokens: int | None, size: int | None, layout: str) -> tuple:
+        """A network, and a `batch` for it, both on the device."""
+        batch, memory_format = to_device(self.batch(name, rows, tokens, size), self.device), LAYOUTS[layout]
+        if "images" in batch:
+            batch["images"] = batch["images"].contiguous(memory_format=memory_format)
+        return self.network(name).to(memory_format=memory_format), batch
 
     def loader(self, name: str, split: str, config: TrainingConfig, limit: int = 0) -> DataLoader:
         """The recipe's batches of packed rows; those of "train" are shuffled, and pictures augmented."""
@@ -239,3 +248,10 @@ class Bench:
             files.append(str(self.temporary / f"{seed}.jpg"))
             Image.fromarray(pixels.transpose(1, 2, 0)).save(files[-1], quality=90)
         return files
+
+
+def endless(loader: DataLoader) -> Iterator[dict]:
+    """Batches of one epoch after the other."""
+    for epoch in itertools.count():
+        set_epoch(loader, epoch)
+        yield from loader

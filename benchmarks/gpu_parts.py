@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from gpu_pack import LITE0, TEXT, Bench
+from gpu_pack import LITE0, TEXT, Bench, endless
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from helpers.data.collate import collate_images
 from helpers.data.datasets import ImageDataset
-from helpers.data.loaders import make_loader, set_epoch
+from helpers.data.loaders import make_loader
 from helpers.data.transforms import evaluation_preset, training_preset
 from helpers.models.forward import forward
 from helpers.training.loop import backward, evaluate, fit, predict_logits, to_device
@@ -42,7 +41,6 @@ PRECISIONS = {
     "bf16": {"autocast": "bf16", "allow_tf32": False},
     "fp16": {"autocast": "fp16", "allow_tf32": False},
 }
-LAYOUTS = {"channels_last": torch.channels_last, "planes": torch.contiguous_format}
 PHASES = ("data", "copy", "forward", "backward", "optimizer")
 Step = Callable[[dict], None]  # what is done with one batch
 SMALL_RATE = 1e-6  # a timing must not ruin the weights
@@ -146,21 +144,12 @@ def rounding(bench: Bench, precision: str) -> dict:
     return {what: figure(values, "relative distance") for what, values in errors.items()}
 
 
-def ready(bench: Bench, model: str, batch: int, tokens, size, layout: str) -> tuple[nn.Module, dict]:
-    """A network and a batch of random rows, both on the device."""
-    network = bench.network(model).to(memory_format=LAYOUTS[layout])
-    rows = to_device(bench.batch(model, batch, tokens, size), bench.device)
-    if "images" in rows:
-        rows["images"] = rows["images"].contiguous(memory_format=LAYOUTS[layout])
-    return network, rows
-
-
 def throughput(
     bench: Bench, model: str, mode: str, precision: str, batch: int, tokens=None, size=None, layout="planes"
 ) -> dict:
     """Rows per second and peak memory of training steps, or of forward passes, on a batch that lies ready."""
     with numbers(precision, bench) as name:
-        network, rows = ready(bench, model, batch, tokens, size, layout)
+        network, rows = bench.ready(model, batch, tokens, size, layout)
         call = functools.partial(STEPS[mode](network, Runtime(network, name)), rows)
         return {"speed": speed(call, batch, bench.scale), "peak_bytes": peak_of(call, bench)}
 
@@ -170,7 +159,7 @@ def compiled(bench: Bench, model: str, batch: int, tokens=None, size=None) -> di
     if not bench.on_gpu:
         raise Skipped(NEEDS_GPU)
     torch._dynamo.reset()
-    network, rows = ready(bench, model, batch, tokens, size, "channels_last")
+    network, rows = bench.ready(model, batch, tokens, size, "channels_last")
     runtime = Runtime(network, "bf16")
     plain = speed(functools.partial(training_step(network, runtime), rows), batch, bench.scale)
     call = functools.partial(training_step(network, runtime, torch.compile(network)), rows)
@@ -239,13 +228,6 @@ def phases(bench: Bench, model: str, workers: int, synchronised: bool) -> dict:
     found = {phase: figure(values.tolist(), "ms") for phase, values in zip(PHASES, times.T)}
     waiting = figure((times[:, 0] / times.sum(1)).tolist(), "share of the time")
     return {"batch": config.batch_size, "phases": found, "waiting": waiting}
-
-
-def endless(loader: DataLoader) -> Iterator[dict]:
-    """Batches of one epoch after the other."""
-    for epoch in itertools.count():
-        set_epoch(loader, epoch)
-        yield from loader
 
 
 def memory(bench: Bench, model: str, precision: str, batch: int, tokens=None, size=None) -> dict:

@@ -85,16 +85,9 @@ def precision(*, convolutional: bool, on: str | None = None) -> str:
     on = on or device()
     if on == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if on == "cpu" and not convolutional and _cpu_has_bf16():
-        return "bf16"
-    return "no"
-
-
-def _cpu_has_bf16() -> bool:
-    import torch
-
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private names: absent in some versions
-    return any(getattr(torch.cpu, name, bool)() for name in checks)
+    cpu_has_bf16 = any(getattr(torch.cpu, name, bool)() for name in checks)
+    return "bf16" if on == "cpu" and not convolutional and cpu_has_bf16 else "no"
 
 
 def seed_everything(seed: int) -> None:

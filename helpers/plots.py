@@ -24,16 +24,9 @@ def show(figure: Figure, alt: str) -> None:
     from IPython.display import display
     from matplotlib import pyplot as plt
 
-    bundle = {"image/png": base64.b64encode(to_png(figure)).decode(), "text/plain": alt}
+    bundle = {"image/png": _png(figure, 80), "text/plain": alt}
     display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
-
-
-def to_png(figure: Figure, dpi: int = 80) -> bytes:
-    """The figure as the bytes of a PNG file, the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def data_uri(figure: Figure, *, dpi: int = 80) -> str:
@@ -41,7 +34,13 @@ def data_uri(figure: Figure, *, dpi: int = 80) -> str:
 
     Example: `f'<img alt="what it shows" src="{data_uri(figure)}">'`
     """
-    return f"data:image/png;base64,{base64.b64encode(to_png(figure, dpi)).decode()}"
+    return f"data:image/png;base64,{_png(figure, dpi)}"
+
+
+def _png(figure: Figure, dpi: int) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})  # same figure, same bytes
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def learning_curves(ax: Axes, history) -> Axes:

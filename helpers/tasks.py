@@ -2,7 +2,7 @@
 
 `embedded()` and `read(data, options)` give rows, a DataFrame, and `read` the problems of those left out, too;
 `options` has the columns and `on_bad` of a run. `read_inputs` gives what is to be labelled, and problems.
-`clean` counts what it does, `repaired` drops nothing. `dataset` and `collate` make batches, `build` the model;
+`clean` counts what it does, `repaired` drops nothing. `dataset` and `collate` make batches, `build` models;
 `logits` (N, C) takes what `inputs` of rows gives, or what people hand in.
 """
 

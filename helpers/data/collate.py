@@ -1,13 +1,10 @@
-"""Samples into batches: pad texts and stack images (chapter 02), mix images (chapter 04)."""
+"""Samples into batches: pad texts, stack images (chapter 02)."""
 
 import math
-import zlib
-from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
-from torchvision.transforms import v2
 
 
 class PadCollate:
@@ -50,31 +47,6 @@ def collate_features(samples: list[dict]) -> dict[str, torch.Tensor]:
     """Samples of a `FeatureDataset` as `features` float32 (B, D), `labels` and `indices` int64 (B,)."""
     features = torch.stack([sample["features"] for sample in samples])
     return {"features": features, **_labels_and_indices(samples)}
-
-
-class MixupCollate:
-    """Collate images, then blend each with another of the batch, t x + (1 - t) x', and the labels alike.
-
-    The blend depends on the seed and the rows of the batch alone, so a resumed run draws what an unbroken one
-    draws. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2017).
-
-    Args:
-        collate: makes `images` and `labels` of samples, e.g. `collate_images`.
-        alpha: t is drawn from Beta(alpha, alpha); the larger, the more often it is near one half.
-        seed: seed of the draws.
-    """
-
-    def __init__(self, collate: Callable, num_classes: int, *, alpha: float = 0.2, seed: int = 0):
-        self.collate, self.seed = collate, seed
-        self.mixup = v2.MixUp(alpha=alpha, num_classes=num_classes)
-
-    def __call__(self, samples: list[dict]) -> dict[str, torch.Tensor]:
-        """The batch of `collate` with blended `images`, and `targets` float32 (B, C) beside its `labels`."""
-        batch = self.collate(samples)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(zlib.crc32(f"{self.seed}/{batch['indices'].tolist()}".encode()))
-            images, targets = self.mixup(batch["images"], batch["labels"])
-        return batch | {"images": images, "targets": targets}
 
 
 def _labels_and_indices(samples: list[dict]) -> dict[str, torch.Tensor]:

@@ -96,13 +96,10 @@ def human_ceiling(ratings) -> dict[str, float]:
     """
     from sklearn.metrics import accuracy_score, f1_score
 
-    guesses, targets, weights = [], [], []
-    for row in ratings:
-        row = np.asarray(row, dtype=float)
-        guesses.append(sentiment(row))
-        targets.append(sentiment((row.sum() - row) / (len(row) - 1)))  # mean of the others, for each rater
-        weights.append(np.full(len(row), 1 / len(row)))
-    guesses, targets, weights = map(np.concatenate, (guesses, targets, weights))
+    rows = [np.asarray(row, dtype=float) for row in ratings]
+    guesses = sentiment(np.concatenate(rows))
+    targets = sentiment(np.concatenate([(row.sum() - row) / (len(row) - 1) for row in rows]))
+    weights = np.concatenate([np.full(len(row), 1 / len(row)) for row in rows])
     accuracy = accuracy_score(targets, guesses, sample_weight=weights)
     options = {"labels": list(SENTIMENTS), "average": "macro", "zero_division": 0}
     macro_f1 = f1_score(targets, guesses, sample_weight=weights, **options)

@@ -28,10 +28,8 @@ def add_commands(command: Callable) -> None:
     add("--on-bad", choices=("stop", "skip"), default="stop", help="what to do with bad rows or files")
     add_engine_options(parser)
 
-    parser = command(
-        "export", export, "write a trained run as an ONNX file, checked against the PyTorch model"
-    )
-    add = parser.add_argument
+    about = "write a trained run as an ONNX file, checked against the PyTorch model"
+    add = command("export", export, about).add_argument
     add("folder", type=Path, metavar="RUN")
     add("--format", choices=("onnx",), required=True, help="the format to write")
     add("--int8", action="store_true", help="texts only: weights in 8 bits, a quarter of the size")
@@ -69,13 +67,13 @@ def export(options) -> None:
     done = export_onnx(classifier, folder, check_on, int8=options.int8)
     parity = done.parity
     if options.json:
-        named = {"folder": str(done.folder), "file": str(done.file), "bytes": done.bytes}
-        print(json.dumps(named | asdict(parity)))
-    else:
-        print(f"{done.file}: {done.bytes / 1e6:.1f} MB")
-        agreed = f"the same label as PyTorch in {parity.agreement:.2%}"
-        differ = f"probabilities differ by at most {parity.max_difference:.2g}"
-        print(f"on {parity.rows:,} validation rows: {agreed}, {differ}")
+        written = {"folder": str(done.folder), "file": str(done.file), "bytes": done.bytes}
+        print(json.dumps(written | asdict(parity)))
+        return
+    print(f"{done.file}: {done.bytes / 1e6:.1f} MB")
+    agreed = f"the same label as PyTorch in {parity.agreement:.2%}"
+    differ = f"probabilities differ by at most {parity.max_difference:.2g}"
+    print(f"on {parity.rows:,} validation rows: {agreed}, {differ}")
 
 
 def serve(options) -> None:

@@ -19,29 +19,20 @@ FEWEST_ROWS = 200  # with 10 bins and so few rows chance alone already gives an 
 def population_stability_index(reference, current, *, bins: int = 10) -> float:
     """How far a number's distribution has moved: the sum over bins of (q - p) ln(q / p), 0 = not at all.
 
+    The edges of the bins are quantiles of `reference`, so each holds the same share p of it; many equal
+    numbers make fewer bins, and the outer ones are open. q is the share of `current`.
+
     Example: `population_stability_index(confidence_in_test, confidence_today)`
 
-    Args:
-        reference: numbers (N,) from when all was well; their quantiles are the edges of the bins, so that
-            each bin holds the same share p of them. Equal quantiles (many equal numbers) make fewer bins. The
-            outer bins are open.
-        current: numbers (M,) of today; their shares of the bins are q.
-        bins: number of bins.
-
-    Raises:
-        InputError: no numbers on one side, one that is not finite, or fewer than 2 bins.
-
-    Source: Siddiqi, "Credit Risk Scorecards" (2006), also for the thresholds 0.1 and 0.25; they are a custom,
-    not a test.
+    Source: Siddiqi, "Credit Risk Scorecards" (2006), also for the thresholds 0.1 and 0.25: custom, no test.
     """
-    reference, current = (np.asarray(values, dtype=float).ravel() for values in (reference, current))
-    if bins < 2 or not all(len(values) and np.isfinite(values).all() for values in (reference, current)):
-        raise InputError(
-            "the index needs finite numbers on both sides and at least 2 bins, found "
-            f"{len(reference)} and {len(current)} numbers, bins={bins}; leave out what is missing"
-        )
-    edges = np.unique(np.quantile(reference, np.linspace(0, 1, bins + 1)[1:-1]))
-    places = (np.searchsorted(edges, values, side="right") for values in (reference, current))
+    sides = [np.asarray(values, dtype=float).ravel() for values in (reference, current)]
+    if bins < 2 or not all(len(values) and np.isfinite(values).all() for values in sides):
+        found = f"{len(sides[0])} and {len(sides[1])} numbers, bins={bins}"
+        needed = "finite numbers on both sides and at least 2 bins"
+        raise InputError(f"the index needs {needed}, found {found}; leave out what is missing")
+    edges = np.unique(np.quantile(sides[0], np.linspace(0, 1, bins + 1)[1:-1]))
+    places = [np.searchsorted(edges, values, side="right") for values in sides]
     return stability_index(*(np.bincount(place, minlength=len(edges) + 1) for place in places))
 
 
@@ -52,18 +43,13 @@ def stability_index(reference_counts, current_counts) -> float:
 
     A bin that is empty on one side would make it infinite: it counts as half a row there. Bins empty on both
     sides do not count.
-
-    Raises:
-        InputError: the lists differ in length, or one has no rows.
     """
-    counts = [np.asarray(values, dtype=float) for values in (reference_counts, current_counts)]
-    if counts[0].shape != counts[1].shape or any(values.sum() <= 0 for values in counts):
-        raise InputError(
-            f"two lists of counts of the same bins are needed, each with rows, found {counts[0].tolist()} "
-            f"and {counts[1].tolist()}"
-        )
-    used = (counts[0] + counts[1]) > 0
-    p, q = (np.maximum(values[used], 0.5) / values.sum() for values in counts)
+    old, new = (np.asarray(counts, dtype=float) for counts in (reference_counts, current_counts))
+    if old.shape != new.shape or old.sum() <= 0 or new.sum() <= 0:
+        found = f"found {old.tolist()} and {new.tolist()}"
+        raise InputError(f"two lists of counts of the same bins are needed, each with rows, {found}")
+    used = (old + new) > 0
+    p, q = (np.maximum(counts[used], 0.5) / counts.sum() for counts in (old, new))
     return float(((q - p) * np.log(q / p)).sum())
 
 
@@ -90,27 +76,15 @@ class DriftMonitor:
 
     Example: `DriftMonitor(classes, predict(run, test_texts)).compare(predict(run, texts_of_today))`
 
-    Args:
-        classes: names of the C classes.
-        probabilities: (N, C) on the reference inputs.
-        lengths: lengths of the reference texts (N,) in characters; None for images, or where not known.
-
-    Raises:
-        InputError: shapes that do not fit.
+    Probabilities are (N, C) for the C names of `classes`, lengths of texts (N,) in characters.
     """
 
     def __init__(self, classes: tuple[str, ...], probabilities, lengths=None):
-        self.classes = tuple(classes)
+        self.classes, self.lengths = tuple(classes), lengths
         self.probabilities = self._checked(probabilities)
-        self.lengths = lengths
 
     def compare(self, probabilities, lengths=None) -> list[Finding]:
-        """What has moved, and how far; below 200 rows on either side the verdict is "too few rows".
-
-        Args:
-            probabilities: (M, C) on the new inputs.
-            lengths: lengths of the new texts (M,) in characters.
-        """
+        """What has moved, and how far; below 200 rows on either side the verdict is "too few rows"."""
         before, now = self.probabilities, self._checked(probabilities)
         old, new = (np.bincount(p.argmax(1), minlength=len(self.classes)) for p in (before, now))
         found = [_of_numbers("confidence", before.max(1), now.max(1))]
@@ -126,10 +100,8 @@ class DriftMonitor:
     def _checked(self, probabilities) -> np.ndarray:
         array = np.asarray(probabilities, dtype=float)
         if array.ndim != 2 or array.shape[1] != len(self.classes) or not len(array):
-            raise InputError(
-                f"probabilities must be (N, {len(self.classes)}) with N > 0, found {array.shape}; give those "
-                "of `predict`"
-            )
+            needed = f"probabilities must be (N, {len(self.classes)}) with N > 0"
+            raise InputError(f"{needed}, found {array.shape}; give those of `predict`")
         return array
 
 

@@ -22,7 +22,6 @@ from helpers.models.pretrained import Classifier, save_description
 
 MAX_DIFFERENCE = 1e-3  # of a probability, float32 against float32: the same sums in another order
 MAX_FLIPS = 0.01  # share of the labels that int8 may change, and always one
-INT8_TASKS = ("text",)
 BLOCK = 128  # weights that share one int8 scale
 LARGE_TABLE = 1_000_000  # entries from which an embedding table is worth quantising
 FILE_LIMIT = 2**31 - 2**20  # a single ONNX file cannot be larger than 2 GiB
@@ -45,20 +44,20 @@ def export_onnx(classifier: Classifier, folder: str | Path, check_on: list, *, i
 
     Example: `export_onnx(load_run(run), "smaller", ["I like it.", "I do not."], int8=True).parity`
 
-    Args:
-        classifier: a classifier of PyTorch; its model keeps its device and its mode.
-        folder: folder to write; an earlier export in it is replaced.
-        check_on: real inputs, as for `predict`, on which both models must agree; a few hundred validation
-            rows.
-        int8: texts only, see `quantise`. Convolutions need int8 activations as well to gain anything, and on
-            the course's image model that changed one label in ten (benchmarks/export.py): refused.
-
-    Raises:
-        InputError: nothing to check on, int8 images, a folder with other content, or the models disagree:
-            probabilities of float32 by more than 1e-3, or labels of int8 in more than one row of a hundred.
+    The model keeps its device and its mode; an earlier export in `folder` is replaced. On `check_on`, real
+    inputs as for `predict`, both models must agree: probabilities of float32 to 1e-3, labels of int8 in 99 of
+    a hundred rows. int8 is refused for images: convolutions need int8 activations as well to gain anything,
+    and on the course's image model that changed one label in ten (benchmarks/export.py).
     """
     folder = Path(folder)
-    _check_arguments(classifier, folder, check_on, int8)
+    if not len(check_on):
+        raise InputError("an export is checked on real inputs, found none; give some validation rows")
+    if int8 and classifier.task != "text":
+        why = "on images it changed one label in ten"
+        raise InputError(f"int8 is for text models; {why}: export this one without --int8")
+    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free and not (folder / "model.onnx").is_file():
+        raise InputError(f"{folder} is neither empty nor an earlier export; choose another folder")
     classifier = replace(classifier, model=copy.deepcopy(classifier.model).cpu().eval())
     expected = predict(classifier, check_on)
     with _folder_to_write(folder) as temporary:
@@ -84,8 +83,7 @@ def quantise(file: Path) -> None:
     quantisation, changed 2 to 5 labels of a hundred here: a few large activations stretch the scale for all
     others, and for the neighbours in the batch (benchmarks/export.py measures both). Embedding tables: one
     scale per row. The rest (attention, layer norms, head) stays float32: about a quarter of the size is left.
-
-    The file then runs in ONNX Runtime only, whose operator `MatMulNBits` it uses. On a chip without int8 dot
+    The file then runs in ONNX Runtime only, whose operator `MatMulNBits` it uses; on a chip without int8 dot
     products it is small but not faster.
 
     Source: Dettmers et al., "LLM.int8()" (2022), on large activations and on scales that fewer numbers share.
@@ -94,24 +92,11 @@ def quantise(file: Path) -> None:
 
     model = onnx.load(file)
     _quantise_tables(model.graph)
-    # accuracy level 4: int8 activations
-    quantizer = _block_quantizer()(model, bits=8, block_size=BLOCK, is_symmetric=False, accuracy_level=4)
+    options = {"block_size": BLOCK, "is_symmetric": False, "accuracy_level": 4}  # level 4: int8 activations
+    quantizer = _block_quantizer()(model, bits=8, **options)
     quantizer.process()
     write_atomically(file, quantizer.model.model.SerializeToString())
-    # Where a float32 model over 2 GiB keeps its weights:
-    file.with_name(f"{file.name}.data").unlink(missing_ok=True)
-
-
-def _check_arguments(classifier: Classifier, folder: Path, check_on: list, int8: bool) -> None:
-    if not len(check_on):
-        raise InputError("an export is checked on real inputs, found none; give some validation rows")
-    if int8 and classifier.task not in INT8_TASKS:
-        raise InputError(
-            "int8 is for text models; on images it changed one label in ten: export this one without --int8"
-        )
-    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not is_free and not (folder / "model.onnx").is_file():
-        raise InputError(f"{folder} is neither empty nor an earlier export; choose another folder")
+    file.with_name(f"{file.name}.data").unlink(missing_ok=True)  # the weights of a float32 model over 2 GiB
 
 
 def _folder_to_write(folder: Path) -> tempfile.TemporaryDirectory:
@@ -124,19 +109,15 @@ def _folder_to_write(folder: Path) -> tempfile.TemporaryDirectory:
         raise InputError(f"{reason}; choose another one") from error
 
 
-def _example(classifier: Classifier) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """Inputs of the task's graph, in the order of the model's arguments, and names of its open dimensions."""
-    if classifier.task == "images":
-        size = classifier.preprocessor.size
-        return {"images": torch.zeros(2, 3, size, size)}, ("rows",)
-    ids = torch.ones((2, 9), dtype=torch.int64)
-    return {"input_ids": ids, "attention_mask": ids.clone()}, ("rows", "length")
-
-
 def _write_graph(classifier: Classifier, file: Path) -> None:
     """Trace the model with one example, and write the graph with its weights."""
-    example, open_names = _example(classifier)
-    dimensions = {axis: torch.export.Dim(name) for axis, name in enumerate(open_names)}
+    if classifier.task == "images":
+        size = classifier.preprocessor.size
+        example, open_axes = {"images": torch.zeros(2, 3, size, size)}, ("rows",)
+    else:
+        ids = torch.ones((2, 9), dtype=torch.int64)
+        example, open_axes = {"input_ids": ids, "attention_mask": ids.clone()}, ("rows", "length")
+    dimensions = {axis: torch.export.Dim(name) for axis, name in enumerate(open_axes)}
     names = {"input_names": list(example), "output_names": ["logits"]}
     options = {"dynamo": True, "dynamic_shapes": (dimensions,) * len(example), "verbose": False}
     with warnings.catch_warnings():
@@ -152,11 +133,10 @@ def _check_parity(parity: Comparison, int8: bool) -> None:
         found = f"int8 changes {flips} of {parity.rows} labels, more than {MAX_FLIPS:.0%}"
         raise InputError(f"{found}; nothing was written: export without int8")
     if not int8 and not parity.max_difference <= MAX_DIFFERENCE:  # "not <=": a NaN is no agreement
-        raise InputError(
-            f"the export differs from the PyTorch model by up to {parity.max_difference:.2g} of a "
-            f"probability, at most {MAX_DIFFERENCE} is allowed; nothing was written: use the versions in "
-            "requirements.lock, or serve the run without exporting it"
-        )
+        found = f"by up to {parity.max_difference:.2g} of a probability, at most {MAX_DIFFERENCE} is allowed"
+        advice = "use the versions in requirements.lock, or serve the run without exporting it"
+        differs = f"the export differs from the PyTorch model {found}"
+        raise InputError(f"{differs}; nothing was written: {advice}")
 
 
 def _quantise_tables(graph) -> None:

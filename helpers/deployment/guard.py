@@ -61,11 +61,11 @@ async def accepted_texts(request: Request, body: Texts) -> list[str]:
         if not text.strip():
             raise HTTPException(422, f"text {number} is empty; write at least one word")
         if len(text) > limits.characters:
-            found = f"text {number} has {len(text):,} characters"
-            raise HTTPException(422, f"{found}, at most {limits.characters:,} are allowed; shorten it")
+            most = f"at most {limits.characters:,} are allowed"
+            raise HTTPException(422, f"text {number} has {len(text):,} characters, {most}; shorten it")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            half = f"text {number} holds half a character (a lone surrogate)"
-            raise HTTPException(422, f"{half}; send valid Unicode")
+            half = "half a character (a lone surrogate)"
+            raise HTTPException(422, f"text {number} holds {half}; send valid Unicode")
     return texts
 
 
@@ -78,8 +78,8 @@ async def accepted_picture(request: Request) -> list[np.ndarray]:
         with Image.open(body, formats=IMAGE_FORMATS) as header:  # reads the size, not yet the pixels
             width, height = header.size
         if width * height > limit:
-            found = f"the picture has {width} x {height} pixels"
-            raise HTTPException(422, f"{found}, at most {limit:,} are allowed; make it smaller")
+            found = f"{width} x {height} pixels, at most {limit:,} are allowed"
+            raise HTTPException(422, f"the picture has {found}; make it smaller")
         body.seek(0)
         return [np.asarray(open_image(body))]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -118,11 +118,7 @@ FORMS = {
 class Guard:
     """ASGI middleware around every request: limits on its body, a line in the log, no traceback.
 
-    Args:
-        app: the application inside.
-        record: called with (path, status, seconds) of each finished request.
-        body_bytes: largest body.
-        body_seconds: how long a body may take to arrive.
+    `record` is called with (path, status, seconds) of each finished request.
     """
 
     def __init__(self, app, record: Callable[[str, int, float], None], body_bytes: int, body_seconds: float):
@@ -150,8 +146,7 @@ class Guard:
                 await answer(scope, receive, reply)
         seconds = time.perf_counter() - start
         self.record(scope["path"], status, seconds)
-        # No line breaks or control characters of strangers in the log.
-        shown = scope["path"][:80].encode("unicode_escape").decode()
+        shown = scope["path"][:80].encode("unicode_escape").decode()  # no line breaks of strangers in the log
         print(f"{scope['method']} {shown} {status} {1000 * seconds:.0f} ms", file=sys.stderr, flush=True)
 
     async def pass_on(self, scope, receive, reply) -> None:
@@ -160,14 +155,20 @@ class Guard:
             body = await self.read(scope, receive)
         except HTTPException as refusal:
             return await self.refuse(refusal, receive, reply)
-        if body is not None:
-            await self.app(scope, _replay(body, receive), reply)
+        if body is None:
+            return
+        messages = iter([{"type": "http.request", "body": body}])
+
+        async def replay():  # the body which was read already, then what comes after it
+            return next(messages, None) or await receive()
+
+        await self.app(scope, replay, reply)
 
     async def read(self, scope, receive) -> bytes | None:
         """The body, None where the client went away; keeps no more than the limit, and refuses the rest."""
-        sentence = f"the body is larger than {self.body_bytes:,} bytes; send less at once"
+        refusal = HTTPException(413, f"the body is larger than {self.body_bytes:,} bytes; send less at once")
         if int(dict(scope["headers"]).get(b"content-length", b"0")) > self.body_bytes:
-            raise HTTPException(413, sentence)
+            raise refusal
         body = bytearray()
         try:
             async with asyncio.timeout(self.body_seconds):
@@ -177,7 +178,7 @@ class Guard:
                         return None
                     body += message.get("body", b"")
                     if len(body) > self.body_bytes:
-                        raise HTTPException(413, sentence)
+                        raise refusal
                     if not message.get("more_body"):
                         return bytes(body)
         except TimeoutError:
@@ -185,10 +186,8 @@ class Guard:
             raise HTTPException(408, sentence) from None
 
     async def refuse(self, refusal: HTTPException, receive, reply) -> None:
-        """Answer at once, then read on for a moment without keeping anything.
-
-        A client that is still sending would otherwise meet a closed connection before it has read the answer.
-        """
+        """Answer at once, then read on for a moment without keeping anything."""
+        # A client that is still sending would else meet a closed connection before it has read the answer.
         response = JSONResponse({"detail": refusal.detail}, headers={"Connection": "close"})
         start = {"status": refusal.status_code, "headers": response.raw_headers}
         await reply({"type": "http.response.start", **start})
@@ -198,13 +197,3 @@ class Guard:
                 while (await receive()).get("more_body"):
                     pass
         await reply({"type": "http.response.body", "body": b""})
-
-
-def _replay(body: bytes, receive):
-    """A `receive` that hands out the body which was already read, and then what comes after it."""
-    messages = iter([{"type": "http.request", "body": body}])
-
-    async def again():
-        return next(messages, None) or await receive()
-
-    return again

@@ -25,9 +25,7 @@ def load_run(folder: str | Path, *, engine: str = "torch") -> Classifier:
 
     Example: `predict(load_run("runs/sentiment"), ["I like it."])`
 
-    Args:
-        folder: the run folder.
-        engine: "torch", or "onnx" or "int8" for what `python -m helpers export` made of the run.
+    `engine` is "torch", or "onnx" or "int8" for what `python -m helpers export` made of the run.
 
     Raises:
         InputError: `folder` is no finished run, was not exported, or the engine is none of these.
@@ -46,34 +44,24 @@ def load_run(folder: str | Path, *, engine: str = "torch") -> Classifier:
 def load_onnx(folder: str | Path, *, threads: int = 0) -> Classifier:
     """The classifier of a folder written by `export.export_onnx`, for `predict`; it cannot be trained.
 
-    Args:
-        folder: holds model.onnx, labels.json and, for texts, the tokenizer.
-        threads: number of threads of ONNX Runtime; 0 = one per core.
-
-    Raises:
-        InputError: `folder` holds no export.
+    `threads` is how many ONNX Runtime uses, 0 = one per core. A folder without export raises an InputError.
     """
     model = OnnxModel(Path(folder) / "model.onnx", threads=threads)
     return replace(load_description(folder), model=model)
 
 
 class OnnxModel(nn.Module):
-    """An exported model behind the call that the PyTorch one has; ONNX Runtime does the work on the CPU.
-
-    Raises:
-        InputError: ONNX Runtime cannot read the file.
-    """
+    """An exported model behind the call that the PyTorch one has; ONNX Runtime does the work on the CPU."""
 
     def __init__(self, file: Path, *, threads: int = 0):
         super().__init__()
-        import onnxruntime
+        from onnxruntime import InferenceSession, SessionOptions
 
-        options = onnxruntime.SessionOptions()
+        options = SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only: its warnings speak of graph nodes
-        providers = ["CPUExecutionProvider"]
         try:
-            self.session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+            self.session = InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # a class of its own for each way a file can be bad, and no common one
             found = f"{file} cannot be read by ONNX Runtime ({str(error).splitlines()[0]})"
             raise InputError(f"{found}; export the run again") from error
@@ -88,11 +76,8 @@ class OnnxModel(nn.Module):
 def predict(classifier: Classifier, inputs: list) -> np.ndarray:
     """Class probabilities (N, C) float32 in the order of the inputs, computed where the model is.
 
-    A caller who predicts between training steps trains on as before: every module keeps its mode.
-
-    Args:
-        classifier: of `load_run` or `load_onnx`, or straight from training.
-        inputs: texts (str), or images (paths or uint8 arrays).
+    The inputs are texts (str), or images (paths or uint8 arrays). A caller who predicts between training
+    steps trains on as before: every module keeps its mode.
     """
     task = TASKS[classifier.task]
     # Similar lengths together, so that one long text does not pad a whole batch of short ones.
@@ -121,17 +106,12 @@ class Comparison:
 
 
 def compare(p: np.ndarray, q: np.ndarray) -> Comparison:
-    """Compare the probabilities (N, C) of two models on the same N inputs.
+    """Compare the probabilities (N, C) of two models on the same N > 0 inputs.
 
     Example: `compare(predict(load_run(run), texts), predict(load_run(run, engine="int8"), texts)).agreement`
-
-    Raises:
-        InputError: the shapes differ, or there are no rows.
     """
     p, q = np.asarray(p), np.asarray(q)
     if p.shape != q.shape or p.ndim != 2 or len(p) == 0:
-        raise InputError(
-            f"the probabilities of two models must both be (N, C) with N > 0, found {p.shape} and {q.shape}; "
-            "predict the same inputs"
-        )
+        needed = "the probabilities of two models must both be (N, C) with N > 0"
+        raise InputError(f"{needed}, found {p.shape} and {q.shape}; predict the same inputs")
     return Comparison(len(p), float(np.abs(p - q).max()), float((p.argmax(1) == q.argmax(1)).mean()))

@@ -7,16 +7,11 @@ requests may wait for it is bounded, and one more is told to come again.
 import asyncio
 import csv
 import os
-import re
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +20,9 @@ import prometheus_client as prometheus
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from prometheus_client import Counter, Gauge, Histogram
 from pydantic import BaseModel
 
-from helpers import files
 from helpers.deployment.drift import FEWEST_ROWS, DriftMonitor
 from helpers.deployment.guard import FORMS, Guard, Limits, refuse_body
 from helpers.deployment.page import page
@@ -52,15 +47,10 @@ class Answer(BaseModel):
     predictions: list[Prediction]
 
 
-def create_app(
-    classifier: Classifier, *, reference: np.ndarray | None = None, limits: Limits | None = None
-) -> FastAPI:
+def create_app(classifier: Classifier, *, reference=None, limits: Limits | None = None) -> FastAPI:
     """The web application of a classifier; `serve` runs it, a test can call it directly.
 
-    Args:
-        classifier: of `predict.load_run`, any engine.
-        reference: probabilities (N, C) on the test rows, with which the drift gauge compares; None: no gauge.
-        limits: None for the defaults.
+    `reference` are probabilities (N, C) on the test rows, with which the drift gauge compares.
     """
     form, limits = FORMS[classifier.task], limits or Limits()
     counters, worker = Counters(classifier.classes, reference), Worker(classifier, limits.waiting)
@@ -127,14 +117,14 @@ class Counters:
         self.registry = prometheus.CollectorRegistry()
         own = {"registry": self.registry}
         about = "Requests by path and status code"
-        self.requests = prometheus.Counter("course_requests", about, ["path", "code"], **own)
+        self.requests = Counter("course_requests", about, ["path", "code"], **own)
         about = "From the request's arrival to its answer"
-        self.seconds = prometheus.Histogram("course_request_seconds", about, ["path"], **own)
-        self.predictions = prometheus.Counter("course_predictions", "Predictions by label", ["label"], **own)
+        self.seconds = Histogram("course_request_seconds", about, ["path"], **own)
+        self.predictions = Counter("course_predictions", "Predictions by label", ["label"], **own)
         about, tenths = "Probability of the predicted class", [tenth / 10 for tenth in range(1, 11)]
-        self.confidence = prometheus.Histogram("course_confidence", about, buckets=tenths, **own)
+        self.confidence = Histogram("course_confidence", about, buckets=tenths, **own)
         about = f"Population stability index of the last {WATCHED} predictions against the test rows"
-        self.drift = prometheus.Gauge("course_drift_psi", about, ["what"], **own)
+        self.drift = Gauge("course_drift_psi", about, ["what"], **own)
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count one request; all unknown paths together, or strangers could fill the memory with names."""
@@ -161,17 +151,8 @@ class Counters:
 def serve(folder: str | Path, *, engine: str = "torch", host: str = "127.0.0.1", port: int = 8000) -> None:
     """Load a run and serve it until Ctrl-C or SIGTERM, which end the process with status 0.
 
-    Prints one line with the address; each request is a line on stderr.
-
-    Args:
-        folder: the run folder.
-        engine: see `predict.load_run`.
-        host: an address of this machine; only 127.0.0.1 keeps other machines out, and the service asks nobody
-            for a password.
-        port: 0 = any free one.
-
-    Raises:
-        InputError: the port is in use, or the run cannot be loaded.
+    Prints one line with the address; each request is a line on stderr. Nobody is asked for a password, and
+    only the host 127.0.0.1 keeps other machines out. Port 0 is any free one, one in use raises an InputError.
     """
     import uvicorn
 
@@ -197,33 +178,6 @@ def reference_probabilities(folder: str | Path, classes: tuple[str, ...]) -> np.
         return None
     with file.open(encoding="utf-8", newline="") as lines:
         return np.array([[float(row[f"p_{name}"]) for name in classes] for row in csv.DictReader(lines)])
-
-
-@contextmanager
-def running(run: str | Path, engine: str = "torch") -> Iterator[str]:
-    """The real `serve` command in a process of its own, on a free port, for the length of a `with` block.
-
-    Example: `with running(run) as address: urllib.request.urlopen(f"{address}/health")`
-
-    Raises:
-        InputError: the command said so.
-    """
-    command = [sys.executable, "-m", "helpers", "serve", str(Path(run).absolute()), "--port", "0"]
-    command += [] if engine == "torch" else [f"--{engine}"]
-    # A file, not a pipe: a log that nobody reads would fill a pipe and stop the service.
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
-        process = subprocess.Popen(command, cwd=files.ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            address = re.search(r"http://\S+(?=/ until)", process.stdout.readline())
-            if not address:
-                process.wait()
-                log.seek(0)
-                raise InputError(f"the service did not start: {log.read().strip()[-500:]}")
-            yield address.group()
-        finally:
-            process.terminate()
-            process.wait()
-            process.stdout.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

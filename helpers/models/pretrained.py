@@ -31,7 +31,6 @@ PREPROCESSING = {  # of the image models that do not bring their own
     "resnet50": ImagePreprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "efficientnet_lite0": ImagePreprocessing(96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # 96: fast on a CPU
 }
-SENTIMENTS = ("negative", "neutral", "positive")
 GIVE_A_RUN = "give a run folder written by `python -m helpers train ... --output RUN`"
 
 
@@ -53,7 +52,7 @@ class Classifier:
 
 def text_classifier(
     name: str = "minilm",
-    classes: tuple[str, ...] = SENTIMENTS,
+    classes: tuple[str, ...] = ("negative", "neutral", "positive"),
     *,
     dropout: float = 0.1,
     pretrained: bool = True,

@@ -65,13 +65,9 @@ def summary_table(metrics: dict) -> str:
     """Validation and test metrics beside the majority class and the human ceiling."""
     test, validation, majority = metrics["test"], metrics["validation"], metrics["majority_baseline"]
     low, high = test["macro_f1_interval"]
+    f1 = f"{test['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
     rows = [
-        (
-            "model, test rows",
-            test["accuracy"],
-            f"{test['macro_f1']:.3f} ({low:.3f} to {high:.3f})",
-            test["n"],
-        ),
+        ("model, test rows", test["accuracy"], f1, test["n"]),
         ("model, validation rows", validation["accuracy"], f"{validation['macro_f1']:.3f}", validation["n"]),
         (f"always {majority['class']!r}, test rows", majority["accuracy"], "", test["n"]),
     ]
@@ -81,10 +77,8 @@ def summary_table(metrics: dict) -> str:
         rows.append((who, ceiling["accuracy"], f"{ceiling['macro_f1']:.3f}", ceiling["n"]))
     body = [(name, f"{accuracy:.3f}", f1, f"{n:,}") for name, accuracy, f1, n in rows]
     work = (
-        f"<p>{metrics['optimizer_steps']:,} optimizer steps, {metrics['trainable_parameters']:,} trainable "
-        "parameters, "
-        f"{metrics['seconds']:.0f} s on {metrics['processes']} process(es), {metrics['device']}, "
-        f"precision {metrics['precision']}.</p>"
+        "<p>{optimizer_steps:,} optimizer steps, {trainable_parameters:,} trainable parameters, {seconds:.0f} s on "
+        "{processes} process(es), {device}, precision {precision}.</p>".format(**metrics)
     )
     return table("Results", ("who", "accuracy", "macro-F1 (95% interval)", "rows"), body) + work
 
@@ -107,27 +101,20 @@ def data_section(folder: Path, metrics: dict) -> str:
     result = table("Data", ("what", "rows"), [(name, f"{count:,}") for name, count in counts.items()])
     if metrics["skipped"]:
         skipped = pd.read_csv(folder / "skipped.csv", dtype=str, keep_default_na=False).head(20)
-        result += table(
-            "Left out (all in skipped.csv)", ("where", "why"), skipped.itertuples(index=False, name=None)
-        )
+        result += table("Left out (all in skipped.csv)", ("where", "why"), skipped.to_numpy().tolist())
     return result
 
 
 def worst_errors(predictions: pd.DataFrame, test: pd.DataFrame) -> str:
-    """The test errors in which the true class got the least probability: wrong labels and hard cases gather
-    here.
-    """
+    """The test errors in which the true class got the least probability: wrong labels and hard cases."""
     p_target = [row[f"p_{row['target']}"] for row in predictions.to_dict("records")]
     errors = predictions.assign(p_target=p_target).query("target != prediction")
-    # fewer than there are, if not all could be kept
-    inputs = {row["id"]: row for row in test.to_dict("records")}
+    inputs = {row["id"]: row for row in test.to_dict("records")}  # fewer, if not all could be kept
     worst = errors[errors["id"].isin(inputs)].nsmallest(WORST, "p_target")
     if worst.empty:
         return "<p>No test errors.</p>"
-    body = [
-        (row.id, row.target, row.prediction, f"{row.p_target:.3f}", show_input(inputs[row.id]))
-        for row in worst.itertuples()
-    ]
+    columns = (worst["id"], worst["target"], worst["prediction"], worst["p_target"].map("{:.3f}".format))
+    body = [(*row, show_input(inputs[row[0]])) for row in zip(*columns)]
     title = f"The {len(body)} worst of {len(errors):,} test errors"
     return table(title, ("id", "true class", "predicted", "p(true class)", "input"), body, raw_last=True)
 
@@ -141,10 +128,8 @@ def show_input(row: dict) -> str:
     image.thumbnail((64, 64))
     image.save(file, format="PNG")
     png = base64.b64encode(file.getvalue()).decode()
-    return (
-        f'<img height="64" alt="test image labelled {html.escape(row["label"])}" '
-        f'src="data:image/png;base64,{png}">'
-    )
+    alt = html.escape(f"test image labelled {row['label']}")
+    return f'<img height="64" alt="{alt}" src="data:image/png;base64,{png}">'
 
 
 def curves(folder: Path) -> Figure:

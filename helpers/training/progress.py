@@ -11,54 +11,33 @@ from helpers.training.config import TrainingConfig
 
 @dataclass(frozen=True)
 class Step:
-    """What happened in one optimizer step.
+    """What happened in one optimizer step."""
 
-    Attributes:
-        step, epoch: counted from 1.
-        learning_rate: of the head.
-        loss: tensor () on the training's device: mean over the items of this step, before it.
-        validation: what `score` returned, where the model was evaluated after this step, otherwise None.
-        is_best: whether that score is the best so far.
-    """
-
-    step: int
+    step: int  # counted from 1, as is the epoch
     epoch: int
-    learning_rate: float
-    loss: torch.Tensor
-    validation: dict[str, float] | None = None
-    is_best: bool = False
+    learning_rate: float  # of the head
+    loss: torch.Tensor  # () on the training's device: mean over the items of this step, before it
+    validation: dict[str, float] | None = None  # what `score` returned, if it was called after this step
+    is_best: bool = False  # whether that score is the best so far
 
     @property
     def train_loss(self) -> float:
-        """`loss` as a number. Reading it makes Python wait for a GPU to finish the step, so read it when it
-        is shown.
-        """
+        """`loss` as a number; reading it makes Python wait for a GPU, so read it when it is shown."""
         return self.loss.item()
 
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """How far a run has come."""
 
-    Attributes:
-        epoch: the epoch to go on with, from 0.
-        batch: the batch of that epoch to go on with, from 0.
-        step: optimizer steps done.
-        best_score: best score so far, see `TrainingConfig.select`; None before the first one.
-        evaluations_since_best: evaluations without a better one.
-        seconds: time spent so far.
-        place: the loader's own `state_dict`, where it has one and the epoch has begun.
-        history_bytes: length of the history file when this was noted.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    best_score: float | None = None
+    epoch: int = 0  # the epoch to go on with, from 0
+    batch: int = 0  # the batch of that epoch to go on with, from 0
+    step: int = 0  # optimizer steps done
+    best_score: float | None = None  # see `TrainingConfig.select`; None before the first one
     evaluations_since_best: int = 0
-    seconds: float = 0.0
-    place: dict | None = None
-    history_bytes: int = 0
+    seconds: float = 0.0  # spent so far
+    place: dict | None = None  # the loader's own `state_dict`, where it has one and the epoch has begun
+    history_bytes: int = 0  # length of the history file when this was noted
 
     def is_over(self, config: TrainingConfig) -> bool:
         """Whether all steps are done, or nothing has got better for too long."""

@@ -5,12 +5,13 @@ from PIL import Image
 
 from helpers.data import sources
 from helpers.data.caching import CachedDataset
-from helpers.data.collate import MixupCollate, PadCollate, collate_images
+from helpers.data.collate import PadCollate, collate_images
 from helpers.data.datasets import ImageDataset, TextDataset, open_image
 from helpers.data.loaders import make_loader, set_epoch
 from helpers.data.transforms import ImagePreprocessing, evaluation_preset, training_preset
 from helpers.errors import InputError
 from lessons.ch02.comment_stream import CommentStream
+from lessons.ch04.mixup import MixupCollate
 
 PREPROCESSING = ImagePreprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
