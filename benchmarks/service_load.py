@@ -25,8 +25,8 @@ from export import trained
 from helpers import environment
 from helpers.cli import main as command
 from helpers.data import sources
-from helpers.deployment import service
 from helpers.deployment.predict import ENGINES, FOLDERS
+from lessons.running_service import running
 
 RESULTS = Path(__file__).resolve().parent / "results" / "service_load.json"
 REQUESTS, CLIENTS = 1000, 4
@@ -80,7 +80,7 @@ def ask(client: httpx.Client, kind: str, number: int, comments: list[str]) -> tu
 def measure(run: Path, engine: str, comments: list[str]) -> dict:
     """Start the server with an engine, send the mix, and see that it still answers."""
     kinds = [SHARES[number % len(SHARES)] for number in range(REQUESTS)]
-    with service.running(run, engine) as address, httpx.Client(base_url=address, timeout=60) as client:
+    with running(run, engine) as address, httpx.Client(base_url=address, timeout=60) as client:
         for number in range(5):
             ask(client, "comment", number, comments)  # the first calls also allocate: not counted
         start = time.perf_counter()

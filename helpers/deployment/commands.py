@@ -20,8 +20,7 @@ def add_commands(command: Callable) -> None:
     add = parser.add_argument
     add("folder", type=Path, metavar="RUN")
     add("inputs", nargs="*", metavar="TEXT|IMAGE")
-    files = "a CSV file, a .txt file with one text per line, or a folder of images"
-    add("--input", type=Path, metavar="FILE", help=files)
+    add("--input", type=Path, metavar="FILE", help="CSV, .txt with one text per line, or a folder of images")
     add("--text-column", default="text", metavar="C", help="column of the CSV file (default: text)")
     add("--output", type=Path, metavar="OUT.csv", help="write input, label and probabilities there")
     add("--json", action="store_true", help="print one JSON object per input")
@@ -40,8 +39,7 @@ def add_commands(command: Callable) -> None:
     add = parser.add_argument
     add("folder", type=Path, metavar="RUN")
     add("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: 8000)")
-    host = "where to listen; the default keeps other machines out"
-    add("--host", default="127.0.0.1", metavar="ADDRESS", help=host)
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: this machine only)")
     add_engine_options(parser)
 
 
@@ -98,7 +96,12 @@ def predict(options) -> None:
     rows = prediction.predict(classifier, inputs)
     answers = [(given, *prediction.answer(row, classifier.classes)) for given, row in zip(inputs, rows)]
     if options.output:
-        write_predictions(options.output, answers, classifier.classes)
+        # Not by `runs.folder.predictions_table`: for one column name it loads pandas, sklearn and accelerate.
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["input", "label", *(f"p_{name}" for name in classifier.classes)])
+        writer.writerows([given, label, *row.values()] for given, label, row in answers)
+        write_atomically(options.output, buffer.getvalue().encode())
     for problem in problems:
         print(f"skipped {problem}", file=sys.stderr)
     if options.json:
@@ -110,13 +113,3 @@ def predict(options) -> None:
         for given, label, row in answers:
             shown = ", ".join(f"{name} {p:.3f}" for name, p in row.items())
             print(f"{label}  ({shown})  {given}")
-
-
-def write_predictions(file: Path, answers: list[tuple[str, str, dict]], classes: tuple[str, ...]) -> None:
-    """One CSV row per input, in order: input, label, p_<class>..."""
-    # Not by `runs.folder.predictions_table`: for one column name it loads pandas, sklearn and accelerate.
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["input", "label", *(f"p_{name}" for name in classes)])
-    writer.writerows([given, label, *row.values()] for given, label, row in answers)
-    write_atomically(file, buffer.getvalue().encode())

@@ -72,11 +72,9 @@ class Finding:
 
 
 class DriftMonitor:
-    """Compares the predictions on new inputs with those on reference inputs, usually the test rows.
+    """Compares probabilities (N, C) and text lengths (N,) of new inputs with those of the test rows.
 
     Example: `DriftMonitor(classes, predict(run, test_texts)).compare(predict(run, texts_of_today))`
-
-    Probabilities are (N, C) for the C names of `classes`, lengths of texts (N,) in characters.
     """
 
     def __init__(self, classes: tuple[str, ...], probabilities, lengths=None):

@@ -1,7 +1,6 @@
 """A trained classifier as one ONNX file that runs without PyTorch, float32 or int8 (chapters 07 and 08).
 
-An export is checked before it exists: the written file is loaded again and must agree with the PyTorch model
-on real inputs.
+It is checked before it exists: the written file, loaded again, must agree with the model on real inputs.
 """
 
 import copy
@@ -40,14 +39,12 @@ class Export:
 def export_onnx(classifier: Classifier, folder: str | Path, check_on: list, *, int8: bool = False) -> Export:
     """Write a complete export: model.onnx, labels.json and the tokenizer; all of it, or nothing.
 
-    Batches may have any size and texts any length up to that which training allowed (`datasets.MAX_TOKENS`).
-
     Example: `export_onnx(load_run(run), "smaller", ["I like it.", "I do not."], int8=True).parity`
 
-    The model keeps its device and its mode; an earlier export in `folder` is replaced. On `check_on`, real
-    inputs as for `predict`, both models must agree: probabilities of float32 to 1e-3, labels of int8 in 99 of
-    a hundred rows. int8 is refused for images: convolutions need int8 activations as well to gain anything,
-    and on the course's image model that changed one label in ten (benchmarks/export.py).
+    Batches may have any size, texts any length that training allowed. The model keeps its device and mode; an
+    earlier export in `folder` is replaced. On `check_on`, inputs as for `predict`, both models must agree:
+    probabilities of float32 to 1e-3, labels of int8 in 99 of a hundred rows. int8 is refused for images: they
+    need int8 activations, too, to gain anything, and lost one label in ten by it (benchmarks/export.py).
     """
     folder = Path(folder)
     if not len(check_on):
@@ -105,8 +102,7 @@ def _folder_to_write(folder: Path) -> tempfile.TemporaryDirectory:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-")
     except OSError as error:
-        reason = f"the export folder {folder} cannot be written ({error.strerror})"
-        raise InputError(f"{reason}; choose another one") from error
+        raise InputError(f"{folder} cannot be written ({error.strerror}); choose another folder") from error
 
 
 def _write_graph(classifier: Classifier, file: Path) -> None:
@@ -133,18 +129,16 @@ def _check_parity(parity: Comparison, int8: bool) -> None:
         found = f"int8 changes {flips} of {parity.rows} labels, more than {MAX_FLIPS:.0%}"
         raise InputError(f"{found}; nothing was written: export without int8")
     if not int8 and not parity.max_difference <= MAX_DIFFERENCE:  # "not <=": a NaN is no agreement
-        found = f"by up to {parity.max_difference:.2g} of a probability, at most {MAX_DIFFERENCE} is allowed"
+        found = f"differs from that of PyTorch by {parity.max_difference:.2g}, more than {MAX_DIFFERENCE}"
         advice = "use the versions in requirements.lock, or serve the run without exporting it"
-        differs = f"the export differs from the PyTorch model {found}"
-        raise InputError(f"{differs}; nothing was written: {advice}")
+        raise InputError(f"a probability of the export {found}; nothing was written: {advice}")
 
 
 def _quantise_tables(graph) -> None:
     """Large embedding tables as int8: look up a row and its scale, then multiply. In place."""
     from onnx import TensorProto, helper, numpy_helper
 
-    large = (t for t in graph.initializer if len(t.dims) == 2 and np.prod(t.dims) >= LARGE_TABLE)
-    tables = {tensor.name: tensor for tensor in large}
+    tables = {t.name: t for t in graph.initializer if len(t.dims) == 2 and np.prod(t.dims) >= LARGE_TABLE}
     for place, node in reversed(list(enumerate(graph.node))):
         if node.op_type != "Gather" or node.input[0] not in tables:
             continue

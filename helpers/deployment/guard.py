@@ -64,8 +64,7 @@ async def accepted_texts(request: Request, body: Texts) -> list[str]:
             most = f"at most {limits.characters:,} are allowed"
             raise HTTPException(422, f"text {number} has {len(text):,} characters, {most}; shorten it")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            half = "half a character (a lone surrogate)"
-            raise HTTPException(422, f"text {number} holds {half}; send valid Unicode")
+            raise HTTPException(422, f"text {number} has half a character (a surrogate); send valid Unicode")
     return texts
 
 
@@ -116,10 +115,7 @@ FORMS = {
 
 
 class Guard:
-    """ASGI middleware around every request: limits on its body, a line in the log, no traceback.
-
-    `record` is called with (path, status, seconds) of each finished request.
-    """
+    """ASGI middleware: limits on a body, a line in the log, `record(path, status, seconds)`, no traceback."""
 
     def __init__(self, app, record: Callable[[str, int, float], None], body_bytes: int, body_seconds: float):
         self.app, self.record, self.body_bytes, self.body_seconds = app, record, body_bytes, body_seconds
@@ -182,16 +178,16 @@ class Guard:
                     if not message.get("more_body"):
                         return bytes(body)
         except TimeoutError:
-            sentence = f"the body did not arrive within {self.body_seconds:g} seconds; send it again"
-            raise HTTPException(408, sentence) from None
+            late = f"the body did not arrive within {self.body_seconds:g} seconds"
+            raise HTTPException(408, f"{late}; send it again") from None
 
     async def refuse(self, refusal: HTTPException, receive, reply) -> None:
         """Answer at once, then read on for a moment without keeping anything."""
         # A client that is still sending would else meet a closed connection before it has read the answer.
-        response = JSONResponse({"detail": refusal.detail}, headers={"Connection": "close"})
-        start = {"status": refusal.status_code, "headers": response.raw_headers}
+        answer = JSONResponse({"detail": refusal.detail}, headers={"Connection": "close"})
+        start = {"status": refusal.status_code, "headers": answer.raw_headers}
         await reply({"type": "http.response.start", **start})
-        await reply({"type": "http.response.body", "body": response.body, "more_body": True})
+        await reply({"type": "http.response.body", "body": answer.body, "more_body": True})
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 while (await receive()).get("more_body"):

@@ -21,14 +21,9 @@ ENGINES = ("torch", *FOLDERS)
 
 
 def load_run(folder: str | Path, *, engine: str = "torch") -> Classifier:
-    """The trained classifier of a run folder, ready to predict.
+    """The classifier of a finished run; engine "torch", or "onnx" or "int8" for what `export` made of it.
 
     Example: `predict(load_run("runs/sentiment"), ["I like it."])`
-
-    `engine` is "torch", or "onnx" or "int8" for what `python -m helpers export` made of the run.
-
-    Raises:
-        InputError: `folder` is no finished run, was not exported, or the engine is none of these.
     """
     if engine not in ENGINES:
         raise InputError(f"the engine must be one of {', '.join(ENGINES)}, found {engine!r}")

@@ -1,7 +1,7 @@
 """A trained run as an HTTP service: predictions, a page for people, health, metrics (chapters 07 and 08).
 
-`guard` holds the limits on what comes from outside, `page` the page. One thread runs the model; how many
-requests may wait for it is bounded, and one more is told to come again.
+`guard` holds the limits on what comes from outside, `page` the page. One thread runs the model: more would
+only share the same cores. Its queue is bounded: one without an end would answer everybody too late.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ import prometheus_client as prometheus
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from prometheus_client import Counter, Gauge, Histogram
 from pydantic import BaseModel
 
 from helpers.deployment.drift import FEWEST_ROWS, DriftMonitor
@@ -85,46 +84,36 @@ def create_app(classifier: Classifier, *, reference=None, limits: Limits | None 
 
 
 class Worker:
-    """One thread that runs the model, one request after another, and a bound on how many may wait for it.
-
-    More threads would only share the same cores, and a queue without an end answers everybody too late.
-    """
+    """One thread that runs the model, one request after another, and a bound on how many may wait for it."""
 
     def __init__(self, classifier: Classifier, places: int):
-        self.classifier, self.places, self.taken = classifier, places, 0
+        self.classifier, self.places = classifier, asyncio.Semaphore(places)
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
 
     async def predict(self, inputs: list) -> np.ndarray:
         """Probabilities (N, C); a 503 that says when to come again where all places are taken."""
-        if self.taken >= self.places:
-            sentence = "too many requests are waiting; try again in a second"
-            raise HTTPException(503, sentence, headers={"Retry-After": "1"})
-        self.taken += 1
-        try:
+        if self.places.locked():  # nobody waits for a place: who finds none is sent away
+            raise HTTPException(503, "too many requests wait; try again in a second", {"Retry-After": "1"})
+        async with self.places:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self.thread, predict, self.classifier, inputs)
-        finally:
-            self.taken -= 1
 
 
 class Counters:
     """What the service counts about itself, in a registry of its own: two in one process do not mix."""
 
     def __init__(self, classes: tuple[str, ...], reference: np.ndarray | None):
-        self.classes = classes
-        self.recent = deque(maxlen=WATCHED)
+        self.classes, self.recent = classes, deque(maxlen=WATCHED)
         self.monitor = None if reference is None else DriftMonitor(classes, reference)
         self.registry = prometheus.CollectorRegistry()
         own = {"registry": self.registry}
-        about = "Requests by path and status code"
-        self.requests = Counter("course_requests", about, ["path", "code"], **own)
-        about = "From the request's arrival to its answer"
-        self.seconds = Histogram("course_request_seconds", about, ["path"], **own)
-        self.predictions = Counter("course_predictions", "Predictions by label", ["label"], **own)
+        self.requests = prometheus.Counter("course_requests", "Requests answered", ["path", "code"], **own)
+        self.seconds = prometheus.Histogram("course_request_seconds", "Time to the answer", ["path"], **own)
+        self.predictions = prometheus.Counter("course_predictions", "Predictions by label", ["label"], **own)
         about, tenths = "Probability of the predicted class", [tenth / 10 for tenth in range(1, 11)]
-        self.confidence = Histogram("course_confidence", about, buckets=tenths, **own)
+        self.confidence = prometheus.Histogram("course_confidence", about, buckets=tenths, **own)
         about = f"Population stability index of the last {WATCHED} predictions against the test rows"
-        self.drift = Gauge("course_drift_psi", about, ["what"], **own)
+        self.drift = prometheus.Gauge("course_drift_psi", about, ["what"], **own)
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count one request; all unknown paths together, or strangers could fill the memory with names."""
@@ -156,8 +145,7 @@ def serve(folder: str | Path, *, engine: str = "torch", host: str = "127.0.0.1",
     """
     import uvicorn
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Also while loading; uvicorn ends its work first, then signals again.
+    for number in (signal.SIGINT, signal.SIGTERM):  # while loading; uvicorn ends its work, then signals again
         signal.signal(number, lambda *_: sys.exit(0))
     with _listen(host, port) as listening:
         classifier = load_run(folder, engine=engine)
