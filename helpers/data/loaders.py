@@ -51,8 +51,7 @@ def set_epoch(loader, epoch: int, start: int = 0, place: dict | None = None) -> 
         start: the batch to begin with; a sampler that can skips the others without loading them.
         place: what the loader's own `state_dict` gave there, where it has one.
 
-    Raises:
-        InputError: a loader that can only begin at its beginning.
+    Raises InputError: a loader that can only begin at its beginning.
     """
     sampler = getattr(loader, "batch_sampler", None)
     for part in (sampler, getattr(loader, "sampler", None), getattr(loader, "dataset", None)):

@@ -28,8 +28,7 @@ class BucketBatchSampler(Sampler[list[int]]):
         shuffle: False keeps the order of lengths and never changes it: for evaluation.
         num_processes, process_index: how many processes share each batch, and which one this is.
 
-    Raises:
-        InputError: there is no row, or a batch could leave a process without one.
+    Raises InputError: there is no row, or a batch could leave a process without one.
     """
 
     def __init__(

@@ -16,15 +16,12 @@ def split(frame: pd.DataFrame, *, seed: int = 0) -> dict[str, pd.DataFrame]:
 
     Example: `train, validation, test = split(frame).values()`
 
-    Raises:
-        InputError: there is only one class, or a class has fewer than ten groups.
+    Raises InputError: there is only one class, or a class has fewer than ten groups.
     """
     groups = frame.groupby("label")["group"].nunique()
     if len(groups) < 2:
-        raise InputError(
-            f"a classifier needs at least 2 classes, found only {list(groups.index)}; add rows with other "
-            "labels"
-        )
+        found = f"found only {list(groups.index)}; add rows with other labels"
+        raise InputError(f"a classifier needs at least 2 classes, {found}")
     if groups.min() < 10:
         raise InputError(
             f"each class needs at least 10 independent rows for a 70/20/10 split, found {groups.min()} for "
@@ -33,9 +30,8 @@ def split(frame: pd.DataFrame, *, seed: int = 0) -> dict[str, pd.DataFrame]:
     # Folds are drawn once and never again until a score looks good: a test row decides nothing.
     folder = StratifiedGroupKFold(n_splits=10, shuffle=True, random_state=seed)
     folds = [test for _, test in folder.split(frame, frame["label"], frame["group"])]
-    rows = {
-        name: sorted(row for number in numbers for row in folds[number]) for name, numbers in FOLDS.items()
-    }
+    of = lambda numbers: sorted(row for number in numbers for row in folds[number])
+    rows = {name: of(numbers) for name, numbers in FOLDS.items()}
     return {name: frame.iloc[chosen].reset_index(drop=True) for name, chosen in rows.items()}
 
 

@@ -49,8 +49,7 @@ def training_preset(
             every second picture, with standard deviation 0.1 on the scale 0..1.
         smallest_crop: least share of the image's area that a crop keeps.
 
-    Raises:
-        InputError: an augmentation is none of `AUGMENTATIONS`.
+    Raises InputError: an augmentation is none of `AUGMENTATIONS`.
     """
     unknown = ", ".join(sorted(set(augmentations) - set(AUGMENTATIONS)))
     if unknown:

@@ -66,8 +66,7 @@ def text_classifier(
         dropout: share of the head's inputs that is zeroed in training.
         pretrained: False draws all weights at random, to measure what pretraining is worth.
 
-    Raises:
-        InputError: the model is not embedded, no folder and not on the hub, or its texts cannot be padded.
+    Raises InputError: the model is not embedded, no folder and not on the hub, or its texts cannot be padded.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -93,11 +92,7 @@ def text_classifier(
 
 
 def image_classifier(
-    name: str = "efficientnet_lite0",
-    classes: tuple[str, ...] = (),
-    *,
-    image_size: int | None = None,
-    pretrained: bool = True,
+    name: str = "efficientnet_lite0", classes: tuple = (), *, image_size: int | None = None, pretrained=True
 ) -> Classifier:
     """A network pretrained on ImageNet with a fresh, random classification head: seed before calling.
 
@@ -109,8 +104,7 @@ def image_classifier(
         image_size: pixels; by default 96 for efficientnet_lite0, else what the model was pretrained on.
         pretrained: False draws all weights at random.
 
-    Raises:
-        InputError: another name, or weights that cannot be downloaded.
+    Raises InputError: another name, or weights that cannot be downloaded.
     """
     try:
         model = _image_model(name, len(classes), pretrained=pretrained)
@@ -147,8 +141,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
 def load_classifier(folder: str | Path) -> Classifier:
     """Read what `save_classifier` wrote; the model is on the CPU in evaluation mode.
 
-    Raises:
-        InputError: `folder` holds no saved classifier.
+    Raises InputError: `folder` holds no saved classifier.
     """
     described = load_description(folder)
     if described.task == "text":
@@ -176,8 +169,7 @@ def save_description(classifier: Classifier, folder: Path) -> None:
 def load_description(folder: str | Path) -> Classifier:
     """Read what `save_description` wrote, as a classifier without a model.
 
-    Raises:
-        InputError: `folder` holds no saved classifier.
+    Raises InputError: `folder` holds no saved classifier.
     """
     file = Path(folder) / "labels.json"
     if not file.is_file():
@@ -229,9 +221,8 @@ def _load_embedded(model: nn.Module) -> None:
     weights = torch.load(assets.path("efficientnet_lite0.pth"), weights_only=True, map_location="cpu")
     own = model.state_dict()
     if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in weights.values()]:
-        raise InputError(
-            "the EfficientNet-Lite0 weights do not fit this version of timm; install requirements.lock"
-        )
+        fault = "the EfficientNet-Lite0 weights do not fit this version of timm"
+        raise InputError(f"{fault}; install requirements.lock")
     model.load_state_dict(dict(zip(own, weights.values())))
 
 

@@ -60,12 +60,8 @@ class RunConfig:
     file_column: str = "file"
     on_bad: str = "stop"  # or "skip": bad rows or files
     model: str = "minilm"  # a name or folder, see models.pretrained
-    soft_labels: bool = (
-        True  # learn the shares of the raters' votes beside the label, where rows have ratings
-    )
-    limit: int = (
-        QUICK_LIMIT  # most training rows, half of it for validation, 0 for all; test rows have no limit
-    )
+    soft_labels: bool = True  # learn the raters' votes beside the label, where rows have ratings
+    limit: int = QUICK_LIMIT  # most training rows, half of it for validation; 0 is all; no test limit
     log_with: str | None = None  # tensorboard, mlflow or wandb, beside history.csv
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -139,8 +135,7 @@ def prepare(config: RunConfig) -> Prepared:
 def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]):
     """Your own labelled rows for the evaluation of a run, a DataFrame, and the problems of those left out.
 
-    Raises:
-        DataError: with `on_bad="stop"`, some rows are bad or have a label that the run does not know.
+    Raises DataError: with `on_bad="stop"`, some rows are bad or have a label that the run does not know.
     """
     frame, problems = load_rows(config, data)
     frame, known = task_named(config.task).repaired(frame), ", ".join(classes)
@@ -186,9 +181,8 @@ def job(config: RunConfig, prepared: Prepared, *, folder: Path | None = None) ->
             "validation": evaluation_loader(classifier, validation, training.num_workers, **runtime.sharding),
         }
     score = partial(evaluate, loader=loaders["validation"], runtime=runtime)
-    return Job(
-        classifier, model, loaders, loss_of(config, prepared.splits["train"]), score, runtime, training
-    )
+    loss = loss_of(config, prepared.splits["train"])
+    return Job(classifier, model, loaders, loss, score, runtime, training)
 
 
 def _feature_loaders(

@@ -25,23 +25,18 @@ table{border-collapse:collapse;margin:1rem 0}
 th,td{border-bottom:1px solid #ccc;padding:.3rem .7rem;text-align:left}
 td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}
 caption{text-align:left;font-weight:600;padding:.3rem 0}pre{background:#f4f4f4;padding:1rem;overflow:auto}"""
-CURVES = (
-    "Training loss falls with the optimizer steps; the orange-red dots are the validation loss after "
-    "each epoch."
-)
+CURVES = "Training loss falls with the optimizer steps; orange-red dots: validation loss after each epoch."
 CONFUSION = "Confusion matrix of the test rows: rows are true classes, columns are predicted classes."
 
 
 def write_report(folder: Path) -> Path:
     """Write `report.html` into a finished run folder; returns its path.
 
-    Raises:
-        InputError: the folder is not finished, or its test pictures have moved.
+    Raises InputError: the folder is not finished, or its test pictures have moved.
     """
     folder = Path(folder)
-    config, metrics = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("config", "metrics")
-    )
+    files = (folder / "config.json", folder / "metrics.json")
+    config, metrics = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     types = dict.fromkeys(("id", "target", "prediction"), str)
     predictions = pd.read_csv(folder / "predictions.csv", dtype=types, keep_default_na=False)
     title = html.escape(f"Run {folder.name}: {config['task']} with {config['model']}")

@@ -17,7 +17,7 @@ from helpers.runs.recipes import Job, Prepared, RunConfig
 from helpers.training.checkpoints import CHECKPOINT, Keeper
 from helpers.training.loop import fit, predict_logits
 from helpers.training.metrics import classification_metrics, macro_f1_interval
-from helpers.training.progress import planned_steps
+from helpers.training.progress import as_row, planned_steps
 from helpers.training.runtime import Runtime
 from helpers.tuning.freezing import num_trainable
 
@@ -34,8 +34,7 @@ def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Cal
     Returns:
         The content of `metrics.json`.
 
-    Raises:
-        InputError: bad data, a folder that holds another run, or one that cannot be written.
+    Raises InputError: bad data, a folder that holds another run, or one that cannot be written.
     """
     folder = Path(folder)
     run_folder.check_output(folder, resume=resume)
@@ -52,9 +51,8 @@ def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Cal
     logits = {name: _logits(job, prepared.splits[name]) for name in ("validation", "test")}
     metrics = {}
     if job.runtime.is_main:
-        metrics = (
-            describe(job.classifier, prepared, logits) | effort | {"rows_kept": run_folder.rows_kept(folder)}
-        )
+        effort["rows_kept"] = run_folder.rows_kept(folder)
+        metrics = describe(job.classifier, prepared, logits) | effort
         save_classifier(job.classifier, folder / "model")
         table = run_folder.predictions_table(prepared.splits["test"], logits["test"], job.classifier.classes)
         run_folder.write_csv(folder / "predictions.csv", table)
@@ -74,10 +72,8 @@ def _train(job: Job, keeper: Keeper, on_step: Callable | None) -> dict:
         if on_step:
             on_step(step, planned)
         if runtime.log_with is not None:
-            scores = {f"validation_{name}": value for name, value in (step.validation or {}).items()}
-            runtime.log(
-                {"train_loss": step.train_loss, "learning_rate": step.learning_rate} | scores, step.step
-            )
+            row = as_row(step, keeper.progress.seconds, recipes.SCORES)
+            runtime.log({name: value for name, value in row.items() if value is not None}, step.step)
         trainable = max(trainable, num_trainable(job.model))
     return {
         "seconds": round(keeper.progress.seconds, 1),
@@ -101,13 +97,10 @@ def describe(classifier: Classifier, prepared: Prepared, logits: dict[str, np.nd
     """
     test, classes = prepared.splits["test"], classifier.classes
     targets = {name: encode_labels(part, classes) for name, part in prepared.splits.items()}
-    result = {
-        name: asdict(classification_metrics(logits[name], targets[name])) for name in ("validation", "test")
-    }
-    predicted, groups = logits["test"].argmax(1), test["group"].to_numpy()
-    result["test"]["macro_f1_interval"] = macro_f1_interval(
-        targets["test"], predicted, len(classes), groups=groups
-    )
+    scored = ("validation", "test")
+    result = {name: asdict(classification_metrics(logits[name], targets[name])) for name in scored}
+    arguments = (targets["test"], logits["test"].argmax(1), len(classes))
+    result["test"]["macro_f1_interval"] = macro_f1_interval(*arguments, groups=test["group"].to_numpy())
     largest = np.bincount(targets["train"]).argmax()
     share = float((targets["test"] == largest).mean())
     result["majority_baseline"] = {"class": classes[largest], "accuracy": share}
@@ -134,8 +127,7 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
     Returns:
         The metrics with `macro_f1_interval`, and `skipped`, the problems of rows that were left out.
 
-    Raises:
-        InputError: `folder` is no run, the data are bad, or pictures have moved.
+    Raises InputError: `folder` is no run, the data are bad, or pictures have moved.
     """
     folder = Path(folder)
     config = run_folder.load_config(folder)

@@ -32,33 +32,17 @@ def save_checkpoint(file: Path, tensors: dict[str, torch.Tensor], rest: dict) ->
 def load_checkpoint(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """Read what `save_checkpoint` wrote.
 
-    Raises:
-        InputError: the file is missing or damaged.
+    Raises InputError: the file is missing or damaged.
     """
-    with _opened(file) as archive:
-        tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (no dictionary)
-        return tensors, _rest(archive)
-
-
-def read_progress(file: Path) -> Progress:
-    """How far the run of a checkpoint has come; its tensors are not read."""
-    with _opened(file) as archive:
-        return Progress(**_rest(archive)["progress"])
-
-
-def _opened(file: Path):
     if not file.is_file():
         raise InputError(f"there is no checkpoint {file} to go on from; start the run without --resume")
     try:
-        return safe_open(file, framework="pt")
+        with safe_open(file, framework="pt") as archive:
+            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (no dictionary)
+            return tensors, json.loads((archive.metadata() or {}).get("rest", "{}"))
     except SafetensorError as error:
-        raise InputError(
-            f"{file} is no whole safetensors file ({error}); delete the run folder and start again"
-        ) from error
-
-
-def _rest(archive) -> dict:
-    return json.loads((archive.metadata() or {}).get("rest", "{}"))
+        reason = f"is no whole safetensors file ({error})"
+        raise InputError(f"{file} {reason}; delete the run folder and start again") from error
 
 
 class Keeper:
@@ -78,8 +62,7 @@ class Keeper:
     def begin(self, model: nn.Module, optimizer, schedule, runtime: Runtime) -> Progress:
         """Remember what is to be kept; returns where to begin.
 
-        Raises:
-            InputError: nothing to resume, or the checkpoint of another model.
+        Raises InputError: nothing to resume, or the checkpoint of another model.
         """
         self.model, self.optimizer, self.schedule, self.runtime = model, optimizer, schedule, runtime
         if self.folder is not None and not self.resume and runtime.is_main:

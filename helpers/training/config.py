@@ -7,18 +7,8 @@ from helpers.tuning.freezing import STRATEGIES
 from helpers.tuning.optimization import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("auto", "bf16", "fp16", "no")
-LEAST = {"num_workers": 0} | dict.fromkeys(
-    (
-        "epochs",
-        "max_steps",
-        "batch_size",
-        "accumulation_steps",
-        "evaluate_every",
-        "patience",
-        "checkpoint_every",
-    ),
-    1,
-)
+COUNTS = ("epochs", "max_steps", "batch_size", "accumulation_steps", "evaluate_every", "patience")
+LEAST = {"num_workers": 0, "checkpoint_every": 1} | dict.fromkeys(COUNTS, 1)
 CHOICES = {"strategy": STRATEGIES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 
 
@@ -30,17 +20,11 @@ class TrainingConfig:
     """
 
     epochs: int = 3  # passes over the training rows
-    max_steps: int | None = (
-        None  # optimizer steps in all, in place of epochs; a stream, without a length, needs it
-    )
+    max_steps: int | None = None  # optimizer steps in all, in place of epochs; a stream needs it
     batch_size: int = 32  # rows, all processes together
-    accumulation_steps: int = (
-        1  # batches per optimizer step; their gradients add up to that of one large batch
-    )
+    accumulation_steps: int = 1  # batches per optimizer step, whose gradients are added up
     learning_rate: float = 1e-4  # of the head, at the end of the warm-up
-    layer_decay: float = (
-        1.0  # factor of the rate from one layer group to the one below; 1 is the same everywhere
-    )
+    layer_decay: float = 1.0  # factor of the rate from one layer group to the one below
     weight_decay: float = 0.01  # decoupled, of weight matrices only
     label_smoothing: float = 0.0  # share of each target's probability that is spread over all classes
     optimizer: str = "adamw"  # or adam, sgd, adadelta, see tuning.optimization
@@ -49,9 +33,7 @@ class TrainingConfig:
     max_grad_norm: float = 1.0  # gradients longer than this are shortened to it
     strategy: str = "full"  # or head, gradual, lora: which weights move, see tuning.freezing
     select: str = "macro_f1"  # the score that decides which weights are best; "-loss": less is better
-    evaluate_every: int | None = (
-        None  # optimizer steps between two evaluations; None: at the end of each epoch
-    )
+    evaluate_every: int | None = None  # optimizer steps; None evaluates after each epoch
     patience: int = 3  # evaluations without a better score after which training stops
     checkpoint_every: int = 100  # optimizer steps between two checkpoints; each epoch ends with one, too
     num_workers: int = 0  # processes that load batches; 0 loads them in the training's own

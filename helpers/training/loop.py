@@ -203,8 +203,7 @@ def to_device(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str,
 def check_loader(loader, runtime: Runtime) -> None:
     """Refuse a loader that gives every process the same rows: training would be slow and silently different.
 
-    Raises:
-        InputError: the loader is not split among this run's processes.
+    Raises InputError: the loader is not split among this run's processes.
     """
     parts = [getattr(loader, name, None) for name in ("batch_sampler", "sampler", "dataset")]
     names = ("num_processes", "num_replicas")

@@ -53,8 +53,7 @@ class Progress:
     def judged(self, step: Step, scores: dict[str, float], select: str) -> Step:
         """Note what an evaluation found; returns the step with it.
 
-        Raises:
-            InputError: `scores` has no entry of the name in `select`.
+        Raises InputError: `scores` has no entry of the name in `select`.
         """
         name = select.removeprefix("-")
         if name not in scores:
@@ -72,8 +71,7 @@ class Progress:
 def planned_steps(loader, config: TrainingConfig) -> int:
     """Optimizer steps of the whole training; the schedule is stretched over them.
 
-    Raises:
-        InputError: a stream, which has no length, without `max_steps`.
+    Raises InputError: a stream, which has no length, without `max_steps`.
     """
     if config.max_steps is not None:
         return config.max_steps

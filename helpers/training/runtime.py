@@ -36,8 +36,7 @@ class Runtime:
         log_with: "tensorboard", "mlflow" or "wandb", to which `log` writes; None writes nowhere.
         folder: folder for a tracker that writes files.
 
-    Raises:
-        InputError: the tracker is not installed, or one process has nobody to share with.
+    Raises InputError: the tracker is not installed, or one process has nobody to share with.
     """
 
     def __init__(
@@ -50,14 +49,10 @@ class Runtime:
         # accelerate never hears of the precision: it keeps one for the whole Python process, and a notebook
         # trains texts in bf16 and then images in float32.
         on_cpu = environment.device() == "cpu"
-        self.accelerator = Accelerator(
-            mixed_precision="no", cpu=on_cpu, log_with=log_with, project_dir=folder
-        )
-        self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
-        self.num_processes, self.process_index = (
-            self.accelerator.num_processes,
-            self.accelerator.process_index,
-        )
+        options = {"log_with": log_with, "project_dir": folder}
+        self.accelerator = made = Accelerator(mixed_precision="no", cpu=on_cpu, **options)
+        self.device, self.is_main = made.device, made.is_main_process
+        self.num_processes, self.process_index = made.num_processes, made.process_index
         self.sharding = {"num_processes": self.num_processes, "process_index": self.process_index}
         self.precision, self.shard, self.log_with = precision, shard, log_with
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -135,14 +130,12 @@ class Runtime:
     def state(self, model: nn.Module, optimizer=None) -> dict[str, torch.Tensor]:
         """Whole tensors on the CPU: `model.NAME`, and `optimizer.NUMBER.NAME` by the parameter's number."""
         first = _first_names(model)
-        tensors = {
-            f"model.{name}": tensor for name, tensor in model.state_dict().items() if first[name] == name
-        }
+        own = {name: tensor for name, tensor in model.state_dict().items() if first[name] == name}
+        tensors = {f"model.{name}": tensor for name, tensor in own.items()}
         moments = optimizer.state_dict()["state"] if optimizer is not None else {}
         for number, values in moments.items():
-            tensors |= {
-                f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in values.items()
-            }
+            start = f"optimizer.{number}."
+            tensors |= {start + name: torch.as_tensor(value) for name, value in values.items()}
         return {name: _whole(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     def load(self, state: dict[str, torch.Tensor], model: nn.Module, optimizer=None, groups=()) -> None:
@@ -153,8 +146,7 @@ class Runtime:
             model, optimizer: what to fill, after `prepare`.
             groups: the optimizer's `param_groups`, as its `state_dict` gives them.
 
-        Raises:
-            RuntimeError: the tensors are those of another model.
+        Raises RuntimeError: the tensors are those of another model.
         """
         own, saved, first = model.state_dict(), _below(state, "model"), _first_names(model)
         if set(saved) != set(first.values()):

@@ -38,8 +38,7 @@ def apply_strategy(model: nn.Module, strategy: str, epoch: int, epochs: int) -> 
             last epoch trains the whole model (Howard and Ruder, 2018).
         epoch, epochs: number of this epoch, from 0, and how many there will be.
 
-    Raises:
-        InputError: another strategy, "lora" without adapters, or a head that `layer_groups` cannot find.
+    Raises InputError: another strategy, "lora" without adapters, or a head that `layer_groups` cannot find.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"the strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}")

@@ -15,8 +15,7 @@ def layer_groups(model: nn.Module) -> list[tuple[str, list[nn.Module]]]:
 
     Example: `for name, modules in layer_groups(model): print(name, len(modules))`
 
-    Raises:
-        InputError: a model in which no head can be found.
+    Raises InputError: a model in which no head can be found.
     """
     if hasattr(model, "base_model") and model.base_model is not model:
         return _of_transformers(model)

@@ -19,8 +19,7 @@ def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: f
         alpha: the corrections are multiplied by alpha / rank.
         dropout: share of the adapters' inputs that is zeroed in training.
 
-    Raises:
-        InputError: the model has adapters already, or its architecture is not known.
+    Raises InputError: the model has adapters already, or its architecture is not known.
     """
     from peft import LoraConfig, inject_adapter_in_model
 

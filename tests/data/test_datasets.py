@@ -4,12 +4,12 @@ import torch
 from PIL import Image
 
 from helpers.data import sources
-from helpers.data.caching import CachedDataset
 from helpers.data.collate import PadCollate, collate_images
 from helpers.data.datasets import ImageDataset, TextDataset, open_image
 from helpers.data.loaders import make_loader, set_epoch
 from helpers.data.transforms import ImagePreprocessing, evaluation_preset, training_preset
 from helpers.errors import InputError
+from lessons.caching import CachedDataset
 from lessons.ch02.comment_stream import CommentStream
 from lessons.ch04.mixup import MixupCollate
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import nn
 
 from helpers.errors import InputError
-from helpers.training.checkpoints import CHECKPOINT, HISTORY, Keeper, read_progress
+from helpers.training.checkpoints import CHECKPOINT, HISTORY, Keeper
 from helpers.training.progress import Step
 from helpers.training.runtime import Runtime
 from helpers.tuning.optimization import make_optimizer, make_schedule, parameter_groups
@@ -71,7 +71,7 @@ def test_half_a_million_steps_resume_in_seconds(tmp_path):
     keeper, progress = begun(tmp_path, resume=True)
     keep(keeper, progress, (500_002,), due=(500_002,))
     assert time.perf_counter() - start < 3
-    assert read_progress(tmp_path / CHECKPOINT).step == 500_002
+    assert progress.step == 500_002
     assert len(steps_in(tmp_path)) == 500_002
 
 
@@ -81,13 +81,6 @@ def test_a_history_that_lost_rows_is_refused(tmp_path):
     (tmp_path / HISTORY).write_text("step\n")
     with pytest.raises(InputError, match="has 5 bytes, the checkpoint knows of"):
         begun(tmp_path, resume=True)
-
-
-def test_progress_is_read_without_the_tensors(tmp_path, monkeypatch):
-    keeper, progress = begun(tmp_path)
-    keep(keeper, progress, range(1, 3), due=(2,))
-    monkeypatch.setattr("helpers.training.checkpoints.load_checkpoint", None)
-    assert read_progress(tmp_path / CHECKPOINT).step == 2
 
 
 def test_a_second_training_into_the_same_folder_begins_its_history_anew(tmp_path):

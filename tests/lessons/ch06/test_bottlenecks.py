@@ -6,9 +6,9 @@ import time
 import pytest
 import torch
 
-from helpers.data.caching import CachedDataset
 from helpers.data.loaders import make_loader
 from helpers.errors import InputError
+from lessons.caching import CachedDataset
 from lessons.ch06.bottlenecks import SlowDisk, waiting_share, with_little_memory
 
 
