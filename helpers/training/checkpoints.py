@@ -66,6 +66,7 @@ class Keeper:
         """
         self.model, self.optimizer, self.schedule, self.runtime = model, optimizer, schedule, runtime
         if self.folder is not None and not self.resume and runtime.is_main:
+            self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / HISTORY).unlink(missing_ok=True)  # of an earlier training into the same folder
         self.progress = self._load() if self.resume else Progress()
         self.started = time.perf_counter() - self.progress.seconds
