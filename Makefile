@@ -31,6 +31,7 @@ results: setup
 	"$(RUN)" benchmarks/export.py
 	"$(RUN)" benchmarks/case_studies.py
 	"$(RUN)" benchmarks/service_load.py
+	"$(RUN)" benchmarks/loop_overhead.py
 
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready
