@@ -19,7 +19,6 @@ from helpers.training.loop import fit, predict_logits
 from helpers.training.metrics import classification_metrics, macro_f1_interval
 from helpers.training.progress import as_row, planned_steps
 from helpers.training.runtime import Runtime
-from helpers.tuning.freezing import num_trainable
 
 
 def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Callable | None = None) -> dict:
@@ -65,7 +64,7 @@ def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Cal
 def _train(job: Job, keeper: Keeper, on_step: Callable | None) -> dict:
     """Run the steps of a job; returns what they cost."""
     runtime, train_loader = job.runtime, job.loaders["train"]
-    planned, trainable = planned_steps(train_loader, job.config), 0
+    planned = planned_steps(train_loader, job.config)
     runtime.start_log(asdict(job.config))
     options = {"loss": job.loss, "score": job.score, "runtime": runtime, "keeper": keeper}
     for step in fit(job.model, train_loader, job.config, **options):
@@ -74,11 +73,10 @@ def _train(job: Job, keeper: Keeper, on_step: Callable | None) -> dict:
         if runtime.log_with is not None:
             row = as_row(step, keeper.progress.seconds, recipes.SCORES)
             runtime.log({name: value for name, value in row.items() if value is not None}, step.step)
-        trainable = max(trainable, num_trainable(job.model))
     return {
         "seconds": round(keeper.progress.seconds, 1),
         "optimizer_steps": keeper.progress.step,
-        "trainable_parameters": trainable,
+        "trainable_parameters": keeper.progress.trainable,
         "processes": runtime.num_processes,
         "device": runtime.device.type,
         "precision": runtime.precision,

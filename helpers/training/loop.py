@@ -24,7 +24,14 @@ from helpers.training.losses import Classification, Loss
 from helpers.training.metrics import classification_metrics
 from helpers.training.progress import Step, planned_steps
 from helpers.training.runtime import Runtime
-from helpers.tuning.freezing import apply_strategy, begin_strategy, end_strategy, evaluating, train_mode
+from helpers.tuning.freezing import (
+    apply_strategy,
+    begin_strategy,
+    end_strategy,
+    evaluating,
+    num_trainable,
+    train_mode,
+)
 from helpers.tuning.optimization import make_optimizer, make_schedule, parameter_groups
 
 
@@ -57,7 +64,7 @@ def fit(
     progress, wrapped = keeper.begin(model, optimizer, scheduler, runtime), None
     while not progress.is_over(config):
         if apply_strategy(model, config.strategy, progress.epoch, config.epochs) or wrapped is None:
-            wrapped = runtime.wrap(model)
+            wrapped, progress.trainable = runtime.wrap(model), num_trainable(model)
         set_epoch(loader, progress.epoch, progress.batch, progress.place)
         for batches, place, ends_epoch in with_place(loader, config.accumulation_steps):
             train_mode(model)  # whoever got the last step may have evaluated the model

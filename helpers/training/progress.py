@@ -36,6 +36,7 @@ class Progress:
     best_score: float | None = None  # see `TrainingConfig.select`; None before the first one
     evaluations_since_best: int = 0
     seconds: float = 0.0  # spent so far
+    trainable: int = 0  # weights that may move
     place: dict | None = None  # the loader's own `state_dict`, where it has one and the epoch has begun
     history_bytes: int = 0  # length of the history file when this was noted
 
