@@ -72,8 +72,8 @@ def summary_table(metrics: dict) -> str:
         rows.append((who, ceiling["accuracy"], f"{ceiling['macro_f1']:.3f}", ceiling["n"]))
     body = [(name, f"{accuracy:.3f}", f1, f"{n:,}") for name, accuracy, f1, n in rows]
     work = (
-        "<p>{optimizer_steps:,} optimizer steps, {trainable_parameters:,} trainable parameters, {seconds:.0f} s "
-        "on {processes} process(es), {device}, precision {precision}.</p>".format(**metrics)
+        "<p>{optimizer_steps:,} optimizer steps, {trainable_parameters:,} trainable parameters, "
+        "{seconds:.0f} s on {processes} process(es), {device}, precision {precision}.</p>".format(**metrics)
     )
     return table("Results", ("who", "accuracy", "macro-F1 (95% interval)", "rows"), body) + work
 
