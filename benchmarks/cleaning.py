@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from helpers import environment
 from helpers.data import cleaning, sources
-from helpers.data.datasets import open_image
+from helpers.data.pictures import open_image
 from helpers.models.pretrained import image_classifier
 from lessons.ch05 import duplicates, inspection, labels, planted_faults, repair
 from lessons.ch08.multimodal import image_features

@@ -31,7 +31,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 
 from helpers import environment
 from helpers.data.cleaning import clean_text
-from helpers.data.datasets import MAX_TOKENS, open_image
+from helpers.data.datasets import MAX_TOKENS
+from helpers.data.pictures import open_image
 from helpers.data.transforms import evaluation_preset
 from helpers.deployment import export
 from helpers.deployment.predict import OnnxModel, compare, load_run, predict

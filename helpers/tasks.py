@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from helpers.data.cleaning import clean_comments, clean_images, clean_text
 from helpers.data.collate import PadCollate, collate_images
-from helpers.data.datasets import ImageDataset, TextDataset, max_tokens, open_image
+from helpers.data.datasets import ImageDataset, TextDataset, max_tokens
+from helpers.data.pictures import open_image
 from helpers.data.transforms import evaluation_preset, training_preset
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier, image_classifier, text_classifier
@@ -24,22 +25,20 @@ class Texts:
     clean, build = staticmethod(clean_comments), staticmethod(text_classifier)
 
     def embedded(self):
-        from helpers.data import (
-            sources,
-        )  # pandas and its rows are loaded where rows are read, not where one predicts
+        from helpers.data import sources  # pandas is loaded where rows are read, not where one predicts
 
         return sources.comments()
 
     def read(self, data: str, options):
-        from helpers.data import own
+        from helpers import own
 
         columns = {
             f"{name}_column": getattr(options, f"{name}_column") for name in ("text", "label", "group")
         }
-        return own.from_csv(data, **columns, on_bad=options.on_bad)
+        return own.from_table(data, **columns, on_bad=options.on_bad)
 
     def read_inputs(self, source, options):
-        from helpers.data import own
+        from helpers import own
 
         return own.texts_from(source, options.text_column, on_bad=options.on_bad)
 
@@ -75,12 +74,12 @@ class Images:
         return sources.animals()
 
     def read(self, data: str, options):
-        from helpers.data import own
+        from helpers import own
 
         return own.images_from(data, options.file_column, options.label_column, on_bad=options.on_bad)
 
     def read_inputs(self, source, options):
-        from helpers.data import own
+        from helpers import own
 
         return own.image_files(source, on_bad=options.on_bad)
 

@@ -15,6 +15,7 @@ ROWS = [
     ("files",),
     ("assets", "environment", "doctor", "plots"),
     ("data",),
+    ("own",),
     ("models",),
     ("tuning",),
     ("tasks",),

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 
+from helpers.data.pictures import open_image
 from helpers.errors import InputError
 
 if TYPE_CHECKING:
@@ -110,14 +109,6 @@ def max_tokens(tokenizer, wanted: int = MAX_TOKENS) -> int:
     return min(wanted, tokenizer.model_max_length)
 
 
-def open_image(source: str | Path | np.ndarray) -> Image.Image:
-    """A file or a uint8 array as a PIL image in RGB, 8 bits a channel, upright; the file is closed again."""
-    if isinstance(source, np.ndarray):
-        return Image.fromarray(source).convert("RGB")
-    with Image.open(source) as image:
-        return to_rgb(image)
-
-
 def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """Label words (N,) as class indices (N,) int64; `InputError` names rows whose label is no class."""
     numbers = {name: number for number, name in enumerate(classes)}
@@ -130,19 +121,3 @@ def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
             "remove them"
         )
     return indices
-
-
-def to_rgb(image: Image.Image, *, background: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
-    """Any picture as upright RGB with 8 bits a channel; `background` shows through transparent pixels.
-
-    `convert("RGB")` would show the colour hidden there, and cut 16 bits at 255 instead of dividing by 257.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # "I;16", and "I" as some versions of Pillow read the same file
-        image = Image.fromarray(
-            (np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8)
-        )
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
-    return image.convert("RGB")

@@ -23,7 +23,7 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel
 
-from helpers.data.datasets import open_image
+from helpers.data.pictures import open_image
 
 IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 HEADERS = (

@@ -54,7 +54,7 @@ class RunConfig:
 
     task: str  # "text" (or "sentiment") or "images", see tasks
     data: str | None = None  # your own CSV file, labels file or image folder; None: the embedded data
-    text_column: str = "text"  # the columns of your file, see data.own
+    text_column: str = "text"  # the columns of your file, see own
     label_column: str = "label"
     group_column: str | None = None
     file_column: str = "file"

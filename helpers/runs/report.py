@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers import plots
-from helpers.data.datasets import open_image
+from helpers.data.pictures import open_image
 from helpers.files import write_atomically
 from helpers.runs.folder import kept_rows
 

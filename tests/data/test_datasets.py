@@ -5,8 +5,9 @@ from PIL import Image
 
 from helpers.data import sources
 from helpers.data.collate import PadCollate, collate_images
-from helpers.data.datasets import ImageDataset, TextDataset, open_image
+from helpers.data.datasets import ImageDataset, TextDataset
 from helpers.data.loaders import make_loader, set_epoch
+from helpers.data.pictures import open_image
 from helpers.data.transforms import ImagePreprocessing, evaluation_preset, training_preset
 from helpers.errors import InputError
 from lessons.caching import CachedDataset

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.data import own, sources
+from helpers import own
+from helpers.data import sources
 from helpers.errors import DataError, InputError
 
 
@@ -55,7 +56,7 @@ def test_csv_with_other_names_separator_quotes_and_bom(tmp_path):
     file = write(
         tmp_path / "own.csv", '\ufeffnr;Bewertung;Text\n1;gut;"so; gut"\n\n2;schlecht;"zwei\nZeilen"\n'
     )
-    frame, problems = own.from_csv(file, text_column="Text", label_column="Bewertung")
+    frame, problems = own.from_table(file, text_column="Text", label_column="Bewertung")
     assert problems == []
     assert frame["text"].tolist() == ["so; gut", "zwei\nZeilen"]
     assert frame["label"].tolist() == ["gut", "schlecht"]
@@ -67,7 +68,7 @@ BAD = b"text,label\ngood one,pos\n,pos\nbad two,\none,two,three\n\xff\xfe oops,n
 def test_bad_rows_stop_with_a_line_each(tmp_path):
     file = write(tmp_path / "own.csv", BAD)
     with pytest.raises(DataError) as caught:
-        own.from_csv(file)
+        own.from_table(file)
     text = str(caught.value)
     assert "4 bad entries" in text
     assert [problem.where for problem in caught.value.problems] == [
@@ -84,7 +85,7 @@ def test_bad_rows_stop_with_a_line_each(tmp_path):
 
 
 def test_bad_rows_can_be_skipped_and_are_returned(tmp_path):
-    frame, problems = own.from_csv(write(tmp_path / "own.csv", BAD), on_bad="skip")
+    frame, problems = own.from_table(write(tmp_path / "own.csv", BAD), on_bad="skip")
     assert frame["id"].tolist() == ["2", "7"]
     assert len(problems) == 4
 
@@ -92,7 +93,7 @@ def test_bad_rows_can_be_skipped_and_are_returned(tmp_path):
 def test_at_most_20_problems_are_listed_but_all_are_counted(tmp_path):
     file = write(tmp_path / "own.csv", "text,label\n" + ",x\n" * 33)
     with pytest.raises(DataError) as caught:
-        own.from_csv(file)
+        own.from_table(file)
     assert str(caught.value).count("the text is empty") == 20
     assert "33 bad entries" in str(caught.value)
     assert "and 13 more" in str(caught.value)
@@ -109,12 +110,12 @@ def test_at_most_20_problems_are_listed_but_all_are_counted(tmp_path):
 )
 def test_bad_csv_files(tmp_path, content, message):
     with pytest.raises(InputError, match=message):
-        own.from_csv(write(tmp_path / "own.csv", content))
+        own.from_table(write(tmp_path / "own.csv", content))
 
 
 def test_missing_csv(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        own.from_csv(tmp_path / "none.csv")
+        own.from_table(tmp_path / "none.csv")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
 from helpers import assets
-from helpers.data.datasets import open_image
+from helpers.data.pictures import open_image
 from helpers.data.transforms import ImagePreprocessing, evaluation_preset
 from helpers.deployment.predict import predict
 from helpers.errors import InputError

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from helpers.data.datasets import to_rgb
-from helpers.data.own import IMAGE_SUFFIXES
+from helpers.data.pictures import to_rgb
 from helpers.errors import InputError
+from helpers.own.pictures import IMAGE_SUFFIXES
 
 FORMATS = {suffix: Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES}  # ".jpg": "JPEG", ...
 _ORIENTATION = 0x0112  # of the EXIF tags: 1 is upright

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.data.own import separator
 from helpers.errors import InputError
+from helpers.own.tables import separator
 
 
 def text_of_html(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from helpers.data import splits
-from helpers.data.datasets import open_image
+from helpers.data.pictures import open_image
 from lessons.ch05 import duplicates, planted_faults
 
 

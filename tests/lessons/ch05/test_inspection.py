@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from helpers.data import datasets
-from helpers.data.datasets import open_image
+from helpers.data.pictures import open_image
 from helpers.errors import InputError
 from lessons.ch05 import inspection, labels
 
