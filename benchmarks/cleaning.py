@@ -83,9 +83,9 @@ def comment_scores(folder: Path, seed: int) -> dict:
         )
     }
     good = table[table["kind"] != "unreadable"].reset_index(drop=True)
-    key = good["text"].map(cleaning.duplicate_key)
+    key = good["text"].map(cleaning.letters_key)
     same_key = pairs_of(duplicates.equal_keys(key))
-    planted_key = good["clean"].map(cleaning.clean_text).map(cleaning.duplicate_key)
+    planted_key = good["clean"].map(cleaning.clean_text).map(cleaning.letters_key)
     found["exact"] = labels.precision_recall(same_key, pairs_of(duplicates.equal_keys(planted_key)))
     pairs = duplicates.near_texts(good["text"].tolist())
     found["near"] = labels.precision_recall(

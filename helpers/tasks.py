@@ -2,17 +2,19 @@
 
 `embedded()` and `read(data, options)` give rows, a DataFrame, and `read` the problems of those left out, too;
 `options` has the columns and `on_bad` of a run. `read_inputs` gives what is to be labelled, and problems.
-`clean` counts what it does, `repaired` drops nothing. `dataset` and `collate` make batches, `build` models;
-`logits` (N, C) takes what `inputs` of rows gives, or what people hand in.
+`clean` counts what it does, `repaired` drops nothing, `token_counts` tells what a model does not see.
+`dataset` and `collate` make batches, `build` models; `logits` (N, C) takes what `inputs` of rows gives, or
+what people hand in.
 """
 
 import torch
 from torch.utils.data import Dataset
 
-from helpers.data.cleaning import clean_comments, clean_images, clean_text
+from helpers.data.cleaning import clean_comments, clean_images, clean_text, letters_key
 from helpers.data.collate import PadCollate, collate_images
 from helpers.data.datasets import ImageDataset, TextDataset, max_tokens
 from helpers.data.pictures import open_image
+from helpers.data.tokens import TokenCounts, token_counts
 from helpers.data.transforms import evaluation_preset, training_preset
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier, image_classifier, text_classifier
@@ -22,7 +24,13 @@ class Texts:
     """Classes of texts: comments from a CSV file, an encoder, padded batches of token ids."""
 
     name, default_model = "text", "minilm"
-    clean, build = staticmethod(clean_comments), staticmethod(text_classifier)
+
+    def build(self, model: str, classes, options) -> Classifier:
+        return text_classifier(model, classes, max_length=options.max_length)
+
+    def clean(self, frame, *, own: bool):
+        # In the course's comments those that differ in punctuation alone were looked at: they are copies.
+        return clean_comments(frame, key=None if own else letters_key)
 
     def embedded(self):
         from helpers.data import sources  # pandas is loaded where rows are read, not where one predicts
@@ -40,13 +48,17 @@ class Texts:
     def read_inputs(self, source, options):
         from helpers import own
 
-        return own.texts_from(source, options.text_column, on_bad=options.on_bad)
+        return own.texts_from(source, options.text_column or "text", on_bad=options.on_bad)
 
     def repaired(self, frame):
         return frame.assign(text=frame["text"].map(clean_text))
 
     def inputs(self, frame) -> list[str]:
         return frame["text"].tolist()
+
+    def token_counts(self, classifier: Classifier, texts: list[str]) -> TokenCounts:
+        texts = [clean_text(text) for text in texts]
+        return token_counts(classifier.preprocessor, texts, classifier.max_length)
 
     def dataset(self, frame, classifier: Classifier, *, labelled: bool = True, **_) -> Dataset:
         return TextDataset(frame, classifier.preprocessor, classifier.classes if labelled else None)
@@ -66,7 +78,12 @@ class Images:
     """Classes of pictures: a folder or labels file, a network pretrained on ImageNet, stacked pixels."""
 
     name, default_model = "images", "efficientnet_lite0"
-    clean, build = staticmethod(clean_images), staticmethod(image_classifier)
+
+    def build(self, model: str, classes, options) -> Classifier:
+        return image_classifier(model, classes)
+
+    def clean(self, frame, *, own: bool):
+        return clean_images(frame)
 
     def embedded(self):
         from helpers.data import sources
@@ -81,10 +98,14 @@ class Images:
     def read_inputs(self, source, options):
         from helpers import own
 
-        return own.image_files(source, on_bad=options.on_bad)
+        files, problems = own.image_files(source, on_bad=options.on_bad)
+        return own.Inputs(files, list(range(1, len(files) + 1)), ["input"], [[f] for f in files]), problems
 
     def repaired(self, frame):
         return frame
+
+    def token_counts(self, classifier: Classifier, pictures: list) -> None:
+        return None
 
     def inputs(self, frame) -> list:
         return frame["path" if "path" in frame else "image"].tolist()

@@ -14,7 +14,7 @@ def comments():
 
 @pytest.fixture(scope="session")
 def clean(comments):
-    return cleaning.clean_comments(comments)[0]
+    return cleaning.clean_comments(comments, key=cleaning.letters_key)[0]
 
 
 @pytest.fixture(scope="session")

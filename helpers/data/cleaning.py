@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +18,31 @@ import ftfy
 if TYPE_CHECKING:
     import pandas as pd
 
+PLAIN = re.compile(r"[ -%'-~]*")  # printable ASCII but "&": neither mojibake nor entities
+INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})  # control and format characters, spaces and separators
 
-def clean_comments(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+
+def clean_comments(
+    frame: pd.DataFrame, *, key: Callable[[str], str] | None = None
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Repair each `text`; then drop empty ones, duplicates, and copies that disagree on the `label`.
 
-    The counts are `rows_in`, `texts_repaired`, `empty_dropped`, `conflicting_dropped`, `duplicates_dropped`
-    and `rows_out`; the rows get a fresh index.
+    Args:
+        frame: rows with `text`, `label` and `group`.
+        key: what copies share. By default the whole text: nothing is merged that a model could tell apart;
+            and texts that differ in case or punctuation alone share a group, so that a split keeps them
+            together. `letters_key` takes these for copies, too (chapter 07 shows when that is wrong).
+
+    The counts are `rows_in`, `texts_repaired`, `empty_dropped`, `conflicting_dropped`, `duplicates_dropped`,
+    `near_copies_kept_together` and `rows_out`; the rows get a fresh index.
     """
     texts = frame["text"].map(clean_text)
     repaired, empty = texts != frame["text"], texts == ""
     repairs = {"texts_repaired": int(repaired.sum()), "empty_dropped": int(empty.sum())}
     kept = frame.assign(text=texts)[~empty]
-    kept, counts = drop_duplicates(kept, kept["text"].map(duplicate_key))
+    kept, counts = drop_duplicates(kept, kept["text"] if key is None else kept["text"].map(key))
+    if key is None:
+        kept, counts["near_copies_kept_together"] = keep_together(kept, kept["text"].map(letters_key))
     return kept, {"rows_in": len(frame), **repairs, **counts, "rows_out": len(kept)}
 
 
@@ -42,13 +57,24 @@ def clean_text(text: str) -> str:
 
     Case, punctuation, stop words and emoticons stay: a pretrained encoder knows what they mean (chapter 07).
     """
-    return re.sub(r"\s+", " ", ftfy.fix_text(html.unescape(text))).strip()
+    if not PLAIN.fullmatch(text):  # most texts need no repair, and looking costs a hundredth of it
+        text = ftfy.fix_text(html.unescape(text))
+    text = re.sub(r"\s+", " ", text).strip()
+    return "" if is_invisible(text) else text
 
 
-def duplicate_key(text: str) -> str:
-    """What two texts that read the same share: letters and digits, in lower case, with single spaces."""
-    letters = re.sub(r"[\W_]+", " ", text.casefold()).strip()
-    return letters or text  # ":)" has no letters: it stands for itself
+def is_invisible(text: str) -> bool:
+    """Whether nothing in a text can be seen: blanks, zero-width spaces, byte-order marks."""
+    return all(unicodedata.category(character) in INVISIBLE for character in text)
+
+
+def letters_key(text: str) -> str:
+    """What texts share that differ in case, punctuation and symbols only: letters and digits, single spaces.
+
+    The vowel signs of Hindi, Thai or Tamil are marks, and belong to their letters.
+    """
+    kept = "".join(" " if unicodedata.category(c)[0] in "PSZC" else c for c in text.casefold())
+    return " ".join(kept.split()) or text  # ":)" has no letters: it stands for itself
 
 
 def drop_duplicates(frame: pd.DataFrame, keys: pd.Series) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -57,6 +83,24 @@ def drop_duplicates(frame: pd.DataFrame, keys: pd.Series) -> tuple[pd.DataFrame,
     repeated = keys.duplicated() & ~conflicting
     kept = frame[~conflicting & ~repeated].reset_index(drop=True)
     return kept, {"conflicting_dropped": int(conflicting.sum()), "duplicates_dropped": int(repeated.sum())}
+
+
+def keep_together(frame: pd.DataFrame, keys: pd.Series) -> tuple[pd.DataFrame, int]:
+    """Join the groups of rows that share a key; returns the rows, and how many share theirs with another."""
+    import pandas as pd
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    shared = keys.duplicated(keep=False)
+    if not shared.any():
+        return frame, 0
+    # Groups and keys are the nodes of a graph, and each row an edge between its two: parts stay together.
+    groups, names = pd.factorize(frame["group"])
+    codes = pd.factorize(keys)[0] + len(names)
+    size = codes.max() + 1
+    part = connected_components(coo_array(([True] * len(frame), (groups, codes)), shape=(size, size)))[1]
+    first = pd.Series(names).groupby(part[: len(names)]).transform("first")  # of each part's groups
+    return frame.assign(group=first.to_numpy()[groups]), int(shared.sum())
 
 
 def _content_hash(row: pd.Series) -> str:

@@ -1,15 +1,14 @@
 """The commands that use a trained run: predict, export, serve (chapter 07 shows them)."""
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from helpers.display import counting
 from helpers.errors import InputError
-from helpers.files import is_writable, write_atomically
+from helpers.runs.commands import refuse_given
 
 CHECKED = 500  # validation rows on which an export must agree with the PyTorch model
 
@@ -20,9 +19,16 @@ def add_commands(command: Callable) -> None:
     add = parser.add_argument
     add("folder", type=Path, metavar="RUN")
     add("inputs", nargs="*", metavar="TEXT|IMAGE")
-    add("--input", type=Path, metavar="FILE", help="CSV, .txt with one text per line, or a folder of images")
-    add("--text-column", default="text", metavar="C", help="column of the CSV file (default: text)")
-    add("--output", type=Path, metavar="OUT.csv", help="write input, label and probabilities there")
+    add(
+        "--input", type=Path, metavar="FILE", help="table, .txt with one text per line, or a folder of images"
+    )
+    add("--text-column", metavar="C", help="column of the table (default: text)")
+    add(
+        "--output",
+        type=Path,
+        metavar="OUT.csv",
+        help="write the input's columns, label and probabilities there",
+    )
     add("--json", action="store_true", help="print one JSON object per input")
     add("--on-bad", choices=("stop", "skip"), default="stop", help="what to do with bad rows or files")
     add_engine_options(parser)
@@ -83,33 +89,52 @@ def serve(options) -> None:
 
 def predict(options) -> None:
     """Print label and probabilities of each input, or how many OUT.csv holds; exit status 2 for bad input."""
-    from helpers.deployment import predict as prediction
+    from helpers.deployment.labelling import check_output, model_version, predicted, write_predictions
+    from helpers.deployment.predict import answer, load_run
     from helpers.tasks import TASKS
 
     if bool(options.inputs) == bool(options.input):
         found = "both" if options.input else "none"
         raise InputError(f"predict needs either inputs on the command line or --input FILE, found {found}")
-    classifier = prediction.load_run(options.folder, engine=options.engine)
+    classifier = load_run(options.folder, engine=options.engine)
+    refuse_idle_options(options, classifier.task)
     inputs, problems = TASKS[classifier.task].read_inputs(options.input or options.inputs, options)
-    if options.output and (options.output.is_dir() or not is_writable(options.output.absolute().parent)):
-        raise InputError(f"{options.output} cannot be written; choose a file in an existing, writable folder")
-    rows = prediction.predict(classifier, inputs)
-    answers = [(given, *prediction.answer(row, classifier.classes)) for given, row in zip(inputs, rows)]
-    if options.output:
-        # Not by `runs.folder.predictions_table`: for one column name it loads pandas, sklearn and accelerate.
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["input", "label", *(f"p_{name}" for name in classifier.classes)])
-        writer.writerows([given, label, *row.values()] for given, label, row in answers)
-        write_atomically(options.output, buffer.getvalue().encode())
     for problem in problems:
         print(f"skipped {problem}", file=sys.stderr)
-    if options.json:
-        for given, label, row in answers:
-            print(json.dumps({"input": given, "label": label, "probabilities": row}))
-    elif options.output:
-        print(f"{len(inputs):,} predictions written to {options.output}")
+    if options.output:
+        check_output(options.output, options.input)
+        version = model_version(options.folder, options.engine)
+        with counting(len(inputs.values), "rows") as advance:
+            kept = write_predictions(classifier, inputs, options.output, version, advance)
+        if kept:
+            print(f"{kept:,} of them were written by an earlier call, which was stopped", file=sys.stderr)
+        print(f"{len(inputs.values):,} predictions written to {options.output}")
     else:
-        for given, label, row in answers:
-            shown = ", ".join(f"{name} {p:.3f}" for name, p in row.items())
-            print(f"{label}  ({shown})  {given}")
+        for start, probabilities in predicted(classifier, inputs):
+            for place, row in enumerate(probabilities, start):
+                label, shares = answer(row, classifier.classes)
+                show_answer(inputs, place, label, shares, as_json=options.json)
+    cut = TASKS[classifier.task].token_counts(classifier, inputs.values)
+    for sentence in cut.sentences() if cut else []:
+        print(sentence, file=sys.stderr)
+
+
+def show_answer(inputs, place: int, label: str, shares: dict[str, float], *, as_json: bool) -> None:
+    """One line for one input."""
+    given = inputs.values[place]
+    if as_json:
+        row = {"row": inputs.numbers[place], "input": given, "label": label, "probabilities": shares}
+        print(json.dumps(row), flush=True)
+        return
+    shown = ", ".join(f"{name} {p:.3f}" for name, p in shares.items())
+    print(f"{label}  ({shown})  {given}")
+
+
+def refuse_idle_options(options, task: str) -> None:
+    """Refuse options of `predict` that change nothing; an InputError names them."""
+    is_table = task == "text" and options.input is not None and options.input.suffix.lower() != ".txt"
+    idle = [
+        (("text_column",), not is_table, "but for the column of a table with texts"),
+        (("json",), options.output is not None, "beside --output, which writes a CSV file"),
+    ]
+    refuse_given(options, idle)

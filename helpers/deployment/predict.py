@@ -27,13 +27,18 @@ def load_run(folder: str | Path, *, engine: str = "torch") -> Classifier:
     """
     if engine not in ENGINES:
         raise InputError(f"the engine must be one of {', '.join(ENGINES)}, found {engine!r}")
+    exported = model_folder(folder, engine)
     if engine == "torch":
-        return load_classifier(Path(folder) / "model")
-    exported = Path(folder) / FOLDERS[engine]
+        return load_classifier(exported)
     if not (exported / "model.onnx").is_file():
         command = f"python -m helpers export {folder} --format onnx{' --int8' if engine == 'int8' else ''}"
         raise InputError(f"{folder} was not exported yet ({exported} is missing); run `{command}`")
     return load_onnx(exported)
+
+
+def model_folder(folder: str | Path, engine: str) -> Path:
+    """Where the model of a run lies for an engine."""
+    return Path(folder) / FOLDERS.get(engine, "model")
 
 
 def load_onnx(folder: str | Path, *, threads: int = 0) -> Classifier:

@@ -1,14 +1,33 @@
 """Your own texts from a table, and texts to be labelled from a table or a .txt file (chapters 00, 07)."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from helpers.errors import Problem
-from helpers.own.tables import NOT_UTF8, decoded, field_problem, judge, read_rows
+from helpers.data.cleaning import clean_text
+from helpers.errors import InputError, Problem
+from helpers.own.delimited import refuse_swallowed_rows
+from helpers.own.table import Table, decoded
+from helpers.own.tables import judge, noticed_groups, read_rows, read_table, row_problem
 
 Rows = tuple[pd.DataFrame, list[Problem]]  # labelled rows with the columns that `sources` names
-Inputs = tuple[list[str], list[Problem]]  # texts to be labelled
+
+
+@dataclass
+class Inputs:
+    """What is to be labelled, in order.
+
+    Attributes:
+        values: texts, or paths of pictures.
+        numbers: of the rows or lines, or from 1.
+        columns, records: what stood beside them, to be written beside the answers.
+    """
+
+    values: list[str]
+    numbers: list[int]
+    columns: list[str]
+    records: list[list[str]]
 
 
 def from_table(
@@ -19,11 +38,14 @@ def from_table(
     group_column: str | None = None,
     on_bad: str = "stop",
 ) -> Rows:
-    """Your own texts: a CSV file with a header, separated by comma, semicolon or tab, in UTF-8.
+    """Your own texts: a table with column names; CSV or TSV in UTF-8, JSON Lines, Parquet or Excel.
+
+    Example: `frame, problems = from_table("reviews.csv", text_column="comment", label_column="stars")`
 
     Args:
         label_column: name of the column with the labels; None reads texts without labels.
-        group_column: rows with the same value stay on one side of a split (one author, one article).
+        group_column: rows with the same value stay on one side of a split (one author, one article); a blank
+            stands alone.
         on_bad: "stop" raises when any row is bad, "skip" leaves bad rows out and returns what was wrong.
 
     Returns:
@@ -31,7 +53,7 @@ def from_table(
 
     Raises:
         DataError: some rows are bad and `on_bad` is "stop".
-        InputError: the file is missing, empty, lacks a column, or holds no good row.
+        InputError: the file is missing, empty, damaged, lacks a column, or holds no good row.
     """
     named = {"text": text_column, "label": label_column, "group": group_column}
     columns = {role: name for role, name in named.items() if name is not None}
@@ -39,25 +61,41 @@ def from_table(
     frame = pd.DataFrame(rows)
     if group_column is None:
         frame["group"] = frame["id"]
+    else:
+        frame.attrs["noticed"] = noticed_groups(frame, group_column)
     return frame, problems
 
 
-def texts_from(source: Path | list[str], text_column: str, *, on_bad: str = "stop") -> Inputs:
-    """Texts to be labelled: a list, a .txt file in UTF-8 with one on each line, or a column of a CSV file."""
-    where, texts = "input {}", source
-    if isinstance(source, Path):
-        if source.suffix.lower() != ".txt":
-            frame, problems = from_table(source, text_column=text_column, label_column=None, on_bad=on_bad)
-            return frame["text"].tolist(), problems
-        content = decoded(source, "a .txt file with one text per line").replace("\r\n", "\n")
-        where, texts = f"line {{}} of {source.name}", content.rstrip("\n").split("\n")
-    good, problems = [], []
-    for number, text in enumerate(texts, start=1):
-        # U+FFFD stands where another program could not decode the text.
-        what = NOT_UTF8 if "\ufffd" in text else field_problem("text", text)
+def texts_from(
+    source: Path | list[str], text_column: str = "text", *, on_bad: str = "stop"
+) -> tuple[Inputs, list[Problem]]:
+    """Texts to be labelled: a list, a .txt file in UTF-8 with one on each line, or a column of a table."""
+    if isinstance(source, Path) and source.suffix.lower() != ".txt":
+        table = read_table(source)
+        refuse_swallowed_rows(table, None)
+        where, place = f"row {{}} of {source.name}", table.place("text", text_column)
+    else:
+        where, lines = "input {}", source
+        if isinstance(source, Path):
+            where, lines = f"line {{}} of {source.name}", _lines(source)
+        records = [[line] for line in lines]
+        table, place = Table(Path("the input"), ["input"], records, list(range(1, len(records) + 1)), {}), 0
+    good, faults = Inputs([], [], table.columns, []), dict(table.faults)
+    for number, record in zip(table.numbers, table.records):
+        # As in training: what is nothing after cleaning is no text.
+        what = row_problem({"text": record[place]}) or row_problem({"text": clean_text(record[place])})
         if what:
-            problems.append(Problem(where.format(number), what))
-        else:
-            good.append(text)
-    judge(good, problems, Path("the input"), on_bad)
+            faults[number] = what
+            continue
+        good.values.append(record[place].strip())
+        good.numbers.append(number)
+        good.records.append(record)
+    problems = [Problem(where.format(number), faults[number]) for number in sorted(faults)]
+    judge(good.values, problems, source if isinstance(source, Path) else table.file, on_bad)
     return good, problems
+
+
+def _lines(file: Path) -> list[str]:
+    if not file.is_file():
+        raise InputError(f"the file {file} does not exist; give a .txt file with one text per line")
+    return decoded(file).replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from helpers import environment
 from helpers.data import sources, splits
 from helpers.data.collate import collate_features
-from helpers.data.datasets import FeatureDataset, encode_labels
+from helpers.data.datasets import MAX_TOKENS, FeatureDataset, encode_labels
 from helpers.data.loaders import make_loader
 from helpers.errors import DataError, InputError, Problem
 from helpers.models.pretrained import Classifier
@@ -60,6 +60,8 @@ class RunConfig:
     file_column: str = "file"
     on_bad: str = "stop"  # or "skip": bad rows or files
     model: str = "minilm"  # a name or folder, see models.pretrained
+    max_length: int = MAX_TOKENS  # tokens that the model reads of a text; its end is cut
+    cache: bool = True  # keep shrunken copies of photographs on disk
     soft_labels: bool = True  # learn the raters' votes beside the label, where rows have ratings
     limit: int = QUICK_LIMIT  # most training rows, half of it for validation; 0 is all; no test limit
     log_with: str | None = None  # tensorboard, mlflow or wandb, beside history.csv
@@ -69,18 +71,33 @@ class RunConfig:
         object.__setattr__(self, "task", task_named(self.task).name)  # also by an older word
         if self.limit < 0:
             raise InputError(f"limit must be 0 (all rows) or more, found {self.limit}")
+        if self.max_length < 3:  # two special tokens and one of the text
+            raise InputError(f"max_length must be at least 3 tokens, found {self.max_length}")
         if self.log_with not in (None, *TRACKERS):
             raise InputError(f"log_with must be one of {', '.join(TRACKERS)}, found {self.log_with!r}")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rows ready for training: splits, class names, counts of the cleaning, rows that were left out."""
+    """Rows ready for training.
+
+    Attributes:
+        splits: "train", "validation" and "test".
+        classes: their names, in the order of the model's outputs.
+        cleaning: what was repaired and dropped.
+        skipped: problems of the rows that were left out.
+        class_counts: rows of each class before the limit, the largest first.
+        before: rows of each split before the limit.
+        noticed: what else a person should know of these rows, in sentences.
+    """
 
     splits: dict[str, pd.DataFrame]
     classes: tuple[str, ...]
     cleaning: dict[str, int]
     skipped: list[Problem]
+    class_counts: dict[str, int]
+    before: dict[str, int]
+    noticed: list[str]
 
 
 @dataclass(frozen=True)
@@ -123,13 +140,26 @@ def load_rows(config: RunConfig, data: str | None) -> tuple[pd.DataFrame, list[P
 
 
 def prepare(config: RunConfig) -> Prepared:
-    """Load, clean and split the rows of a run; training and validation rows are limited, test rows never."""
+    """Load, clean and split the rows of a run; training and validation rows are limited, test rows never.
+
+    Raises InputError: bad data, or nothing is left of them after cleaning.
+    """
     frame, skipped = load_rows(config, config.data)
-    frame, counts = task_named(config.task).clean(frame)
+    noticed = list(frame.attrs.get("noticed", []))
+    frame, counts = task_named(config.task).clean(frame, own=config.data is not None)
+    if frame.empty:
+        raise InputError(f"cleaning left no row of {config.data} ({counted(counts)}); look at its labels")
     parts = splits.split(frame)  # one split for all seeds: a run with another seed has the same test rows
+    before = {name: len(part) for name, part in parts.items()}
     parts["train"] = splits.subsample(parts["train"], config.limit)
     parts["validation"] = splits.subsample(parts["validation"], math.ceil(config.limit / 2))
-    return Prepared(parts, tuple(sorted(frame["label"].unique())), counts, skipped)
+    class_counts = frame["label"].value_counts().to_dict()
+    return Prepared(parts, tuple(sorted(class_counts)), counts, skipped, class_counts, before, noticed)
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Counts in words, without those that are 0."""
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]):
@@ -153,7 +183,7 @@ def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]):
 
 def build_classifier(config: RunConfig, classes: tuple[str, ...]) -> Classifier:
     """The run's pretrained model with a fresh head; seed before calling."""
-    return task_named(config.task).build(config.model, classes)
+    return task_named(config.task).build(config.model, classes, config)
 
 
 def job(config: RunConfig, prepared: Prepared, *, folder: Path | None = None) -> Job:

@@ -14,6 +14,8 @@ from helpers.models.pretrained import Classifier, load_classifier, save_classifi
 from helpers.runs import folder as run_folder
 from helpers.runs import recipes
 from helpers.runs.recipes import Job, Prepared, RunConfig
+from helpers.runs.understood import cut_texts, notices, understood
+from helpers.tasks import TASKS
 from helpers.training.checkpoints import CHECKPOINT, Keeper
 from helpers.training.loop import fit, predict_logits
 from helpers.training.metrics import classification_metrics, macro_f1_interval
@@ -21,13 +23,21 @@ from helpers.training.progress import as_row, planned_steps
 from helpers.training.runtime import Runtime
 
 
-def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Callable | None = None) -> dict:
+def train(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_ready: Callable[[list[str]], None] | None = None,
+    on_step: Callable | None = None,
+) -> dict:
     """Train as `config` says and fill the run folder; in a run of several processes all of them call this.
 
     Args:
         config: what to do.
         folder: the run folder; nothing is written there before all input has proved good.
         resume: go on with the run in `folder`; without a checkpoint there it starts from the beginning.
+        on_ready: called before the first step with what was understood of the data, in lines.
         on_step: called after each optimizer step with the `Step` and the number of steps planned.
 
     Returns:
@@ -41,6 +51,9 @@ def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Cal
     if resume:
         run_folder.check_same_rows(folder, prepared.splits)
     job = recipes.job(config, prepared, folder=folder)
+    cut = cut_texts(job.classifier, prepared)
+    if on_ready:
+        on_ready(understood(config, prepared, cut))
     job.runtime.wait()  # no process may see the folder of another one as "another run"
     if job.runtime.is_main and not resume:
         # A stand-in is recorded under its own name.
@@ -52,6 +65,7 @@ def train(config: RunConfig, folder: Path, *, resume: bool = False, on_step: Cal
     if job.runtime.is_main:
         effort["rows_kept"] = run_folder.rows_kept(folder)
         metrics = describe(job.classifier, prepared, logits) | effort
+        metrics |= {"noticed": notices(prepared, cut), "cut": asdict(cut) if cut else None}
         save_classifier(job.classifier, folder / "model")
         table = run_folder.predictions_table(prepared.splits["test"], logits["test"], job.classifier.classes)
         run_folder.write_csv(folder / "predictions.csv", table)
@@ -131,16 +145,24 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
     config = run_folder.load_config(folder)
     config = replace(config, **{name: value for name, value in columns.items() if value is not None})
     classifier = load_classifier(folder / "model")
-    skipped, not_kept = [], 0
+    skipped, not_kept, noticed = [], 0, []
     if data is None:
         frame = run_folder.kept_rows(folder, "test")
         not_kept = len(pd.read_csv(folder / "predictions.csv", usecols=["id"])) - len(frame)
     else:
         frame, skipped = recipes.load_labelled(config, data, classifier.classes)
+        noticed = list(frame.attrs.get("noticed", []))
+    task = TASKS[classifier.task]
+    cut = task.token_counts(classifier, task.inputs(frame))
+    noticed += cut.sentences() if cut else []
     runtime = Runtime(classifier.model, config.training.precision)
     loader = recipes.evaluation_loader(classifier, frame, config.training.num_workers, **runtime.sharding)
     logits = predict_logits(classifier.model, loader, runtime)
     targets, groups = encode_labels(frame, classifier.classes), frame["group"].to_numpy()
     interval = macro_f1_interval(targets, logits.argmax(1), len(classifier.classes), groups=groups)
     metrics = asdict(classification_metrics(logits, targets)) | {"macro_f1_interval": interval}
-    return metrics | {"skipped": [asdict(problem) for problem in skipped], "not_kept": not_kept}
+    return metrics | {
+        "skipped": [asdict(problem) for problem in skipped],
+        "not_kept": not_kept,
+        "noticed": noticed,
+    }

@@ -21,14 +21,15 @@ def test_clean_text_repairs_and_keeps_what_carries_meaning(raw, expected):
     assert cleaning.clean_text(raw) == expected
 
 
-def test_emoticons_are_not_each_others_duplicates():
-    assert cleaning.duplicate_key(":)") != cleaning.duplicate_key(":(")
-    assert cleaning.duplicate_key("Great phone!!") == cleaning.duplicate_key("great  phone")
+def test_keys_of_letters_keep_what_belongs_to_letters():
+    assert cleaning.letters_key("रीना") != cleaning.letters_key("राना")  # vowel signs are marks
+    assert cleaning.letters_key(":)") != cleaning.letters_key(":(")
+    assert cleaning.letters_key("Great phone!!") == cleaning.letters_key("great  phone")
 
 
 def test_duplicates_keep_one_and_conflicts_keep_none():
     frame = pd.DataFrame({"text": ["a", "A!", "b", "b.", " "], "label": ["x", "x", "x", "y", "x"]})
-    kept, counts = cleaning.clean_comments(frame)
+    kept, counts = cleaning.clean_comments(frame, key=cleaning.letters_key)
     assert kept["text"].tolist() == ["a"]
     assert counts == {
         "rows_in": 5, "texts_repaired": 1, "empty_dropped": 1, "conflicting_dropped": 2,
@@ -37,10 +38,10 @@ def test_duplicates_keep_one_and_conflicts_keep_none():
 
 
 def test_comments_add_up(comments):
-    kept, counts = cleaning.clean_comments(comments)
+    kept, counts = cleaning.clean_comments(comments, key=cleaning.letters_key)
     dropped = counts["empty_dropped"] + counts["conflicting_dropped"] + counts["duplicates_dropped"]
     assert counts["rows_in"] - dropped == counts["rows_out"] == len(kept)
-    assert not kept["text"].map(cleaning.duplicate_key).duplicated().any()
+    assert not kept["text"].map(cleaning.letters_key).duplicated().any()
     assert not kept["text"].str.contains("&amp;").any()
 
 

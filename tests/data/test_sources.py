@@ -4,7 +4,7 @@ from PIL import Image
 
 from helpers import own
 from helpers.data import sources
-from helpers.errors import DataError, InputError
+from helpers.errors import DataError
 
 
 def test_comments_hold_every_row_with_its_own_raters(comments):
@@ -50,72 +50,6 @@ def test_animals(animals):
 def write(path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
-
-
-def test_csv_with_other_names_separator_quotes_and_bom(tmp_path):
-    file = write(
-        tmp_path / "own.csv", '\ufeffnr;Bewertung;Text\n1;gut;"so; gut"\n\n2;schlecht;"zwei\nZeilen"\n'
-    )
-    frame, problems = own.from_table(file, text_column="Text", label_column="Bewertung")
-    assert problems == []
-    assert frame["text"].tolist() == ["so; gut", "zwei\nZeilen"]
-    assert frame["label"].tolist() == ["gut", "schlecht"]
-
-
-BAD = b"text,label\ngood one,pos\n,pos\nbad two,\none,two,three\n\xff\xfe oops,neg\nlast,neg\n"
-
-
-def test_bad_rows_stop_with_a_line_each(tmp_path):
-    file = write(tmp_path / "own.csv", BAD)
-    with pytest.raises(DataError) as caught:
-        own.from_table(file)
-    text = str(caught.value)
-    assert "4 bad entries" in text
-    assert [problem.where for problem in caught.value.problems] == [
-        f"row {number} of own.csv" for number in (3, 4, 5, 6)
-    ]
-    for line in (
-        "row 3 of own.csv: the text is empty",
-        "row 4 of own.csv: the label is empty",
-        "row 5 of own.csv: expected 2 fields, found 3",
-        "row 6 of own.csv: is not valid UTF-8",
-    ):
-        assert line in text
-    assert "--on-bad skip" in text
-
-
-def test_bad_rows_can_be_skipped_and_are_returned(tmp_path):
-    frame, problems = own.from_table(write(tmp_path / "own.csv", BAD), on_bad="skip")
-    assert frame["id"].tolist() == ["2", "7"]
-    assert len(problems) == 4
-
-
-def test_at_most_20_problems_are_listed_but_all_are_counted(tmp_path):
-    file = write(tmp_path / "own.csv", "text,label\n" + ",x\n" * 33)
-    with pytest.raises(DataError) as caught:
-        own.from_table(file)
-    assert str(caught.value).count("the text is empty") == 20
-    assert "33 bad entries" in str(caught.value)
-    assert "and 13 more" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "is empty"),
-        ("a,b\n1,2\n", "has no column 'text', found 'a', 'b'"),
-        ("text,label\n", "holds no usable row"),
-        ("text,label\nx,y\n".encode("utf-16"), "is UTF-16"),
-    ],
-)
-def test_bad_csv_files(tmp_path, content, message):
-    with pytest.raises(InputError, match=message):
-        own.from_table(write(tmp_path / "own.csv", content))
-
-
-def test_missing_csv(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
-        own.from_table(tmp_path / "none.csv")
 
 
 @pytest.fixture
@@ -166,10 +100,3 @@ def test_labels_file(image_folder):
         own.from_labels_file(file)
     frame, _ = own.from_labels_file(file, on_bad="skip")
     assert frame["label"].tolist() == ["cat", "dog"]
-
-
-def test_text_file_lines(tmp_path):
-    file = write(tmp_path / "a.txt", "one\r\n\r\nthree\n")
-    with pytest.raises(DataError, match=r"line 2 of a.txt: the text is empty"):
-        own.texts_from(file, "text")
-    assert own.texts_from(file, "text", on_bad="skip")[0] == ["one", "three"]

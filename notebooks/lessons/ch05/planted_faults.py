@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from helpers.data import sources
-from helpers.data.cleaning import clean_text, duplicate_key
+from helpers.data.cleaning import clean_text, letters_key
 
 SIDE = 112  # pixels of an undamaged picture: 4 times the silhouettes' own 28
 FORMS = ("png", "jpg", "JPG", "jpeg", "misnamed", "transparent", "palette", "cmyk", "16 bit", "turned")
@@ -149,7 +149,7 @@ def messy_comments(folder: Path, *, seed: int = 0, amounts: Amounts | None = Non
     frame = frame[usable].sample(amounts.comments, random_state=seed).reset_index(drop=True)
     frame["true_label"], frame["true_rating"], frame["kind"] = frame["label"], frame["rating"], "original"
     frame["label"] = _with_errors(frame["true_label"], amounts.label_errors, sources.SENTIMENTS, rng)
-    frame["source"] = frame["clean"].map(duplicate_key)
+    frame["source"] = frame["clean"].map(letters_key)
     plan = {
         "exact": 2 * amounts.exact,
         "normalised": 2 * amounts.normalised,

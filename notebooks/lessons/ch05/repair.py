@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.errors import InputError
-from helpers.own.tables import separator
+from helpers.own.delimited import separator
 
 
 def text_of_html(text: str) -> str:
