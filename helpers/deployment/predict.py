@@ -46,8 +46,11 @@ def load_onnx(folder: str | Path, *, threads: int = 0) -> Classifier:
 
     `threads` is how many ONNX Runtime uses, 0 = one per core. A folder without export raises an InputError.
     """
-    model = OnnxModel(Path(folder) / "model.onnx", threads=threads)
-    return replace(load_description(folder), model=model)
+    file = Path(folder) / "model.onnx"
+    model, described = OnnxModel(file, threads=threads), load_description(folder)
+    if not model.fits(described):
+        raise InputError(f"{file} is not the model that its labels.json describes; export the run again")
+    return replace(described, model=model)
 
 
 class OnnxModel(nn.Module):
@@ -66,6 +69,12 @@ class OnnxModel(nn.Module):
             found = f"{file} cannot be read by ONNX Runtime ({str(error).splitlines()[0]})"
             raise InputError(f"{found}; export the run again") from error
 
+    def fits(self, described: Classifier) -> bool:
+        """Whether its inputs are those of the task, and its outputs as many as the classes."""
+        task = "images" if self.session.get_inputs()[0].name == "images" else "text"
+        outputs = self.session.get_outputs()[0].shape[-1]
+        return (task, outputs) == (described.task, len(described.classes))
+
     def forward(self, images=None, *, input_ids=None, attention_mask=None) -> torch.Tensor:
         """Logits (B, C) of images float32 (B, 3, H, W), or of texts int64 (B, L) twice."""
         tensors = {"images": images, "input_ids": input_ids, "attention_mask": attention_mask}
@@ -78,6 +87,8 @@ def predict(classifier: Classifier, inputs: list) -> np.ndarray:
 
     The inputs are texts (str), or images (paths or uint8 arrays). A caller who predicts between training
     steps trains on as before: every module keeps its mode.
+
+    Raises InputError: the model answers with something that is no number.
     """
     task = TASKS[classifier.task]
     # Similar lengths together, so that one long text does not pad a whole batch of short ones.
@@ -88,6 +99,10 @@ def predict(classifier: Classifier, inputs: list) -> np.ndarray:
             rows = order[start : start + BATCH]
             logits = task.logits(classifier, [inputs[row] for row in rows])  # (B, C)
             probabilities[rows] = logits.float().softmax(-1).cpu().numpy()
+    if not np.isfinite(probabilities).all():
+        count = int((~np.isfinite(probabilities)).any(axis=1).sum())
+        found = f"the model's answer is not a number for {count} of {len(inputs)} inputs"
+        raise InputError(f"{found}; its weights are broken: train again with a lower learning rate")
     return probabilities
 
 

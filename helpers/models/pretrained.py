@@ -1,53 +1,50 @@
-"""Pretrained models with a new head for your classes, saved and loaded (chapters 04, 06 and 07).
+"""Pretrained models with a new head for your classes (chapters 04, 06 and 07); `folders` saves them.
 
-Embedded weights work offline: "minilm" for texts, "efficientnet_lite0" for images. Any encoder of the Hugging
-Face hub, any image model of timm and torchvision's "resnet50" are used by name when their weights are on disk
-or can be downloaded.
+Embedded weights work offline: "minilm" for texts, "efficientnet_lite0" for images. Encoders and decoders of
+the Hugging Face hub, any image model of timm and torchvision's "resnet50" are used by name when their weights
+are on disk or can be downloaded.
 """
 
-import json
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from helpers import assets
-from helpers.data.transforms import ImagePreprocessing
+from helpers.data.datasets import MAX_TOKENS
 from helpers.errors import InputError
-from helpers.files import write_atomically
-from helpers.models.forward import forward
+from helpers.models.classifier import Classifier, check_classes, quiet_transformers, shortened
+from helpers.models.folders import (
+    DESCRIPTION,
+    GIVE_A_RUN,
+    load_classifier,
+    load_description,
+    save_classifier,
+    save_description,
+)
+from helpers.models.forward import forward, max_positions
+from helpers.models.images import image_model, not_found, preprocessing_of, replace_head
+
+__all__ = [
+    "GIVE_A_RUN",
+    "Classifier",
+    "image_classifier",
+    "load_classifier",
+    "load_description",
+    "replace_head",
+    "save_classifier",
+    "save_description",
+    "text_classifier",
+]
 
 # Pinned revisions of the course's hub models: a name alone may point to other weights tomorrow.
 HUB_REVISIONS = {
     "bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
     "roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
 }
-PREPROCESSING = {  # of the image models that do not bring their own
-    "resnet50": ImagePreprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "efficientnet_lite0": ImagePreprocessing(96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # 96: fast on a CPU
-}
-GIVE_A_RUN = "give a run folder written by `python -m helpers train ... --output RUN`"
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A model together with all that is needed to use it."""
-
-    task: str  # "text" or "images", see `tasks`
-    name: str  # the pretrained model it started from
-    model: nn.Module | None  # (input_ids, attention_mask) (B, L), or images (B, 3, H, W), to logits (B, C)
-    classes: tuple[str, ...]  # names of its C outputs, in order
-    preprocessor: object  # a tokenizer for texts, `ImagePreprocessing` for images
-
-    def logits(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits (B, C) of a batch, computed where the model is."""
-        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
-        return forward(self.model, {name: tensor.to(device) for name, tensor in batch.items()})
+DROPOUTS = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout")  # each model has one name
 
 
 def text_classifier(
@@ -56,39 +53,59 @@ def text_classifier(
     *,
     dropout: float = 0.1,
     pretrained: bool = True,
+    max_length: int = MAX_TOKENS,
 ) -> Classifier:
-    """A pretrained encoder with a fresh, random classification head: seed before calling.
+    """A pretrained model with a fresh, random classification head: seed before calling.
+
+    A model that was trained for the same classes keeps its head, whatever their order.
 
     Example: `classifier = text_classifier("minilm", ("no", "yes"))`
 
     Args:
-        name: "minilm" (embedded, 22.7 million parameters), a folder of transformers, or a name on the hub.
-        dropout: share of the head's inputs that is zeroed in training.
+        name: "minilm" (embedded, 22.7 million parameters), a run, a folder of transformers, or a name on the
+            hub.
+        dropout: share of the head's inputs that is zeroed in training, where the model's head has dropout.
         pretrained: False draws all weights at random, to measure what pretraining is worth.
+        max_length: tokens at which a text is cut, the special ones included; less if the model reads fewer.
 
-    Raises InputError: the model is not embedded, no folder and not on the hub, or its texts cannot be padded.
+    Raises InputError: the model is nowhere, or cannot classify texts that share a batch.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    source = assets.path("minilm") if name == "minilm" else name
+    check_classes(classes)
+    source, before = _source(name)
     options = {} if Path(source).is_dir() else {"revision": HUB_REVISIONS.get(name, "main")}
-    labels = {"id2label": dict(enumerate(classes)), "label2id": {label: i for i, label in enumerate(classes)}}
+    options["trust_remote_code"] = False
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(source, **dict.fromkeys(DROPOUTS, dropout), **options)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            config = AutoConfig.from_pretrained(source, classifier_dropout=dropout, **labels, **options)
+            _prepare(name, tokenizer, config)
+            before = before or tuple(config.id2label.values())
+            config.id2label = dict(enumerate(classes))
+            config.label2id = {label: number for number, label in enumerate(classes)}
             if pretrained:
-                model = AutoModelForSequenceClassification.from_pretrained(
-                    source, config=config, ignore_mismatched_sizes=True, use_safetensors=True, **options
+                loading = {"ignore_mismatched_sizes": True, "use_safetensors": True, "dtype": torch.float32}
+                model, report = AutoModelForSequenceClassification.from_pretrained(
+                    source, config=config, output_loading_info=True, **loading, **options
                 )
+                absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+                _check_body(name, model, absent)
+                _match_head(name, model, absent, before, classes)
             else:
                 model = AutoModelForSequenceClassification.from_config(config)
-    except (OSError, ValueError) as error:
-        raise InputError(_not_found("text", name, "minilm", error)) from error
-    if tokenizer.pad_token_id is None:
-        problem = f"the tokenizer of {name!r} has no padding token, so texts cannot share a batch"
-        raise InputError(f"{problem}; choose an encoder")
-    return Classifier("text", name, model, tuple(classes), tokenizer)
+    except InputError:
+        raise
+    except Exception as error:  # a class of its own for each way in which a model can be bad
+        raise InputError(_unusable(name, source, error)) from error
+    longest = min(max_length, tokenizer.model_max_length, max_positions(model))
+    shortest = tokenizer.num_special_tokens_to_add() + 1
+    if type(max_length) is not int or longest < shortest:
+        raise InputError(f"max_length must be at least {shortest} tokens for {name!r}, found {max_length!r}")
+    classifier = Classifier("text", name, model, tuple(classes), tokenizer, longest)
+    if name != "minilm":
+        _check_batches(classifier)
+    return classifier
 
 
 def image_classifier(
@@ -104,10 +121,12 @@ def image_classifier(
         image_size: pixels; by default 96 for efficientnet_lite0, else what the model was pretrained on.
         pretrained: False draws all weights at random.
 
-    Raises InputError: another name, or weights that cannot be downloaded.
+    Raises InputError: another name, or weights that are damaged or cannot be downloaded.
     """
+    if classes:
+        check_classes(classes)
     try:
-        model = _image_model(name, len(classes), pretrained=pretrained)
+        model = image_model(name, len(classes), pretrained=pretrained)
     except OSError as error:  # as urllib's errors are
         if name != "resnet50":
             raise
@@ -120,139 +139,117 @@ def image_classifier(
         return image_classifier("efficientnet_lite0", classes, image_size=image_size)
     # Channels innermost in memory: the layout in which convolutions run fastest here (see chapter 06).
     model.to(memory_format=torch.channels_last)
-    preprocessing = PREPROCESSING.get(name) or _of_timm(model)
+    preprocessing = preprocessing_of(name, model)
     if image_size:
         preprocessing = replace(preprocessing, size=image_size)
     return Classifier("images", name, model, tuple(classes), preprocessing)
 
 
-def save_classifier(classifier: Classifier, folder: Path) -> None:
-    """Write weights (safetensors), classes and preprocessing into `folder`; see `load_classifier`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if hasattr(classifier.model, "save_pretrained"):
-        with _quiet_transformers():
-            classifier.model.save_pretrained(folder)
-    else:
-        tensors = {name: tensor.contiguous() for name, tensor in classifier.model.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors")
-    save_description(classifier, folder)
+def _source(name: str) -> tuple[str | Path, tuple[str, ...]]:
+    """Where a text model lies, and the classes of its head if it is of an earlier run, which is verified."""
+    if name == "minilm":
+        return assets.path("minilm"), ()
+    for folder in (Path(name) / "model", Path(name)):
+        if (folder / DESCRIPTION).is_file():
+            earlier = load_description(folder)
+            if earlier.task != "text":
+                raise InputError(
+                    f"{name} is a model for {earlier.task}, and texts were given; choose another"
+                )
+            return folder, earlier.classes
+    return name, ()
 
 
-def load_classifier(folder: str | Path) -> Classifier:
-    """Read what `save_classifier` wrote; the model is on the CPU in evaluation mode.
-
-    Raises InputError: `folder` holds no saved classifier.
-    """
-    described = load_description(folder)
-    if described.task == "text":
-        from transformers import AutoModelForSequenceClassification
-
-        with _quiet_transformers():
-            model = AutoModelForSequenceClassification.from_pretrained(folder)
-    else:
-        model = _image_model(described.name, len(described.classes), pretrained=False)
-        model.to(memory_format=torch.channels_last)
-        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-    return replace(described, model=model.eval())
-
-
-def save_description(classifier: Classifier, folder: Path) -> None:
-    """Write all but the weights: labels.json, and the tokenizer where there is one."""
-    description = {"task": classifier.task, "name": classifier.name, "classes": list(classifier.classes)}
-    if isinstance(classifier.preprocessor, ImagePreprocessing):
-        description["preprocessing"] = asdict(classifier.preprocessor)
-    else:
-        classifier.preprocessor.save_pretrained(folder)
-    write_atomically(folder / "labels.json", json.dumps(description, indent=2).encode())
+def _prepare(name: str, tokenizer, config) -> None:
+    """Give a decoder that never padded its texts a padding token; refuse what cannot classify here."""
+    if config.is_encoder_decoder:
+        problem = (
+            f"{name!r} turns texts into texts ({config.model_type}) and is not made into a classifier here"
+        )
+        raise InputError(f"{problem}; choose an encoder")
+    if not tokenizer.is_fast:
+        problem = f"the tokenizer of {name!r} cannot be saved as tokenizer.json"
+        raise InputError(f"{problem}; choose a model with a fast tokenizer")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # none of it is looked at: the mask says what is padding
+    if tokenizer.pad_token_id is None:
+        problem = f"the tokenizer of {name!r} has no padding token, so texts cannot share a batch"
+        raise InputError(f"{problem}; choose an encoder")
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id  # by it a decoder finds the last token of a text
+    if len(tokenizer) > getattr(config, "vocab_size", len(tokenizer)):
+        sizes = f"has {len(tokenizer)} tokens, its model {config.vocab_size}"
+        raise InputError(f"the tokenizer of {name!r} {sizes}; they do not belong together")
 
 
-def load_description(folder: str | Path) -> Classifier:
-    """Read what `save_description` wrote, as a classifier without a model.
-
-    Raises InputError: `folder` holds no saved classifier.
-    """
-    file = Path(folder) / "labels.json"
-    if not file.is_file():
-        raise InputError(f"{folder} holds no trained model (labels.json is missing); {GIVE_A_RUN}")
-    description = json.loads(file.read_text(encoding="utf-8"))
-    if "preprocessing" in description:
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in description["preprocessing"].items()}
-        task, preprocessor = "images", ImagePreprocessing(**values)
-    else:
-        from transformers import AutoTokenizer
-
-        task, preprocessor = "text", AutoTokenizer.from_pretrained(folder)
-    return Classifier(task, description["name"], None, tuple(description["classes"]), preprocessor)
-
-
-def replace_head(model: nn.Module, num_classes: int) -> nn.Module:
-    """Swap the 1,000 ImageNet outputs for ours; the features below stay. In place, and returned."""
-    head = "fc" if hasattr(model, "fc") else "classifier"
-    setattr(model, head, nn.Linear(getattr(model, head).in_features, num_classes))
-    return model
-
-
-def _image_model(name: str, num_classes: int, *, pretrained: bool) -> nn.Module:
-    """The architecture with a fresh head, on pretrained weights or on random ones."""
-    if name == "resnet50":
-        from torchvision.models import resnet50
-
-        return replace_head(resnet50(weights="IMAGENET1K_V2" if pretrained else None), num_classes)
-    import timm
-
-    if name == "efficientnet_lite0":
-        model = timm.create_model("tf_efficientnet_lite0")
-        if pretrained:
-            _load_embedded(model)
-        return replace_head(model, num_classes)
-    if not timm.is_model(name):
-        known = f"efficientnet_lite0, resnet50 or one of timm's {len(timm.list_models()):,} names"
-        raise InputError(f"the image model must be {known} (timm.list_models()), found {name!r}")
-    try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=num_classes)
-    except (OSError, RuntimeError, ValueError) as error:
-        if not pretrained:
-            raise
-        raise InputError(_not_found("image", name, "efficientnet_lite0", error)) from error
-
-
-def _load_embedded(model: nn.Module) -> None:
-    """The embedded weights are the same 296 tensors as timm's, under other names, in the same order."""
-    weights = torch.load(assets.path("efficientnet_lite0.pth"), weights_only=True, map_location="cpu")
-    own = model.state_dict()
-    if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in weights.values()]:
-        fault = "the EfficientNet-Lite0 weights do not fit this version of timm"
-        raise InputError(f"{fault}; install requirements.lock")
-    model.load_state_dict(dict(zip(own, weights.values())))
-
-
-def _of_timm(model: nn.Module) -> ImagePreprocessing:
-    from timm.data import resolve_model_data_config
-
-    found = resolve_model_data_config(model)
-    size, crop_share = found["input_size"][-1], found["crop_pct"]
-    return ImagePreprocessing(size, found["mean"], found["std"], crop_share, found["interpolation"])
-
-
-def _not_found(task: str, name: str, embedded: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0]
-    return (
-        f"the {task} model {name!r} is neither embedded ({embedded}), nor a folder, nor reachable on the hub "
-        f"({reason}); check the name or the network"
+def _check_body(name: str, model: nn.Module, absent: set[str]) -> None:
+    """Raise if weights below the head were drawn at random, but for a pooler, which many models lack."""
+    lacking = sorted(
+        key for key in absent if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key
     )
+    if lacking:
+        problem = f"{len(lacking)} weights of {name!r} are missing or of another shape, first {lacking[0]}"
+        raise InputError(f"{problem}; get the whole model again")
 
 
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Hide the load report and progress bars of transformers: a missing head is what we ask for."""
-    from transformers.utils import logging
+def _match_head(name: str, model: nn.Module, absent: set[str], before: tuple, classes: tuple) -> None:
+    """A head that was loaded keeps its rows, put in order by the names of the classes; for other names its
+    last layer is drawn anew.
+    """
+    body = set(model.base_model.modules())
+    layers = [
+        (key, part) for key, part in model.named_modules() if isinstance(part, nn.Linear) and part not in body
+    ]
+    outputs = [(key, layer) for key, layer in layers if layer.out_features == len(classes)]
+    if not outputs:
+        raise InputError(f"no layer with {len(classes)} outputs was found in {name!r}; choose another model")
+    key, layer = outputs[-1]
+    if f"{key}.weight" in absent:
+        return  # drawn by transformers
+    with torch.no_grad():
+        if sorted(before) == sorted(classes):
+            rows = [before.index(label) for label in classes]
+            for parameter in layer.parameters():
+                parameter.copy_(parameter[rows].clone())
+            return
+        nn.init.normal_(layer.weight, std=getattr(model.config, "initializer_range", 0.02))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.ERROR)
-    logging.disable_progress_bar()
+
+def _check_batches(classifier: Classifier) -> None:
+    """Raise unless a short text gets the same logits alone and beside the longest text that is allowed."""
+    tokenizer, model = classifier.preprocessor, classifier.model
+    short = tokenizer("yes", truncation=True, max_length=classifier.max_length)["input_ids"]
+    rows = torch.full(
+        (2, classifier.max_length), tokenizer.pad_token_id
+    )  # the second: a token like any other
+    rows[0, : len(short)] = torch.tensor(short)
+    rows[1] = short[len(short) // 2]
+    mask = torch.ones_like(rows)
+    mask[0, len(short) :] = 0
+    training = model.training
     try:
-        yield
+        with torch.no_grad():
+            model.eval()
+            alone = forward(
+                model, {"input_ids": rows[:1, : len(short)], "attention_mask": mask[:1, : len(short)]}
+            )
+            beside = forward(model, {"input_ids": rows, "attention_mask": mask})[:1]
+    except Exception as error:  # whatever else this model wants
+        reason = f"it cannot read a text of {classifier.max_length} tokens ({shortened(error)})"
+        raise InputError(f"{classifier.name!r} cannot be used here: {reason}; choose another") from error
     finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
+        model.train(training)
+    if not (alone - beside).abs().max() <= 0.01 * alone.abs().max():
+        reason = "a text's answer depends on the texts beside it, since this model reads the padding"
+        raise InputError(f"{classifier.name!r} cannot be used here: {reason}; choose another")
+
+
+def _unusable(name: str, source: str | Path, error: Exception) -> str:
+    if Path(source).is_dir():
+        advice = "give a finished run, a whole folder of transformers, or a name"
+        return f"the folder {name!r} holds no text model that can be used ({shortened(error)}); {advice}"
+    if isinstance(error, OSError):
+        return not_found("text", name, "minilm", error)
+    return f"the text model {name!r} cannot be used as a classifier ({shortened(error)}); choose an encoder"
