@@ -1,9 +1,9 @@
 """How good predictions are, how sure we are of that, and how good people are (chapter 07)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,34 @@ def classification_metrics(logits: np.ndarray, targets: np.ndarray) -> Metrics:
     The loss is the mean over rows. A mean of batch means would count a row in a small batch more than one in
     a large batch.
     """
-    num_classes = logits.shape[1]
-    predictions = logits.argmax(1)
-    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)  # (N, C)
+    targets, predictions = np.asarray(targets), logits.argmax(1)
+    losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(targets)), targets]  # (N,)
     return Metrics(
-        accuracy=float(accuracy_score(targets, predictions)),
-        macro_f1=macro_f1(targets, predictions, num_classes),
-        loss=float(-log_p[np.arange(len(targets)), targets].mean()),
+        accuracy=float((targets == predictions).mean()),
+        macro_f1=macro_f1(targets, predictions, logits.shape[1]),
+        loss=float(losses.mean()),
         n=len(targets),
     )
 
 
-def macro_f1(targets, predictions, num_classes: int) -> float:
-    """Mean over the classes of F1, the harmonic mean of precision and recall; every class counts the same."""
-    labels = list(range(num_classes))
-    return float(f1_score(targets, predictions, labels=labels, average="macro", zero_division=0))
+def macro_f1(targets, predictions, num_classes: int, counts=None) -> float:
+    """Mean over the classes of F1, the harmonic mean of precision and recall; every class counts the same.
+
+    `counts` (N,) says how often each row counts, by default once.
+    """
+    return float(f1_scores(targets, predictions, num_classes, counts).mean())
+
+
+def f1_scores(targets, predictions, num_classes: int, counts=None) -> np.ndarray:
+    """F1 (C,) of each class; 0 for one that neither occurs nor is predicted. `counts`: see `macro_f1`."""
+    targets, predictions = np.asarray(targets), np.asarray(predictions)
+    counts = np.ones(len(targets)) if counts is None else counts
+    # Of each class three numbers are enough: no table of classes by classes, which grows with their square.
+    of_targets = np.bincount(targets, counts, num_classes)
+    of_predictions = np.bincount(predictions, counts, num_classes)
+    hits = np.bincount(targets, counts * (targets == predictions), num_classes)
+    rows = of_targets + of_predictions
+    return np.divide(2 * hits, rows, out=np.zeros(num_classes), where=rows > 0)
 
 
 def macro_f1_interval(
@@ -56,7 +69,8 @@ def macro_f1_interval(
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), percentile method. Chapter 07.
     """
-    return _middle_95(_drawn_macro_f1(targets, predictions, num_classes, groups, resamples, seed))
+    drawn = _times_drawn(len(targets), groups, resamples, seed)
+    return _middle_95([macro_f1(targets, predictions, num_classes, counts) for counts in drawn])
 
 
 def paired_interval(
@@ -66,40 +80,32 @@ def paired_interval(
 
     Two methods meet the same hard rows, so their difference varies less than either score.
     """
-    drawn = (num_classes, groups, resamples, seed)  # the same seed: the same draws
-    return _middle_95(_drawn_macro_f1(targets, first, *drawn) - _drawn_macro_f1(targets, second, *drawn))
+    differences = []
+    for counts in _times_drawn(len(targets), groups, resamples, seed):
+        scores = [macro_f1(targets, predictions, num_classes, counts) for predictions in (first, second)]
+        differences.append(scores[0] - scores[1])
+    return _middle_95(differences)
 
 
 def accuracy_interval(
     targets, predictions, *, groups=None, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """95% bootstrap interval of accuracy, see `macro_f1_interval`."""
-    correct = (np.asarray(targets) == np.asarray(predictions)).astype(int)  # two "classes": wrong and right
-    tables = _drawn_tables(correct, correct, 2, groups, resamples, seed)
-    return _middle_95(tables[:, 1, 1] / tables.sum((1, 2)))
+    correct = np.asarray(targets) == np.asarray(predictions)
+    drawn = _times_drawn(len(correct), groups, resamples, seed)
+    return _middle_95([counts[correct].sum() / counts.sum() for counts in drawn])
 
 
-def _drawn_tables(targets, predictions, num_classes: int, groups, resamples: int, seed: int) -> np.ndarray:
-    """Confusion tables (R, C, C) of the rows of R draws of whole groups with replacement."""
-    targets, predictions = np.asarray(targets), np.asarray(predictions)
-    groups = np.arange(len(targets)) if groups is None else np.asarray(groups)
+def _times_drawn(num_rows: int, groups, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each row (N,) is in a draw of whole groups with replacement, draw by draw."""
+    groups = np.arange(num_rows) if groups is None else np.asarray(groups)
     codes = np.unique(groups, return_inverse=True)[1]
-    num_groups = codes.max() + 1
-    confusion = np.zeros((num_groups, num_classes, num_classes))  # (G, C, C): of each group alone
-    np.add.at(confusion, (codes, targets, predictions), 1)
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(num_groups, size=num_groups) for _ in range(resamples))
-    counts = (np.bincount(draw, minlength=num_groups) for draw in draws)
-    return np.stack([np.tensordot(times_drawn, confusion, axes=1) for times_drawn in counts])
+    num_groups, rng = codes.max() + 1, np.random.default_rng(seed)
+    for _ in range(resamples):
+        draw = rng.integers(num_groups, size=num_groups)
+        yield np.bincount(draw, minlength=num_groups)[codes]
 
 
-def _drawn_macro_f1(targets, predictions, num_classes: int, groups, resamples: int, seed: int) -> np.ndarray:
-    """Macro-F1 (R,) of each draw."""
-    tables = _drawn_tables(targets, predictions, num_classes, groups, resamples, seed)  # rows are targets
-    hits, denominators = np.diagonal(tables, axis1=1, axis2=2), tables.sum(1) + tables.sum(2)  # (R, C)
-    return np.divide(2 * hits, denominators, out=np.zeros(hits.shape), where=denominators > 0).mean(1)
-
-
-def _middle_95(scores: np.ndarray) -> tuple[float, float]:
+def _middle_95(scores) -> tuple[float, float]:
     low, high = np.percentile(scores, [2.5, 97.5])
     return float(low), float(high)

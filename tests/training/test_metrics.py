@@ -1,11 +1,15 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import accuracy_score, f1_score
 
 from helpers.data.sources import human_ceiling
 from helpers.training.metrics import (
     accuracy_interval,
     classification_metrics,
+    f1_scores,
     macro_f1,
     macro_f1_interval,
     paired_interval,
@@ -29,6 +33,18 @@ def test_macro_f1_counts_a_class_that_nobody_predicts():
     assert macro_f1([0, 0, 1], [0, 0, 0], 3) == pytest.approx((0.8 + 0 + 0) / 3)
 
 
+def test_scores_are_those_of_sklearn():
+    for num_classes, absent in ((2, 0), (3, 1), (40, 5)):
+        targets = rng.integers(0, num_classes, 300)
+        logits = rng.normal(size=(300, num_classes + absent)) + 3 * np.eye(num_classes + absent)[targets]
+        predictions, labels = logits.argmax(1), list(range(num_classes + absent))
+        expected = f1_score(targets, predictions, labels=labels, average=None, zero_division=0)
+        assert f1_scores(targets, predictions, len(labels)) == pytest.approx(expected)
+        metrics = classification_metrics(logits, targets)
+        assert metrics.macro_f1 == pytest.approx(expected.mean())
+        assert metrics.accuracy == accuracy_score(targets, predictions)
+
+
 def test_interval_holds_the_score_and_narrows_with_rows():
     score = macro_f1(TARGETS, PREDICTIONS, 3)
     low, high = macro_f1_interval(TARGETS, PREDICTIONS, 3)
@@ -41,6 +57,76 @@ def test_interval_agrees_with_the_plain_bootstrap():
     draws = [rng.integers(0, 600, 600) for _ in range(400)]
     plain = np.percentile([f1_score(TARGETS[d], PREDICTIONS[d], average="macro") for d in draws], [2.5, 97.5])
     assert macro_f1_interval(TARGETS, PREDICTIONS, 3) == pytest.approx(plain, abs=0.01)
+
+
+def tables_of_draws(targets, predictions, num_classes, groups, seed, resamples=2000):
+    """The plain way, quadratic in the classes: a table (C, C) of each group, added up for each draw."""
+    codes = np.unique(groups, return_inverse=True)[1]
+    tables = np.zeros((codes.max() + 1, num_classes, num_classes))
+    np.add.at(tables, (codes, targets, predictions), 1)
+    draws = np.random.default_rng(seed)
+    for _ in range(resamples):
+        drawn = draws.integers(len(tables), size=len(tables))
+        yield np.tensordot(np.bincount(drawn, minlength=len(tables)), tables, axes=1)
+
+
+def scores_of_draws(*arguments):
+    """Macro-F1 and accuracy of each draw, from its table."""
+    f1, accuracy = [], []
+    for table in tables_of_draws(*arguments):
+        hits, rows = np.diagonal(table), table.sum(0) + table.sum(1)
+        f1.append(np.divide(2 * hits, rows, out=np.zeros(len(hits)), where=rows > 0).mean())
+        accuracy.append(hits.sum() / table.sum())
+    return np.array(f1), np.array(accuracy)
+
+
+@pytest.mark.parametrize(
+    ("rows", "num_classes", "num_groups"),
+    [(20, 2, 5), (600, 3, 600), (600, 3, 60), (300, 10, 300), (100, 40, 3)],
+)
+def test_intervals_are_those_of_whole_tables_to_the_last_bit(rows, num_classes, num_groups):
+    groups = np.arange(rows) % num_groups
+    targets = rng.integers(0, num_classes, rows)
+    first, second = (np.where(rng.random(rows) < 0.6, targets, targets[::-1]) for _ in range(2))
+    middle = lambda scores: tuple(np.percentile(scores, [2.5, 97.5]))
+    plain, right = scores_of_draws(targets, first, num_classes, groups, 7)
+    other, _ = scores_of_draws(targets, second, num_classes, groups, 7)
+    options = {"groups": groups, "seed": 7}
+    assert macro_f1_interval(targets, first, num_classes, **options) == middle(plain)
+    assert paired_interval(targets, first, second, num_classes, **options) == middle(plain - other)
+    assert accuracy_interval(targets, first, **options) == middle(right)
+
+
+MANY = """
+import resource, time
+import numpy as np
+from helpers.training import metrics
+rng, rows, classes = np.random.default_rng(0), {rows}, {classes}
+targets, logits = rng.integers(0, classes, rows), rng.random((rows, classes), dtype=np.float32)
+used = 1024 * int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1])
+resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000,) * 2)
+start, noise = time.process_time(), logits.argmax(1)
+answers = np.where(rng.random(rows) < 0.6, targets, noise)
+print(metrics.classification_metrics(logits, targets).accuracy)
+print(*metrics.macro_f1_interval(targets, answers, classes), metrics.macro_f1(targets, answers, classes))
+print(*metrics.accuracy_interval(targets, answers, groups=np.arange(rows) // 2), (targets == answers).mean())
+print(*metrics.paired_interval(targets, noise, noise, classes, resamples=200), 0)
+print(time.process_time() - start)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc and RLIMIT_AS are Linux's")
+@pytest.mark.parametrize(("rows", "classes"), [(300, 300), (1000, 1000), (100_000, 10)])
+def test_many_classes_and_rows_take_seconds_and_little_memory(rows, classes):
+    code = MANY.format(rows=rows, classes=classes)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    _, *intervals, (seconds,) = (
+        [float(number) for number in line.split()] for line in done.stdout.splitlines()
+    )
+    assert seconds < 20
+    # Macro-F1 may lie above its interval: a draw misses a third of classes with one row.
+    assert [low <= score <= high for low, high, score in intervals[1:]] == [True, True]
 
 
 def test_copies_in_one_group_do_not_narrow_the_interval():
