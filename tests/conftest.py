@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from helpers import assets
 from helpers.data import cleaning, sources, splits
 from helpers.runs.recipes import RunConfig, build_classifier, default_training, prepare
 
@@ -38,6 +39,31 @@ def small_run():
     """A configuration and rows small enough to train in seconds."""
     config = RunConfig(task="sentiment", limit=64, training=default_training("sentiment", "full", epochs=2))
     return config, prepare(config)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory):
+    """A folder for --model: an encoder of one small layer with random weights, which trains in a second."""
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny") / "encoder"
+    tokenizer = AutoTokenizer.from_pretrained(assets.path("minilm"))
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_rows(tmp_path_factory):
+    """A CSV file of 60 distinct short texts of two classes that a word tells apart."""
+    file = tmp_path_factory.mktemp("rows") / "own.csv"
+    things = ("kettle", "lamp", "chair", "mixer", "sofa", "phone")
+    lines = [f"The {thing} {word} {n},{label}" for n in range(5) for thing in things
+             for word, label in (("works well", "good"), ("broke at once", "bad"))]  # fmt: skip
+    file.write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    return file
 
 
 @pytest.fixture

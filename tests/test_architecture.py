@@ -13,7 +13,7 @@ from helpers.files import ROOT
 ROWS = [
     ("errors",),
     ("files",),
-    ("assets", "environment", "doctor", "plots"),
+    ("assets", "environment", "doctor", "plots", "display"),
     ("data",),
     ("own",),
     ("models",),
@@ -140,6 +140,7 @@ LIGHT = (
     "helpers.environment",
     "helpers.doctor",
     "helpers.cli",
+    "helpers.display",
 )
 
 

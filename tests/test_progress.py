@@ -8,7 +8,7 @@ import termios
 import time
 from dataclasses import dataclass
 
-from helpers import cli
+from helpers import display
 from helpers.files import ROOT
 
 
@@ -37,7 +37,7 @@ def steps(first: int, last: int, evaluate_every: int) -> list[CountedStep]:
 def log_of(made: list[CountedStep], seconds: float, capsys) -> list[str]:
     """The lines of a log in which the steps come evenly within so many seconds."""
     times = iter([0.0] + [seconds * place / len(made) for place in range(1, len(made) + 1)])
-    lines = cli.ProgressLines(clock=lambda: next(times))
+    lines = display.ProgressLines(clock=lambda: next(times))
     for step in made:
         lines.show(step, planned=1000)
     written = capsys.readouterr().err
@@ -72,7 +72,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     made = steps(1, 40, evaluate_every=20)
     with os.fdopen(terminal, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-        with cli.progress_display() as show:
+        with display.progress_display() as show:
             for step in made:
                 show(step, 40)
                 time.sleep(0.01)
@@ -88,7 +88,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
 
 def test_only_the_first_process_shows_steps(monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    with cli.progress_display() as show:
+    with display.progress_display() as show:
         assert show is None
 
 
