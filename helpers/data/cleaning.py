@@ -73,8 +73,20 @@ def letters_key(text: str) -> str:
 
     The vowel signs of Hindi, Thai or Tamil are marks, and belong to their letters.
     """
-    kept = "".join(" " if unicodedata.category(c)[0] in "PSZC" else c for c in text.casefold())
-    return " ".join(kept.split()) or text  # ":)" has no letters: it stands for itself
+    letters = " ".join(text.casefold().translate(LETTERS).split())
+    return letters or text  # ":)" has no letters: it stands for itself
+
+
+class _Letters(dict):
+    """What `str.translate` puts for a character: itself, or a blank for punctuation, symbols and controls."""
+
+    def __missing__(self, code: int) -> str:
+        is_other = unicodedata.category(chr(code))[0] in "PSZC"
+        self[code] = " " if is_other else chr(code)
+        return self[code]
+
+
+LETTERS = _Letters()
 
 
 def drop_duplicates(frame: pd.DataFrame, keys: pd.Series) -> tuple[pd.DataFrame, dict[str, int]]:
