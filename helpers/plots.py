@@ -4,14 +4,23 @@ Colours are those of Okabe and Ito (2008), which stay distinct under the common 
 """
 
 import base64
+import functools
 import io
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#8c8c8c"
+MAX_CLASSES = 30  # in a confusion matrix: the numbers of more could not be read
+LONGEST_NAME = 30  # characters of a class name in a figure
+# Families for class names: matplotlib's own has no Chinese, Japanese, Korean, and few emoji.
+FAMILIES = (
+    *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Microsoft YaHei"),
+    *("Malgun Gothic", "PingFang SC", "Arial Unicode MS", "Noto Emoji", "Segoe UI Emoji"),
+)
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -60,7 +69,10 @@ def learning_curves(ax: Axes, history) -> Axes:
 
 
 def confusion_matrix(ax: Axes, targets, predictions, classes) -> Axes:
-    """How often each true class (row) gets each predicted class (column), shaded by share of the row."""
+    """How often each true class (row) gets each predicted class (column), shaded by share of the row.
+
+    For up to `MAX_CLASSES` classes; their names are written as `drawn_names` has them.
+    """
     position = {name: i for i, name in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, ([position[t] for t in targets], [position[p] for p in predictions]), 1)
@@ -71,7 +83,39 @@ def confusion_matrix(ax: Axes, targets, predictions, classes) -> Axes:
         color = "white" if shares[row, column] > 0.5 else "black"
         ax.text(column, row, f"{count}", color=color, **style)
     ax.set(xlabel="predicted class", ylabel="true class", title="Test rows")
-    tilted = {"rotation": 45, "ha": "right"} if len(classes) > 4 else {}
-    ax.set_xticks(range(len(classes)), classes, **tilted)
-    ax.set_yticks(range(len(classes)), classes)
+    names = drawn_names(classes)
+    style = {"parse_math": False, "fontfamily": _fonts()[0]}  # "$" and "_" in a name are no formula
+    tilted = {"rotation": 45, "ha": "right"} if len(classes) > 4 or max(map(len, names)) > 12 else {}
+    ax.set_xticks(range(len(classes)), names, **tilted, **style)
+    ax.set_yticks(range(len(classes)), names, **style)
     return ax
+
+
+def drawn_names(classes) -> list[str]:
+    """Class names as a figure can show them: `printable`, and shortened in the middle.
+
+    Where that would make two alike, or no installed font has the characters, it is the number: "№ 7".
+    """
+    short = [printable(name) for name in classes]
+    middle = LONGEST_NAME * 2 // 3
+    short = [
+        name if len(name) <= LONGEST_NAME else f"{name[: middle - 1]}…{name[middle - LONGEST_NAME :]}"
+        for name in short
+    ]
+    is_drawn = [short.count(name) == 1 and _fonts()[1].issuperset(map(ord, name)) for name in short]
+    return [name if drawn else f"№ {i}" for i, (name, drawn) in enumerate(zip(short, is_drawn), start=1)]
+
+
+def printable(text: str) -> str:
+    """A text on one line: line ends and other characters without a shape are written as escapes."""
+    seen = lambda character: character.isprintable() or character in "\u200c\u200d"  # joiners of letters
+    return "".join(c if seen(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+@functools.cache
+def _fonts() -> tuple[list[str], set[int]]:
+    """Which of `FAMILIES` are installed, and the characters that they have."""
+    installed = font_manager.fontManager.get_font_names()
+    families = [name for name in FAMILIES if name in installed]
+    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in families]
+    return families, set().union(*(font.get_charmap() for font in fonts))

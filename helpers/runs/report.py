@@ -5,24 +5,29 @@ Made from the run folder alone, so it can be written again at any time; opens wi
 """
 
 import base64
+import csv
 import html
 import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers import plots
 from helpers.data.pictures import open_image
 from helpers.files import write_atomically
+from helpers.plots import printable
 from helpers.runs.folder import kept_rows
+from helpers.training.metrics import f1_scores
 
 WORST = 15  # errors listed
+MOST = 20  # confusions, classes or bad rows listed
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a}
 body{max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}
-th,td{border-bottom:1px solid #ccc;padding:.3rem .7rem;text-align:left}
+th,td{border-bottom:1px solid #ccc;padding:.3rem .7rem;text-align:left;overflow-wrap:anywhere}
 td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}
 caption{text-align:left;font-weight:600;padding:.3rem 0}pre{background:#f4f4f4;padding:1rem;overflow:auto}"""
 CURVES = "Training loss falls with the optimizer steps; orange-red dots: validation loss after each epoch."
@@ -37,23 +42,38 @@ def write_report(folder: Path) -> Path:
     folder = Path(folder)
     files = (folder / "config.json", folder / "metrics.json")
     config, metrics = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    types = dict.fromkeys(("id", "target", "prediction"), str)
-    predictions = pd.read_csv(folder / "predictions.csv", dtype=types, keep_default_na=False)
+    predictions, classes = read_predictions(folder / "predictions.csv")
     title = html.escape(f"Run {folder.name}: {config['task']} with {config['model']}")
     settings = "\n".join(json.dumps(content, indent=2) for content in (config, metrics["versions"]))
     parts = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
         f"<style>{STYLE}</style></head><body><h1>{title}</h1>",
         summary_table(metrics),
+        noticed(metrics),
         picture(curves(folder), CURVES),
-        picture(confusion(predictions), CONFUSION),
+        confusions(predictions, classes),
         platform_table(metrics),
         data_section(folder, metrics),
         worst_errors(predictions, kept_rows(folder, "test")),
         f"<h2>Configuration and versions</h2><pre>{html.escape(settings)}</pre></body></html>\n",
     ]
-    write_atomically(folder / "report.html", "\n".join(parts).encode())
+    page = "\n".join(parts).encode(errors="backslashreplace")  # names of files may be no text
+    write_atomically(folder / "report.html", page)
     return folder / "report.html"
+
+
+def read_predictions(file: Path) -> tuple[pd.DataFrame, list[str]]:
+    """`id`, `target`, `prediction` and `p_target` (probability of the true class) of each row; the classes.
+
+    Row by row: the probabilities of many classes would fill the memory. All but `p_target` are strings, a
+    class named "1.0" or "nan", too.
+    """
+    with file.open(encoding="utf-8", newline="") as lines:
+        reader = csv.reader(lines)
+        columns = next(reader)  # id, target, prediction, and p_<class> for each class
+        places = {name.removeprefix("p_"): place for place, name in enumerate(columns) if place > 2}
+        rows = [(*row[:3], float(row[places[row[1]]])) for row in reader]
+    return pd.DataFrame(rows, columns=["id", "target", "prediction", "p_target"]), list(places)
 
 
 def summary_table(metrics: dict) -> str:
@@ -78,6 +98,18 @@ def summary_table(metrics: dict) -> str:
     return table("Results", ("who", "accuracy", "macro-F1 (95% interval)", "rows"), body) + work
 
 
+def noticed(metrics: dict) -> str:
+    """What the data made the run say, and how many texts were cut."""
+    sentences, cut = list(metrics.get("noticed", [])), metrics.get("cut")
+    if cut and cut["longer"]:
+        how = "{longer:,} of {texts:,} texts are longer than {max_length:,} tokens and were cut"
+        sentences.append(how.format(**cut))
+    if not sentences:
+        return ""
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+    return f"<h2>What was noticed in the data</h2><ul>{items}</ul>"
+
+
 def platform_table(metrics: dict) -> str:
     """Test metrics of each platform, where the rows have one."""
     if "by_platform" not in metrics:
@@ -95,26 +127,26 @@ def data_section(folder: Path, metrics: dict) -> str:
     counts["bad rows or files left out"] = metrics["skipped"]
     result = table("Data", ("what", "rows"), [(name, f"{count:,}") for name, count in counts.items()])
     if metrics["skipped"]:
-        skipped = pd.read_csv(folder / "skipped.csv", dtype=str, keep_default_na=False).head(20)
+        skipped = pd.read_csv(folder / "skipped.csv", dtype=str, keep_default_na=False, nrows=MOST)
         result += table("Left out (all in skipped.csv)", ("where", "why"), skipped.to_numpy().tolist())
     return result
 
 
 def worst_errors(predictions: pd.DataFrame, test: pd.DataFrame) -> str:
     """The test errors in which the true class got the least probability: wrong labels and hard cases."""
-    p_target = [row[f"p_{row['target']}"] for row in predictions.to_dict("records")]
-    errors = predictions.assign(p_target=p_target).query("target != prediction")
-    inputs = {row["id"]: row for row in test.to_dict("records")}  # fewer, if not all could be kept
-    worst = errors[errors["id"].isin(inputs)].nsmallest(WORST, "p_target")
+    errors = predictions[predictions["target"] != predictions["prediction"]]
+    inputs = test.set_index("id")  # fewer, if not all could be kept
+    worst = errors[errors["id"].isin(inputs.index)].nsmallest(WORST, "p_target")
     if worst.empty:
         return "<p>No test errors.</p>"
-    columns = (worst["id"], worst["target"], worst["prediction"], worst["p_target"].map("{:.3f}".format))
-    body = [(*row, show_input(inputs[row[0]])) for row in zip(*columns)]
+    names = (worst[column].map(printable) for column in ("target", "prediction"))
+    columns = (worst["id"], *names, worst["p_target"].map("{:.3f}".format))
+    body = [(*row, show_input(inputs.loc[row[0]])) for row in zip(*columns)]
     title = f"The {len(body)} worst of {len(errors):,} test errors"
     return table(title, ("id", "true class", "predicted", "p(true class)", "input"), body, raw_last=True)
 
 
-def show_input(row: dict) -> str:
+def show_input(row: pd.Series) -> str:
     """A text, or a picture 64 pixels high, as HTML."""
     if "text" in row:
         return html.escape(row["text"])
@@ -134,12 +166,44 @@ def curves(folder: Path) -> Figure:
     return figure
 
 
-def confusion(predictions: pd.DataFrame) -> Figure:
-    """The confusion matrix of predictions.csv."""
-    classes = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
-    figure = Figure(figsize=(5, 4) if len(classes) < 7 else (7, 6), layout="constrained")
+def confusions(predictions: pd.DataFrame, classes: list[str]) -> str:
+    """Which classes are taken for which: the matrix of up to 30 classes, tables of more."""
+    if len(classes) > plots.MAX_CLASSES:
+        return frequent_confusions(predictions) + weakest_classes(predictions, classes)
+    names, wanted = plots.drawn_names(classes), list(map(printable, classes))
+    side = 5 if len(classes) < 7 else max(7, len(classes) / 3)  # inches
+    side += max(0, max(map(len, names)) - 12) / 12
+    figure = Figure(figsize=(side, side - 1), layout="constrained")
     plots.confusion_matrix(figure.subplots(), predictions["target"], predictions["prediction"], classes)
-    return figure
+    legend = table("Names in the figure", ("in the figure", "class"), zip(names, wanted))
+    return picture(figure, CONFUSION) + (legend if names != wanted else "")
+
+
+def frequent_confusions(predictions: pd.DataFrame) -> str:
+    """Pairs of true and predicted class, the most frequent first."""
+    errors = predictions[predictions["target"] != predictions["prediction"]]
+    pairs = errors.groupby(["target", "prediction"]).size().nlargest(MOST)
+    rows = predictions["target"].value_counts()
+    body = [
+        (printable(target), printable(taken_for), f"{count:,}", f"{count / rows[target]:.0%}")
+        for (target, taken_for), count in pairs.items()
+    ]
+    header = ("true class", "taken for", "test rows", "share of the true class")
+    return table(f"The {len(body)} most frequent confusions", header, body)
+
+
+def weakest_classes(predictions: pd.DataFrame, classes: list[str]) -> str:
+    """The classes with the lowest F1."""
+    number = {name: place for place, name in enumerate(classes)}
+    sides = [predictions[column].map(number).to_numpy() for column in ("target", "prediction")]
+    scores = f1_scores(*sides, len(classes))
+    of_targets, of_predictions = (np.bincount(side, minlength=len(classes)) for side in sides)
+    body = [
+        (printable(classes[i]), f"{scores[i]:.3f}", f"{of_targets[i]:,}", f"{of_predictions[i]:,}")
+        for i in scores.argsort(kind="stable")[:MOST]
+    ]
+    header = ("class", "F1", "test rows", "predicted")
+    return table(f"The {len(body)} classes with the lowest F1, of {len(classes):,}", header, body)
 
 
 def picture(figure: Figure, alt: str) -> str:
