@@ -43,8 +43,11 @@ def pins():
 
 def test_lock_pins_every_direct_dependency_inside_its_range():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    extra = [Requirement(line) for line in project["project"]["optional-dependencies"]["lab"]]
-    for requirement in direct_requirements() + extra:
+    extras = project["project"]["optional-dependencies"]
+    extra = [Requirement(line) for line in [*extras["lab"], *extras["tables"]]]
+    assert extra[0].name == project["project"]["name"]  # the lab has the tables
+    assert extra[0].extras == {"tables"}
+    for requirement in direct_requirements() + extra[1:]:
         versions = pins()[requirement.name.lower()]
         assert all(requirement.specifier.contains(version) for version in versions), requirement
 

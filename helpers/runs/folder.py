@@ -157,9 +157,8 @@ def predictions_table(frame: pd.DataFrame, logits: np.ndarray, classes: tuple[st
     """One row per input: `id`, `target`, `prediction` and the probability of each class."""
     chosen = [classes[i] for i in logits.argmax(1)]
     table = pd.DataFrame({"id": frame["id"], "target": frame["label"], "prediction": chosen})
-    for name, column in zip(classes, softmax(logits, axis=1).T):
-        table[f"p_{name}"] = column.round(6)
-    return table
+    names = [f"p_{name}" for name in classes]
+    return table.join(pd.DataFrame(softmax(logits, axis=1).round(6), columns=names))
 
 
 def write_skipped(folder: Path, skipped: list[Problem]) -> None:
