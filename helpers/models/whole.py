@@ -38,9 +38,7 @@ def whole_folder(folder: str | Path, known: Collection[str]) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb+") as content:
                     os.fsync(content.fileno())
-                file.chmod(
-                    new.stat().st_mode & 0o666
-                )  # as the umask wants it, where safetensors has its own way
+                file.chmod(new.stat().st_mode & 0o666)  # as the umask has it: safetensors asks nobody
         if os.path.lexists(folder):  # it steps aside for the instant in which the new one takes its name
             os.replace(folder, old)
         os.replace(new, folder)

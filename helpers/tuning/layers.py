@@ -44,8 +44,6 @@ def knows_layers(model: nn.Module) -> bool:
 def _of_transformers(model: nn.Module) -> list[tuple[str, list[nn.Module]]]:
     encoder = model.base_model
     head = [module for module in model.children() if module is not encoder]
-    if not any(True for module in head for _ in module.parameters()):
-        raise InputError(f"no head was found in {type(model).__name__}; use strategy full")
     lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
     layers = max(lists, key=lambda found: sum(p.numel() for p in found.parameters()), default=None)
     if layers is None:

@@ -218,10 +218,15 @@ def test_configurations_that_cannot_be(change, folder):
 
 
 def test_layers_that_share_their_weights_are_counted_too(tiny, tmp_path):
-    save_classifier(text_classifier(str(tiny("albert")), CLASSES), tmp_path / "model")
-    edit(tmp_path / "model" / "config.json", num_hidden_layers=100_000)
-    edit(tmp_path / "model" / "labels.json", sha256=None)
-    refused(tmp_path / "model", "config.json")
+    for change in (
+        {"num_hidden_layers": 100_000},
+        {"inner_group_num": 100_000},
+        {"num_hidden_groups": 100_000},
+    ):
+        save_classifier(text_classifier(str(tiny("albert")), CLASSES), tmp_path / "model")
+        edit(tmp_path / "model" / "config.json", **change)
+        edit(tmp_path / "model" / "labels.json", sha256=None)
+        refused(tmp_path / "model", "config.json asks for a larger model")
 
 
 @pytest.mark.parametrize(
