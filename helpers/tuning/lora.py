@@ -19,7 +19,7 @@ def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: f
         alpha: the corrections are multiplied by alpha / rank.
         dropout: share of the adapters' inputs that is zeroed in training.
 
-    Raises InputError: the model has adapters already, or its architecture is not known.
+    Raises InputError: the model has adapters already, its architecture is not known, or it has no such layer.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -28,8 +28,13 @@ def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: f
             "the model has LoRA adapters already; call merge_lora first, or build the model anew"
         )
     body = {part for _, modules in layer_groups(model)[:-1] for layer in modules for part in layer.modules()}
-    targets = [name for name, part in model.named_modules() if part in body and _can_adapt(part)]
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
+    targets = {name: part for name, part in model.named_modules() if part in body and _can_adapt(part)}
+    if not targets:
+        raise InputError(
+            f"no linear layer was found below the head of {type(model).__name__}; use strategy full"
+        )
+    options = {"lora_alpha": alpha, "lora_dropout": dropout, "target_modules": list(targets)}
+    config = LoraConfig(r=rank, fan_in_fan_out=any(map(_is_turned, targets.values())), **options)
     inject_adapter_in_model(config, model)
 
 
@@ -54,4 +59,10 @@ def has_lora(model: nn.Module) -> bool:
 
 
 def _can_adapt(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    is_plain = isinstance(module, nn.Conv2d) and module.groups == 1
+    return isinstance(module, nn.Linear) or is_plain or _is_turned(module)
+
+
+def _is_turned(module: nn.Module) -> bool:
+    """Whether it is the linear layer of GPT-2, which keeps its matrix as (in, out)."""
+    return type(module).__name__ == "Conv1D"

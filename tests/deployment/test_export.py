@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import shutil
 import sys
 
 import numpy as np
@@ -147,6 +148,39 @@ def test_an_earlier_export_is_replaced(short_model, texts, tmp_path):
     done = export_onnx(short_model, tmp_path / "again", texts[:10])
     assert done.bytes > 1e6
     assert [entry.name for entry in tmp_path.iterdir()] == ["again"]
+
+
+def test_a_changed_export_is_refused(short_model, texts, exported, tmp_path):
+    for number, (name, change, sentence) in enumerate(
+        (
+            (
+                "model.onnx",
+                lambda file: file.write_bytes(file.read_bytes() + b"\x0a\x00"),
+                "is not the file that",
+            ),
+            ("tokenizer.json", lambda file: file.unlink(), "is missing"),
+            ("labels.json", lambda file: file.write_text("{"), "is no JSON"),
+        )
+    ):
+        folder = shutil.copytree(exported[True].folder, tmp_path / str(number))
+        change(folder / name)
+        with pytest.raises(InputError, match=rf"{name} {sentence}.*"):
+            load_onnx(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["a", "b"]},
+        {"task": "images", "preprocessing": {"size": 9, "mean": [0.5] * 3, "std": [1] * 3}},
+    ],
+)
+def test_an_export_of_something_else_is_refused(change, exported, tmp_path):
+    folder = shutil.copytree(exported[True].folder, tmp_path / "onnx")
+    labels = json.loads((folder / "labels.json").read_text())
+    (folder / "labels.json").write_text(json.dumps(labels | change))
+    with pytest.raises(InputError, match=r"is not the model that its labels\.json describes"):
+        load_onnx(folder)
 
 
 def test_quantising_leaves_logging_alone(monkeypatch):

@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from helpers.deployment.predict import OnnxModel, answer, compare, load_onnx, load_run, predict
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier, image_classifier, save_classifier
+from helpers.tasks import TASKS
 
 
 def test_predictions_keep_the_order_and_do_not_depend_on_the_batch(text_classifier, clean):
@@ -72,6 +75,33 @@ def test_a_model_may_return_bare_logits(text_classifier):
 
     bare = Classifier("text", "bare", Bare(), text_classifier.classes, text_classifier.preprocessor)
     assert predict(bare, ["one two three"]).argmax() == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_answer_that_is_no_number_is_refused(value, text_classifier):
+    class Broken(torch.nn.Module):
+        def forward(self, input_ids, attention_mask):
+            return torch.where(
+                attention_mask.sum(1, keepdim=True) > 5, torch.tensor([[0.0, value, 0.0]]), 0.0
+            )
+
+    broken = Classifier("text", "broken", Broken(), text_classifier.classes, text_classifier.preprocessor)
+    assert predict(broken, ["one"]).shape == (1, 3)
+    with pytest.raises(InputError, match="the model's answer is not a number for 1 of 2 inputs"):
+        predict(broken, ["one", "one two three four five six"])
+
+
+def test_the_length_of_the_classifier_is_used(text_classifier):
+    class Length(torch.nn.Module):
+        def forward(self, input_ids, attention_mask):
+            return attention_mask.sum(1, keepdim=True) * torch.tensor([[1.0, 0.0]]) / 100
+
+    for longest in (20, 128, 200):
+        one = replace(text_classifier, model=Length(), classes=("a", "b"), max_length=longest)
+        p = predict(one, ["word " * 300])[0, 0]
+        assert round(float(np.log(p / (1 - p)) * 100)) == longest
+        dataset = TASKS["text"].dataset(pd.DataFrame({"text": ["word " * 300]}), one, labelled=False)
+        assert dataset.lengths.tolist() == [longest]
 
 
 def test_folders_that_are_no_export(tmp_path):

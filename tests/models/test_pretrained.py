@@ -1,3 +1,6 @@
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +73,45 @@ def test_resnet50_or_a_clear_notice(monkeypatch, tmp_path):
     with pytest.warns(UserWarning, match="EfficientNet-Lite0 takes its place"):
         classifier = image_classifier("resnet50", ("cat", "dog"))
     assert classifier.name == "efficientnet_lite0"
+
+
+class Evil:
+    """What unpickling runs."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.write_text, (self.marker, "owned"))
+
+
+def test_a_malicious_file_in_the_cache_of_resnet50_never_runs(monkeypatch, tmp_path):
+    """torch.hub itself would unpickle it: it compares the hash of what it downloads, not of what is there."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cache, marker = tmp_path / "hub" / "checkpoints", tmp_path / "owned"
+    cache.mkdir(parents=True)
+    for protocol in (2, 4):
+        (cache / "resnet50-11ad3fa6.pth").write_bytes(pickle.dumps(Evil(marker), protocol))
+        with pytest.raises(InputError, match=r"resnet50-11ad3fa6\.pth is not the published file of ResNet50"):
+            image_classifier("resnet50", ("cat", "dog"))
+    torch.save({"fc.weight": Evil(marker)}, cache / "resnet50-11ad3fa6.pth")
+    with pytest.raises(InputError, match="is not the published file"):
+        image_classifier("resnet50", ("cat", "dog"))
+    assert not marker.exists()
+    # Even one with the right hash could run nothing.
+    monkeypatch.setattr(assets, "sha256", lambda file: "11ad3fa6" + 56 * "0")
+    with pytest.raises(pickle.UnpicklingError):
+        image_classifier("resnet50", ("cat", "dog"))
+    assert not marker.exists()
+
+
+def test_a_folder_is_no_starting_point_for_pictures(tmp_path):
+    save_classifier(image_classifier(classes=("a", "b"), pretrained=False), tmp_path / "run" / "model")
+    for folder in (tmp_path / "run", tmp_path / "run" / "model"):
+        with pytest.raises(InputError, match=r"timm's .* names .*, found '.*', a folder"):
+            image_classifier(str(folder), ("a", "b"))
+    with pytest.raises(InputError, match="is a model for images, and texts were given"):
+        build_text_classifier(str(tmp_path / "run"), ("a", "b"))
 
 
 def test_unknown_models_are_one_sentence(monkeypatch, tmp_path):
