@@ -13,11 +13,12 @@ from torch.utils.data import Dataset
 from helpers.data.cleaning import clean_comments, clean_images, clean_text, letters_key
 from helpers.data.collate import PadCollate, collate_images
 from helpers.data.datasets import ImageDataset, TextDataset
+from helpers.data.picture_cache import PictureCache, usual_folder
 from helpers.data.pictures import open_image
 from helpers.data.tokens import TokenCounts, token_counts
-from helpers.data.transforms import evaluation_preset, training_preset
+from helpers.data.transforms import ImagePreprocessing, copy_side, evaluation_preset, training_preset
 from helpers.errors import InputError
-from helpers.models.pretrained import Classifier, image_classifier, text_classifier
+from helpers.models.pretrained import PREPROCESSING, Classifier, image_classifier, text_classifier
 
 
 class Texts:
@@ -94,7 +95,10 @@ class Images:
     def read(self, data: str, options):
         from helpers import own
 
-        return own.images_from(data, options.file_column, options.label_column, on_bad=options.on_bad)
+        columns = (options.file_column, options.label_column, options.group_column)
+        expected = preprocessing_of(options.model)
+        cache = expected and self.cache(expected, use_cache=getattr(options, "cache", True))
+        return own.images_from(data, *columns, on_bad=options.on_bad, cache=cache)
 
     def read_inputs(self, source, options):
         from helpers import own
@@ -111,17 +115,38 @@ class Images:
     def inputs(self, frame) -> list:
         return frame["path" if "path" in frame else "image"].tolist()
 
-    def dataset(self, frame, classifier: Classifier, *, labelled=True, augmented=False, seed=0) -> Dataset:
+    def cache(self, expected: ImagePreprocessing, *, use_cache: bool) -> PictureCache:
+        return PictureCache(usual_folder() if use_cache else None, side=copy_side(expected))
+
+    def dataset(
+        self, frame, classifier: Classifier, *, labelled=True, augmented=False, seed=0, use_cache=True
+    ) -> Dataset:
         transform = (training_preset if augmented else evaluation_preset)(classifier.preprocessor)
-        return ImageDataset(frame, transform, classifier.classes if labelled else None, seed=seed)
+        cache = self.cache(classifier.preprocessor, use_cache=use_cache) if "path" in frame else None
+        return ImageDataset(
+            frame, transform, classifier.classes if labelled else None, seed=seed, cache=cache
+        )
 
     def collate(self, classifier: Classifier):
         return collate_images
 
     def logits(self, classifier: Classifier, pictures: list) -> torch.Tensor:
         transform = evaluation_preset(classifier.preprocessor)
-        images = [transform(open_image(picture)) for picture in pictures]
+        side = copy_side(classifier.preprocessor)  # shrunk as in training, but no copy is kept
+        images = [transform(open_image(picture, shorter_side=side)) for picture in pictures]
         return classifier.logits(collate_images([{"image": image, "index": 0} for image in images]))
+
+
+def preprocessing_of(name: str) -> ImagePreprocessing | None:
+    """What the image model called `name` expects, before it is built; None for a name that nobody knows."""
+    if name in PREPROCESSING:
+        return PREPROCESSING[name]
+    from timm import get_pretrained_cfg
+
+    found = get_pretrained_cfg(name)
+    if found is None:
+        return None
+    return ImagePreprocessing(found.input_size[-1], found.mean, found.std, found.crop_pct)
 
 
 Task = Texts | Images

@@ -7,20 +7,31 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
+from helpers.data.picture_cache import PictureCache
 from helpers.data.pictures import open_image
 from helpers.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
 MAX_TOKENS = 128  # 4 of the 23,703 embedded comments are longer; a longer text is cut at its end
 Classes = tuple[str, ...] | None
+MOST_WORKERS = 256  # that a loader of an `ImageDataset` may have
+
+
+class SampleError(InputError):
+    """A sample cannot be read; the message names it. A worker sends a traceback, whose end is the message."""
+
+    def __init__(self, message: str):
+        super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
 
 
 class TextDataset(Dataset):
@@ -66,25 +77,56 @@ class ImageDataset(Dataset):
         transform: called with a PIL image in RGB; usually returns float32 (3, H, W).
         classes: class names in the order of the model's outputs; None for rows without labels.
         seed: seed of the random part of `transform`.
+        cache: opens files, and shrinks large photographs; None decodes each picture as it is, each time.
+
+    Asking for a sample raises SampleError, which names file and row: the picture cannot be read (any more).
     """
 
-    def __init__(self, frame: pd.DataFrame, transform: Callable, classes: Classes = None, *, seed: int = 0):
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        transform: Callable,
+        classes: Classes = None,
+        *,
+        seed: int = 0,
+        cache: PictureCache | None = None,
+    ):
         self.sources = frame["path" if "path" in frame else "image"].tolist()
         self.labels = None if classes is None else encode_labels(frame, classes)
-        self.transform, self.seed = transform, seed
+        self.transform, self.seed, self.cache = transform, seed, cache
         # Shared memory, because workers that live on must see the epoch change.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        # For each worker its process and the index it is at, written by `loaders.start_worker` and below.
+        self.loading = torch.full((MOST_WORKERS, 2), -1).share_memory_()
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __getitem__(self, index: int) -> dict:
-        image = open_image(self.sources[index])
+        worker = get_worker_info()
+        if worker:
+            self.loading[worker.id, 1] = index
+        image = self._opened(index)
         # Forked, so that the model's dropout does not notice how many images were augmented.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(zlib.crc32(f"{self.seed}/{self.epoch.item()}/{index}".encode()))
             sample = {"image": self.transform(image), "index": index}
         return sample if self.labels is None else sample | {"label": int(self.labels[index])}
+
+    def _opened(self, index: int) -> Image.Image:
+        source = self.sources[index]
+        try:
+            if self.cache is not None and isinstance(source, str | Path):
+                return self.cache.open(source)
+            return open_image(source)
+        except Exception as error:  # Pillow raises whatever damaged bytes lead to
+            found = f"{self.name_of(index)} cannot be read ({type(error).__name__}: {error})"
+            raise SampleError(f"{found}; mend the file, or start anew without it") from error
+
+    def name_of(self, index: int) -> str:
+        """Which picture it is, for a person: its file and its number."""
+        source = self.sources[index]
+        return f"{source} (index {index})" if isinstance(source, str | Path) else f"the picture {index}"
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose random crops and flips are drawn next; the training loop calls this."""

@@ -1,13 +1,26 @@
 """Datasets as loaders that give the same batches on every run with the same seed (chapter 02)."""
 
-from collections.abc import Callable
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from helpers.data.samplers import BucketBatchSampler
 from helpers.errors import InputError
+
+MOST_WORKERS = 4  # by default: more rarely pay, and each of them takes memory
+PAYING_BYTES, PAYING_FILES = 20 * 10**6, 2000  # of which an epoch takes about a second to decode
+SHARED_MEMORY = 10**9  # bytes in which workers hand batches over; containers often have 64 MB
+TIMEOUT = 300.0  # seconds without a batch after which a worker counts as hanging
 
 
 def make_loader(
@@ -17,7 +30,8 @@ def make_loader(
     *,
     shuffle: bool = False,
     seed: int = 0,
-    num_workers: int = 0,
+    num_workers: int | None = None,
+    timeout: float = TIMEOUT,
     **sharding: int,
 ) -> DataLoader:
     """A loader whose batches depend on the seed and the epoch alone.
@@ -29,19 +43,118 @@ def make_loader(
         batch_size: rows per batch, all processes together.
         collate_fn: `PadCollate(...)`, `collate_images` or another function from samples to a batch.
         shuffle: True for training; evaluation keeps one fixed order, sorted by length.
-        num_workers: worker processes; 0 loads in the main process, the fastest for samples in memory.
+        num_workers: worker processes; 0 loads in the main process, the fastest for samples in memory; None
+            is `default_workers`.
+        timeout: seconds after which a worker that hangs ends the epoch.
         sharding: `num_processes` and `process_index` of `BucketBatchSampler`, for distributed training.
+
+    An epoch raises InputError: a worker hangs or dies; the sentence names the samples it was at.
     """
     lengths = getattr(dataset, "lengths", np.ones(len(dataset)))
-    return DataLoader(
+    if num_workers is None:
+        num_workers = default_workers(dataset, sharding.get("num_processes", 1))
+    return WatchedLoader(
         dataset,
         batch_sampler=BucketBatchSampler(lengths, batch_size, shuffle=shuffle, seed=seed, **sharding),
         collate_fn=collate_fn,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
+        timeout=timeout if num_workers else 0,
+        worker_init_fn=start_worker,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),  # workers seed torch, NumPy and `random` from it
     )
+
+
+def default_workers(dataset: Dataset, num_processes: int = 1) -> int:
+    """How many worker processes pay: 0 for rows in memory and little work, else one per core, up to 4.
+
+    Args:
+        dataset: its `sources`, where it has them, are files if they are paths.
+        num_processes: of a distributed training, which share the cores of this machine.
+    """
+    files = [source for source in getattr(dataset, "sources", ()) if isinstance(source, str | os.PathLike)]
+    if not files:
+        return 0
+    sizes = [os.path.getsize(file) for file in files[:: max(1, len(files) // 50)] if os.path.isfile(file)]
+    if len(files) < PAYING_FILES and len(files) * float(np.mean(sizes or [0])) < PAYING_BYTES:
+        return 0
+    if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free < SHARED_MEMORY:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores // num_processes, MOST_WORKERS)
+    return workers if workers > 1 else 0
+
+
+class WatchedLoader(DataLoader):
+    """A DataLoader that says in one sentence which sample a worker was at when it hung or died."""
+
+    started: ClassVar = weakref.WeakSet()  # loaders whose workers may die at any moment
+
+    def __iter__(self) -> Iterator:
+        batches = super().__iter__()
+        if self.num_workers:
+            self.started.add(self)
+            _translate_signals()
+        return self._translated(batches)
+
+    def _translated(self, batches: Iterator) -> Iterator:
+        try:
+            yield from batches
+        except RuntimeError as error:
+            if "DataLoader timed out" in str(error):
+                what = f"no batch came for {self.timeout:g} seconds: a process that loads batches hangs"
+                remedy = "look at the disk or network that the files are on, or use 0 workers"
+                raise InputError(f"{what}{_places(self.dataset)}; {remedy}") from error
+            if "DataLoader worker" in str(error):
+                raise _death(error) from error
+            raise
+
+
+def _translate_signals() -> None:
+    """Make a sentence of what torch raises, in whatever the main process is doing, when a worker dies."""
+    torchs = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    if not callable(torchs) or hasattr(torchs, "translates"):
+        return
+
+    def translate(number, frame):
+        try:
+            torchs(number, frame)
+        except RuntimeError as error:
+            raise _death(error) from error
+
+    translate.translates = True
+    if threading.current_thread() is threading.main_thread():  # no other may set it
+        signal.signal(signal.SIGCHLD, translate)
+
+
+def _death(error: RuntimeError) -> InputError:
+    reason = str(error).splitlines()[0].rstrip(". ")
+    dead = {int(number) for number in re.findall(r"\d+", reason)}
+    places = "".join(_places(loader.dataset, dead) for loader in list(WatchedLoader.started))
+    remedy = "perhaps memory ran out: use fewer workers, smaller batches or smaller files"
+    return InputError(f"a process that loads batches died{places}: {reason}; {remedy}")
+
+
+def _places(dataset: Dataset, workers: set[int] | None = None) -> str:
+    """Where all or some workers (process ids) are in a dataset that notes it, as a part of a sentence."""
+    rows = getattr(dataset, "loading", torch.empty(0, 2, dtype=torch.int64)).tolist()
+    at = [index for worker, index in rows if index >= 0 and (workers is None or worker in workers)]
+    return f" at {', '.join(map(dataset.name_of, at))}" if at else ""
+
+
+def start_worker(number: int) -> None:
+    """Note which process worker `number` is, and end it soon after its parent, even where it hangs."""
+    parent, loading = os.getppid(), getattr(get_worker_info().dataset, "loading", None)
+    if loading is not None:
+        loading[number] = torch.tensor([os.getpid(), -1])
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def set_epoch(loader, epoch: int, start: int = 0, place: dict | None = None) -> None:

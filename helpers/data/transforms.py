@@ -26,6 +26,15 @@ class ImagePreprocessing:
     interpolation: str = "bilinear"  # or "bicubic": how pixels are made up when a picture is resized
 
 
+def copy_side(preprocessing: ImagePreprocessing) -> int:
+    """The shorter side, in pixels, to which a large photograph may be shrunk before the presets see it.
+
+    Half as much again as the model's own size, or what the centre crop cuts from, where that is more: the
+    smallest crop of `training_preset` (0.7 of the area) then still has more pixels than the model takes.
+    """
+    return math.ceil(preprocessing.size * max(1.5, 1 / preprocessing.crop_share))
+
+
 def evaluation_preset(preprocessing: ImagePreprocessing) -> v2.Compose:
     """PIL image -> float32 (3, size, size): resized, centre-cropped, scaled, standardised; nothing random."""
     return training_preset(preprocessing, augmentations=())

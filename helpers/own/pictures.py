@@ -1,98 +1,164 @@
 """Your own pictures from a folder or a labels file, and pictures to be labelled (chapters 02, 05)."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from helpers.data.picture_cache import PictureCache
 from helpers.errors import InputError, Problem
+from helpers.own.listing import Listing, check_classes, listed, picture_problem, shown
 from helpers.own.tables import judge, read_rows
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+CHECK_SIDE = 96  # pixels to which a large picture is shrunk in a check that keeps no copy
+ONE_COLOUR = "pictures of one colour"
 Rows = tuple[pd.DataFrame, list[Problem]]  # labelled rows with the columns that `sources` names
 Inputs = tuple[list[str], list[Problem]]  # files to be labelled
 
 
-def from_folder(folder: str | Path, *, on_bad: str = "stop") -> Rows:
+def from_folder(folder: str | Path, *, on_bad: str = "stop", cache: PictureCache | None = None) -> Rows:
     """Your own images: one sub-folder per class, its name is the label; each image is decoded once as a test.
 
-    Hidden files are ignored; every other file that is no readable image is bad. `id` and `group` are the path
-    below `folder`, `path` is the file.
+    A class may have folders below it and links in it. What is hidden or no picture by its name is ignored and
+    counted: `attrs["ignored"]` of the rows says how much of what, and how many pictures have one colour only;
+    `attrs["noticed"]` names examples. `id` and `group` are the path below `folder`, `path` is the file.
+
+    Args:
+        folder: has one sub-folder per class.
+        on_bad: "stop", or "skip" to go on without bad pictures and empty classes.
+        cache: opens the pictures as the training will, and keeps copies; None only tests them.
+
+    Raises InputError: no such folder, one without classes or with train/ and test/; DataError: bad pictures.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         wanted = "give a folder with one sub-folder per class"
-        raise InputError(f"the image folder {folder} does not exist; {wanted}")
+        raise InputError(f"the image folder {shown(folder)} does not exist; {wanted}")
+    found = listed(folder)
+    check_classes(folder, found)
     rows, problems = [], []
-    for path in _visible_files(folder):
-        name = path.relative_to(folder).as_posix()
-        what = image_problem(path)
-        if "/" not in name:
+    for name, (what, is_one_colour) in zip(
+        found.pictures, checked([folder / n for n in found.pictures], cache)
+    ):
+        if not what and "/" not in name:
             what = f"lies outside a class folder; move it into {folder.name}/CLASS/"
         if what:
             problems.append(Problem(name, what))
-        else:
-            rows.append({"id": name, "group": name, "path": str(path), "label": name.split("/")[0]})
+            continue
+        rows.append({"id": name, "group": name, "path": str(folder / name), "label": name.split("/")[0]})
+        if is_one_colour:
+            found.note(ONE_COLOUR, name)
+    problems = sorted(found.problems + problems, key=lambda problem: problem.where)
     judge(rows, problems, folder, on_bad)
-    return pd.DataFrame(rows), problems
+    return with_notes(pd.DataFrame(rows), found), problems
 
 
 def from_labels_file(
-    file: str | Path, *, file_column: str = "file", label_column: str = "label", on_bad: str = "stop"
+    file: str | Path,
+    *,
+    file_column: str = "file",
+    label_column: str = "label",
+    group_column: str | None = None,
+    on_bad: str = "stop",
+    cache: PictureCache | None = None,
 ) -> Rows:
     """Your own images named by a CSV file: a column with paths relative to that file, and one with labels.
 
-    `id` is the row number, `group` the path as the file names it; the rest is as in `from_folder`.
+    `id` is the row number, `group` the field of `group_column` or, where there is none or it is blank, the
+    path as the file names it; the rest is as in `from_folder`.
     """
+    columns = {"file": file_column, "label": label_column}
+    if group_column is not None:
+        columns["group"] = group_column
+    located, folder = {}, Path(file).parent
+    with suppress(InputError):  # raised again below, with all the other problems
+        read_rows(Path(file), columns, "skip", lambda row: located.update({row["file"]: None}))
+    paths = [_located(folder, name) for name in located]
+    verdicts = dict(zip(located, checked(paths, cache)))
+    located = dict(zip(located, paths))
 
     def check(row: dict[str, str]) -> str | None:
-        what = image_problem(Path(file).parent / row["file"])
+        what = verdicts[row["file"]][0]
         return f"{row['file']}: {what}" if what else None
 
-    rows, problems = read_rows(Path(file), {"file": file_column, "label": label_column}, on_bad, check)
-    frame = pd.DataFrame(rows).rename(columns={"file": "group"})
-    frame.insert(2, "path", [str(Path(file).parent / name) for name in frame["group"]])
-    return frame, problems
+    rows, problems = read_rows(Path(file), columns, on_bad, check)
+    found = Listing()
+    for row in rows:
+        row["path"] = str(located[row["file"]])
+        row["group"] = row.get("group") or row["file"]
+        if verdicts[row["file"]][1]:
+            found.note(ONE_COLOUR, row["file"])
+    frame = pd.DataFrame(rows)[["id", "group", "path", "label"]]
+    return with_notes(frame, found), problems
 
 
-def images_from(data: str | Path, file_column: str, label_column: str, *, on_bad: str = "stop") -> Rows:
-    """Your own images: of a labels file, or of a folder with one sub-folder for each class."""
-    if Path(data).is_file():
-        return from_labels_file(data, file_column=file_column, label_column=label_column, on_bad=on_bad)
-    return from_folder(data, on_bad=on_bad)
+def images_from(
+    data: str | Path,
+    file_column: str,
+    label_column: str,
+    group_column: str | None = None,
+    *,
+    on_bad: str = "stop",
+    cache: PictureCache | None = None,
+) -> Rows:
+    """Your own images: of a labels file, or of a folder with one sub-folder for each class.
+
+    Raises InputError: a folder and a `group_column`, and what the two readers raise.
+    """
+    if os.path.isfile(data):
+        columns = {"file_column": file_column, "label_column": label_column, "group_column": group_column}
+        return from_labels_file(data, **columns, on_bad=on_bad, cache=cache)
+    if group_column is not None and os.path.isdir(data):
+        what = f"{data} is a folder, which has no column {group_column!r} to group its pictures by"
+        raise InputError(f"{what}; give a labels file with the columns file, label and {group_column}")
+    return from_folder(data, on_bad=on_bad, cache=cache)
 
 
 def image_files(source: Path | list[str], *, on_bad: str = "stop") -> Inputs:
-    """The readable images of a folder (sorted by name, sub-folders included) or of a list of paths."""
-    files, place = source, Path("the input")
+    """The readable images of a folder (sorted by name, sub-folders included) or of a list of paths.
+
+    What is ignored in a folder is what `from_folder` ignores.
+    """
+    files, place, problems = source, Path("the input"), []
     if isinstance(source, Path):
-        if not source.is_dir():
+        if not os.path.isdir(source):
             wanted = "give a folder, or image files on the command line"
-            raise InputError(f"{source} is no folder of images; {wanted}")
-        files, place = [str(path) for path in _visible_files(source)], source
-    faults = {file: image_problem(Path(file)) for file in files}
-    good = [file for file in files if not faults[file]]
-    problems = [Problem(file, what) for file, what in faults.items() if what]
+            raise InputError(f"{shown(source)} is no folder of images; {wanted}")
+        found = listed(source)
+        files, place = [str(source / name) for name in found.pictures], source
+        problems = [Problem(shown(source / problem.where), problem.what) for problem in found.problems]
+    good = []
+    for file, (what, _) in zip(files, checked(files, None)):
+        if what:
+            problems.append(Problem(shown(file), what))
+        else:
+            good.append(file)
     judge(good, problems, place, on_bad)
     return good, problems
 
 
-def image_problem(path: Path) -> str | None:
-    """What is wrong with a file that should be a picture, or None."""
-    from PIL import Image
+def checked(paths: list, cache: PictureCache | None) -> list[tuple[str | None, bool]]:
+    """For each picture what is wrong with it, or None, and whether it has one colour only; in their order.
 
-    if not path.is_file():
-        return "the file does not exist"
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        return f"is no image by its name, expected one of {' '.join(sorted(IMAGE_SUFFIXES))}"
-    try:
-        with Image.open(path) as image:
-            image.load()  # open() reads the header alone: a truncated file shows only when it is decoded
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"cannot be read as an image ({type(error).__name__})"
-    return None
+    Threads share the cores: decoding does not hold Python's lock.
+    """
+    opener = cache or PictureCache(None, side=CHECK_SIDE)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(partial(picture_problem, opener=opener), paths))
 
 
-def _visible_files(folder: Path) -> list[Path]:
-    """All files below a folder but hidden ones; sorted, since a listing's order differs between machines."""
-    hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not hidden(path))
+def with_notes(frame: pd.DataFrame, found: Listing) -> pd.DataFrame:
+    """The frame with what was ignored and noticed in its `attrs`, see `from_folder`."""
+    frame.attrs.update(ignored=found.counts(), noticed=found.examples())
+    return frame
+
+
+def _located(folder: Path, name: str) -> Path:
+    """The file that a labels file means; it may have been written on Windows."""
+    path = folder / name
+    if "\\" in name and not os.path.lexists(path):
+        return folder / name.replace("\\", "/")
+    return path

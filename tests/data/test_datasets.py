@@ -1,14 +1,19 @@
+import os
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from helpers.data import sources
 from helpers.data.collate import PadCollate, collate_images
-from helpers.data.datasets import ImageDataset, TextDataset
-from helpers.data.loaders import make_loader, set_epoch
+from helpers.data.datasets import ImageDataset, SampleError, TextDataset
+from helpers.data.loaders import default_workers, make_loader, set_epoch
+from helpers.data.picture_cache import PictureCache
 from helpers.data.pictures import open_image
-from helpers.data.transforms import ImagePreprocessing, evaluation_preset, training_preset
+from helpers.data.transforms import ImagePreprocessing, copy_side, evaluation_preset, training_preset
 from helpers.errors import InputError
 from lessons.caching import CachedDataset
 from lessons.ch02.comment_stream import CommentStream
@@ -75,6 +80,54 @@ def test_workers_give_the_same_batches_as_the_main_process(animals):
     assert not torch.equal(torch.cat(alone[:3]).sort(0).values, torch.cat(alone[3:]).sort(0).values), (
         "epoch 2 repeats epoch 1"
     )
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    files = [tmp_path / f"{number}.jpg" for number in range(6)]
+    for number, file in enumerate(files):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((600, 400), Image.Resampling.BICUBIC).save(file)
+    return pd.DataFrame({"path": [str(file) for file in files], "label": "cat"})
+
+
+def test_a_cache_changes_no_sample(photographs, tmp_path):
+    side = copy_side(PREPROCESSING)
+
+    def samples(cache, preset=training_preset):
+        dataset = ImageDataset(photographs, preset(PREPROCESSING), ("cat",), cache=cache)
+        return torch.stack([dataset[index]["image"] for index in range(len(dataset))])
+
+    cache = PictureCache(tmp_path / "cache", side=side)
+    plain, first, second = samples(PictureCache(None, side=side)), samples(cache), samples(cache)
+    assert torch.equal(plain, first)
+    assert torch.equal(plain, second)
+    assert len(list(cache.folder.iterdir())) == 6
+    difference = samples(None, evaluation_preset) - samples(cache, evaluation_preset)
+    assert difference.abs().mean() < 0.05, "a shrunken photograph looks the same"
+
+
+def test_a_sample_that_cannot_be_read_is_named(photographs):
+    dataset = ImageDataset(photographs, evaluation_preset(PREPROCESSING), ("cat",))
+    with open(photographs["path"][3], "wb") as file:
+        file.write(b"damaged since the check")
+    with pytest.raises(SampleError, match=r"3.jpg \(index 3\) cannot be read \(UnidentifiedImageError"):
+        dataset[3]
+
+
+def test_workers_by_default_for_much_work_on_files_alone(photographs, animals):
+    def workers(frame, **options):
+        return default_workers(ImageDataset(frame, evaluation_preset(PREPROCESSING)), **options)
+
+    many = pd.concat([photographs] * 400)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    expected = min(cores, 4) if cores > 1 else 0
+    if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free < 10**9:
+        expected = 0  # a container
+    assert workers(many) == expected
+    assert workers(many, num_processes=cores) == 0
+    assert workers(photographs) == workers(animals) == 0
+    assert make_loader(ImageDataset(animals, evaluation_preset(PREPROCESSING)), 8, None).num_workers == 0
 
 
 def test_evaluation_preset_scales_then_standardises(animals):

@@ -8,9 +8,10 @@ from PIL import Image
 
 from helpers.data.pictures import to_rgb
 from helpers.errors import InputError
-from helpers.own.pictures import IMAGE_SUFFIXES
+from helpers.own.listing import IMAGE_SUFFIXES
 
-FORMATS = {suffix: Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES}  # ".jpg": "JPEG", ...
+KNOWN = Image.registered_extensions()  # Pillow alone does not know .heic
+FORMATS = {suffix: KNOWN[suffix] for suffix in IMAGE_SUFFIXES if suffix in KNOWN}  # ".jpg": "JPEG", ...
 _ORIENTATION = 0x0112  # of the EXIF tags: 1 is upright
 
 

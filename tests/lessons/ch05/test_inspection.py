@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.data import datasets
-from helpers.data.pictures import open_image
+from helpers.data.pictures import open_image, to_rgb
 from helpers.errors import InputError
 from lessons.ch05 import inspection, labels
 
@@ -58,11 +57,10 @@ def test_sixteen_bits_are_scaled_not_cut(tmp_path, picture):
 def test_transparent_pixels_show_the_background(picture):
     image = Image.new("RGBA", picture.size, (255, 255, 255, 255))
     image.putalpha(picture)
-    found = np.asarray(datasets.to_rgb(image)).astype(int)
+    found = np.asarray(to_rgb(image)).astype(int)
     assert abs(found - np.asarray(picture)[..., None].astype(int)).max() <= 1
     assert (
-        np.asarray(datasets.to_rgb(Image.new("RGBA", (2, 2), (9, 9, 9, 0)), background=(1, 2, 3)))
-        == [1, 2, 3]
+        np.asarray(to_rgb(Image.new("RGBA", (2, 2), (9, 9, 9, 0)), background=(1, 2, 3))) == [1, 2, 3]
     ).all()
 
 
@@ -77,7 +75,7 @@ def test_a_turned_picture_comes_upright(tmp_path, picture):
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGB", "1", "LA"])
 def test_all_modes_become_rgb(mode, picture):
-    found = datasets.to_rgb(picture.convert(mode))
+    found = to_rgb(picture.convert(mode))
     assert (found.mode, found.size) == ("RGB", picture.size)
 
 
@@ -146,6 +144,9 @@ def test_alpha_at_its_ends(comments):
 
 
 def test_each_suffix_belongs_to_one_format():
-    jpeg, tiff = dict.fromkeys((".jpg", ".jpeg"), "JPEG"), dict.fromkeys((".tif", ".tiff"), "TIFF")
-    others = {".png": "PNG", ".gif": "GIF", ".bmp": "BMP", ".webp": "WEBP"}
-    assert jpeg | tiff | others == inspection.FORMATS
+    suffixes = {
+        "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "TIFF": (".tif", ".tiff"), "PNG": (".png",),
+        "GIF": (".gif",), "BMP": (".bmp",), "WEBP": (".webp",), "AVIF": (".avif",), "TGA": (".tga",),
+        "JPEG2000": (".jp2",), "PPM": (".pbm", ".pgm", ".pnm", ".ppm"),
+    }  # fmt: skip
+    assert {suffix: name for name, own in suffixes.items() for suffix in own} == inspection.FORMATS
