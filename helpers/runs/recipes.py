@@ -50,7 +50,9 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run, complete: the same configuration on the same machine gives the same weights."""
+    """One training run, complete: the same configuration on the same machine, with the same number of threads
+    (metrics.json notes it), gives the same weights.
+    """
 
     task: str  # "text" (or "sentiment") or "images", see tasks
     data: str | None = None  # your own CSV file, labels file or image folder; None: the embedded data
