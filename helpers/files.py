@@ -142,22 +142,27 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _lock(folder: Path) -> int:
     """An open descriptor of the folder's lock file, which this process holds."""
+    file, mode = (
+        folder / LOCK,
+        os.O_RDONLY,
+    )  # a file open for writing would keep its disk from being remounted
     while True:
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(file, mode | os.O_CREAT, 0o666)
         try:
-            _hold(folder, handle)
-            here = os.stat(folder / LOCK) if (folder / LOCK).exists() else None
-            if here is not None and os.path.samestat(here, os.fstat(handle)):
-                os.truncate(handle, 0)
-                os.write(handle, f"{os.getpid()} on {socket.gethostname()}".encode())
+            is_held = _hold(folder, handle)
+            # Its last holder may have just removed it: then once more.
+            if is_held and file.exists() and os.path.samestat(file.stat(), os.fstat(handle)):
+                file.write_text(f"{os.getpid()} on {socket.gethostname()}")
                 return handle
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # its last holder has just removed it: once more
+        os.close(handle)
+        mode = mode if is_held else os.O_RDWR
 
 
-def _hold(folder: Path, handle: int) -> None:
+def _hold(folder: Path, handle: int) -> bool:
+    """Lock the file; False where its disk (NFS) locks only what is open for writing."""
     try:
         if fcntl is None:
             raise OSError("no flock on this system")
@@ -167,7 +172,10 @@ def _hold(folder: Path, handle: int) -> None:
         at_work = f"another training is at work in {folder} (process {who})"
         raise InputError(f"{at_work}; wait for its end, or choose another --output") from error
     except OSError as error:
+        if error.errno == errno.EBADF:
+            return False
         warnings.warn(f"{folder} cannot be locked ({error}); start no other training into it", stacklevel=4)
+    return True
 
 
 def _give_up_locks() -> None:

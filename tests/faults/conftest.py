@@ -16,6 +16,11 @@ THINGS = ("lamp", "chair", "film", "soup", "book", "coat", "song", "road")
 
 
 @pytest.fixture(scope="session")
+def environment():
+    return ENVIRONMENT
+
+
+@pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory):
     """A folder with a 2-layer BERT of random weights and its tokenizer."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
