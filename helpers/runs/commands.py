@@ -11,8 +11,9 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from helpers.display import is_first_process, progress_display
+from helpers.display import progress_display
 from helpers.errors import InputError
+from helpers.files import is_first_process
 
 DATA_OPTIONS = ("text_column", "label_column", "group_column", "file_column", "on_bad")
 TRAINING_OPTIONS = ("epochs", "max_steps", "batch_size", "learning_rate", "seed", "strategy")

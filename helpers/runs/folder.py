@@ -7,6 +7,8 @@ validation.jsonl and test.jsonl: texts as they are, of pictures the paths.
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,12 +17,16 @@ import pandas as pd
 from scipy.special import softmax
 
 from helpers.errors import InputError, Problem
-from helpers.files import is_writable, write_atomically
+from helpers.files import LOCK, is_temporary, is_writable, locked, remove_temporary, write_atomically
 from helpers.models.pretrained import GIVE_A_RUN
 from helpers.runs.recipes import RunConfig
 from helpers.tasks import task_named
-from helpers.training.config import TrainingConfig
+from helpers.training.checkpoints import CHECKPOINT
+from helpers.training.config import TrainingConfig, check_types
 
+# What is written into a run folder at once or not at all; `training.checkpoints` looks after its own files.
+WRITTEN = ("config.json", "rows.csv", "validation.jsonl", "test.jsonl", "metrics.json", "predictions.csv")
+WRITTEN += ("skipped.csv", "report.html")
 KEPT_SPLITS = ("validation", "test")
 KEPT_BYTES = 100_000_000  # of each kept split; rows beyond it are left out, and their number is said
 
@@ -32,7 +38,7 @@ def check_output(folder: Path, *, resume: bool) -> None:
     """
     if resume:
         load_config(folder)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or not all(map(_is_our_trace, folder.iterdir()))):
         instead = "choose another --output, or go on with the run in it by --resume"
         raise InputError(f"{folder} is not an empty folder; {instead}")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -40,19 +46,42 @@ def check_output(folder: Path, *, resume: bool) -> None:
         raise _not_writable(folder, f"{existing} is no writable folder")
 
 
+def _is_our_trace(path: Path) -> bool:
+    """A lock, or what a run that was killed in its very first write has left behind."""
+    return path.name == LOCK or is_temporary(path, WRITTEN)
+
+
 def _not_writable(folder: Path, reason: str) -> InputError:
     return InputError(f"the run folder {folder} cannot be written ({reason}); choose another --output")
 
 
+@contextmanager
+def taken(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Keep other trainings out of a run folder while in here; what a killed one left half-written is removed.
+
+    Raises InputError: another training is at work in it, or it cannot be made.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+            check_output(folder, resume=resume)  # once more: another training may have come and gone
+            remove_temporary(folder, WRITTEN)
+        except OSError as error:
+            raise _not_writable(folder, error.strerror or str(error)) from error
+        yield
+
+
+def is_started(folder: Path) -> bool:
+    """Whether all is there that `start` writes; a run that was killed before has nothing to lose."""
+    return (folder / "rows.csv").is_file() or (folder / CHECKPOINT).is_file()
+
+
 def start(folder: Path, config: RunConfig, splits: dict[str, pd.DataFrame]) -> None:
-    """Make the run folder with its rows and, last, its configuration."""
-    try:
-        write_csv(folder / "rows.csv", _all_rows(splits))
-        for name in KEPT_SPLITS:
-            _write_rows(folder / f"{name}.jsonl", splits[name])
-        write_json(folder / "config.json", asdict(config))
-    except OSError as error:
-        raise _not_writable(folder, error.strerror) from error
+    """Fill the run folder with its configuration, without which nobody can go on, and its rows."""
+    write_json(folder / "config.json", asdict(config))
+    for name in KEPT_SPLITS:
+        _write_rows(folder / f"{name}.jsonl", splits[name])
+    write_csv(folder / "rows.csv", _all_rows(splits))  # last, see `is_started`
 
 
 def load_config(folder: Path) -> RunConfig:
@@ -64,10 +93,12 @@ def load_config(folder: Path) -> RunConfig:
     if not file.is_file():
         raise InputError(f"{folder} is no run folder (config.json is missing); {GIVE_A_RUN}")
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        return RunConfig(**values | {"training": TrainingConfig(**values["training"])})
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
-        reason = f"is no configuration of a run ({error})"
+        values = json.loads(file.read_bytes())
+        config = RunConfig(**values | {"training": TrainingConfig(**values["training"])})
+        check_types(config)
+        return config
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
+        reason = f"is no configuration of a run ({str(error).splitlines()[0]})"
         raise InputError(f"{file} {reason}; train again into a new folder") from error
 
 
@@ -174,4 +205,4 @@ def write_csv(file: Path, table: pd.DataFrame) -> None:
 
 def write_json(file: Path, content: dict) -> None:
     """Write JSON atomically."""
-    write_atomically(file, json.dumps(content, indent=2, default=str).encode())
+    write_atomically(file, json.dumps(content, indent=2, default=str, allow_nan=False).encode())

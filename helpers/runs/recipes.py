@@ -50,7 +50,9 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run, complete: the same configuration on the same machine gives the same weights."""
+    """One training run, complete: the same configuration on the same machine, with the same number of threads
+    (metrics.json notes it), gives the same weights.
+    """
 
     task: str  # "text" (or "sentiment") or "images", see tasks
     data: str | None = None  # your own CSV file, labels file or image folder; None: the embedded data
@@ -145,7 +147,7 @@ def prepare(config: RunConfig) -> Prepared:
     Raises InputError: bad data, or nothing is left of them after cleaning.
     """
     frame, skipped = load_rows(config, config.data)
-    noticed = list(frame.attrs.get("noticed", []))
+    noticed = noticed_by_reader(frame)
     frame, counts = task_named(config.task).clean(frame, own=config.data is not None)
     if frame.empty:
         raise InputError(f"cleaning left no row of {config.data} ({counted(counts)}); look at its labels")
@@ -155,6 +157,13 @@ def prepare(config: RunConfig) -> Prepared:
     parts["validation"] = splits.subsample(parts["validation"], math.ceil(config.limit / 2))
     class_counts = frame["label"].value_counts().to_dict()
     return Prepared(parts, tuple(sorted(class_counts)), counts, skipped, class_counts, before, noticed)
+
+
+def noticed_by_reader(frame: pd.DataFrame) -> list[str]:
+    """What a reader of `own` has to say beside the problems, in sentences."""
+    ignored = [f"{count:,} {what}" for what, count in frame.attrs.get("ignored", {}).items()]
+    examples = list(frame.attrs.get("noticed", []))
+    return ([f"found in the folder, too: {', '.join(ignored)}"] if ignored else []) + examples
 
 
 def counted(counts: dict[str, int]) -> str:
@@ -202,31 +211,34 @@ def job(config: RunConfig, prepared: Prepared, *, folder: Path | None = None) ->
     model, head = classifier.model, single_head(classifier.model)
     if training.strategy == "head" and head is not None:
         # What a frozen body makes of a picture never changes: computed once, and the head alone is trained.
-        model, loaders = head, _feature_loaders(classifier, prepared, training, runtime)
+        model, loaders = head, _feature_loaders(classifier, prepared, config, runtime)
         training = replace(training, strategy="full", layer_decay=1.0)
     else:
         train, validation = prepared.splits["train"], prepared.splits["validation"]
+        evaluating = {"num_workers": training.num_workers, "use_cache": config.cache}
         loaders = {
-            "train": training_loader(classifier, train, training, **runtime.sharding),
-            "validation": evaluation_loader(classifier, validation, training.num_workers, **runtime.sharding),
+            "train": training_loader(classifier, train, training, use_cache=config.cache, **runtime.sharding),
+            "validation": evaluation_loader(classifier, validation, **evaluating, **runtime.sharding),
         }
     score = partial(evaluate, loader=loaders["validation"], runtime=runtime)
     loss = loss_of(config, prepared.splits["train"])
     return Job(classifier, model, loaders, loss, score, runtime, training)
 
 
-def _feature_loaders(
-    classifier: Classifier, prepared: Prepared, config: TrainingConfig, runtime: Runtime
-) -> dict:
+def _feature_loaders(classifier: Classifier, prepared: Prepared, config: RunConfig, runtime: Runtime) -> dict:
     """Loaders of the features that the model's body hands to its head, for pictures as they are in use."""
+    training, sharding = config.training, runtime.sharding
+    options = {"num_workers": training.num_workers, "use_cache": config.cache}
     of_body, datasets = partial(head_inputs, head=single_head(classifier.model)), {}
     for name in ("train", "validation"):
-        loader = evaluation_loader(classifier, prepared.splits[name], config.num_workers, **runtime.sharding)
+        loader = evaluation_loader(classifier, prepared.splits[name], **options, **sharding)
         features = predict_logits(classifier.model, loader, runtime, of_body)
         datasets[name] = FeatureDataset(features, loader.dataset.labels)
-    shuffled, sharding = {"shuffle": True, "seed": config.seed}, runtime.sharding
+    shuffled = {"shuffle": True, "seed": training.seed}
     return {
-        "train": make_loader(datasets["train"], config.batch_size, collate_features, **shuffled, **sharding),
+        "train": make_loader(
+            datasets["train"], training.batch_size, collate_features, **shuffled, **sharding
+        ),
         "validation": make_loader(datasets["validation"], EVALUATION_BATCH, collate_features, **sharding),
     }
 
@@ -243,16 +255,22 @@ def loss_of(config: RunConfig, train: pd.DataFrame) -> Loss:
     return Classification(distributions=torch.from_numpy(shares))
 
 
-def training_loader(classifier: Classifier, frame: pd.DataFrame, config: TrainingConfig, **sharding):
+def training_loader(
+    classifier: Classifier, frame: pd.DataFrame, config: TrainingConfig, *, use_cache=True, **sharding
+):
     """A loader of shuffled batches of `frame`, pictures augmented; `sharding` is `Runtime.sharding`."""
     task = TASKS[classifier.task]
-    dataset = task.dataset(frame, classifier, augmented=True, seed=config.seed)
+    dataset = task.dataset(frame, classifier, augmented=True, seed=config.seed, use_cache=use_cache)
     options = {"shuffle": True, "seed": config.seed, "num_workers": config.num_workers}
     return make_loader(dataset, config.batch_size, task.collate(classifier), **options, **sharding)
 
 
-def evaluation_loader(classifier: Classifier, frame: pd.DataFrame, num_workers: int = 0, **sharding):
+def evaluation_loader(
+    classifier: Classifier, frame: pd.DataFrame, *, num_workers: int | None = None, use_cache=True, **sharding
+):
     """A loader of `frame` in a fixed order, nothing random; with labels where `frame` has them."""
     task = TASKS[classifier.task]
-    dataset, collate = task.dataset(frame, classifier, labelled="label" in frame), task.collate(classifier)
-    return make_loader(dataset, EVALUATION_BATCH, collate, num_workers=num_workers, **sharding)
+    dataset = task.dataset(frame, classifier, labelled="label" in frame, use_cache=use_cache)
+    return make_loader(
+        dataset, EVALUATION_BATCH, task.collate(classifier), num_workers=num_workers, **sharding
+    )

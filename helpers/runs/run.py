@@ -1,26 +1,33 @@
 """One run from configuration to run folder: train, touch the test rows once, write it down (chapter 07)."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from safetensors import SafetensorError
 
 from helpers import environment
 from helpers.data.datasets import encode_labels
 from helpers.data.sources import human_ceiling
+from helpers.errors import InputError
+from helpers.files import is_first_process, writing
 from helpers.models.pretrained import Classifier, load_classifier, save_classifier
 from helpers.runs import folder as run_folder
 from helpers.runs import recipes
 from helpers.runs.recipes import Job, Prepared, RunConfig
 from helpers.runs.understood import cut_texts, notices, understood
 from helpers.tasks import TASKS
-from helpers.training.checkpoints import CHECKPOINT, Keeper
+from helpers.training.checkpoints import CHECKPOINT, GO_ON, Keeper
+from helpers.training.finite import NotFinite
 from helpers.training.loop import fit, predict_logits
 from helpers.training.metrics import classification_metrics, macro_f1_interval
 from helpers.training.progress import as_row, planned_steps
 from helpers.training.runtime import Runtime
+from helpers.training.signals import Signals
 
 
 def train(
@@ -43,36 +50,57 @@ def train(
     Returns:
         The content of `metrics.json`.
 
-    Raises InputError: bad data, a folder that holds another run, or one that cannot be written.
+    Raises InputError: bad data, numbers that are not finite, a folder that holds another run, in which
+        another training is at work, or that cannot be written.
     """
     folder = Path(folder)
     run_folder.check_output(folder, resume=resume)
-    prepared = recipes.prepare(config)
-    if resume:
-        run_folder.check_same_rows(folder, prepared.splits)
-    job = recipes.job(config, prepared, folder=folder)
-    cut = cut_texts(job.classifier, prepared)
-    if on_ready:
-        on_ready(understood(config, prepared, cut))
-    job.runtime.wait()  # no process may see the folder of another one as "another run"
-    if job.runtime.is_main and not resume:
-        # A stand-in is recorded under its own name.
-        run_folder.start(folder, replace(config, model=job.classifier.name), prepared.splits)
-    keeper = Keeper(folder, resume=resume and (folder / CHECKPOINT).is_file(), scores=recipes.SCORES)
-    effort = _train(job, keeper, on_step)
-    logits = {name: _logits(job, prepared.splits[name]) for name in ("validation", "test")}
-    metrics = {}
-    if job.runtime.is_main:
-        effort["rows_kept"] = run_folder.rows_kept(folder)
-        metrics = describe(job.classifier, prepared, logits) | effort
-        metrics |= {"noticed": notices(prepared, cut), "cut": asdict(cut) if cut else None}
-        save_classifier(job.classifier, folder / "model")
-        table = run_folder.predictions_table(prepared.splits["test"], logits["test"], job.classifier.classes)
-        run_folder.write_csv(folder / "predictions.csv", table)
-        run_folder.write_skipped(folder, prepared.skipped)
-        run_folder.write_json(folder / "metrics.json", metrics)
-    job.runtime.leave()
+    # Of several processes the first one holds the folder for all.
+    taken = run_folder.taken(folder, resume=resume) if is_first_process() else nullcontext()
+    with taken, writing(folder, GO_ON):
+        prepared = recipes.prepare(config)
+        resume = resume and run_folder.is_started(folder)
+        if resume:
+            run_folder.check_same_rows(folder, prepared.splits)
+        job = recipes.job(config, prepared, folder=folder)
+        cut = cut_texts(job.classifier, prepared)
+        if on_ready:
+            on_ready(understood(config, prepared, cut))
+        job.runtime.wait()  # no process may see the folder of another one as "another run"
+        if job.runtime.is_main and not resume:
+            # A stand-in is recorded under its own name.
+            with writing(folder, "make room, or choose another --output"):
+                run_folder.start(folder, replace(config, model=job.classifier.name), prepared.splits)
+        keeper = Keeper(folder, resume=resume and (folder / CHECKPOINT).is_file(), scores=recipes.SCORES)
+        try:
+            effort = _train(job, keeper, on_step)
+        except NotFinite as error:
+            raise error.with_ids(prepared.splits["train"]["id"].tolist()) from error
+        scored = {name: prepared.splits[name] for name in ("validation", "test")}
+        logits = {name: _logits(job.classifier, part, config, job.runtime) for name, part in scored.items()}
+        metrics = {}
+        if job.runtime.is_main:
+            run_folder.load_config(folder)  # it is still there: nothing below may make a new one
+            effort["rows_kept"] = run_folder.rows_kept(folder)
+            metrics = describe(job.classifier, prepared, logits) | effort
+            metrics |= {"noticed": notices(prepared, cut), "cut": asdict(cut) if cut else None}
+            _write_results(folder, job.classifier, prepared, logits["test"], metrics)
+        job.runtime.leave()
     return metrics
+
+
+def _write_results(
+    folder: Path, classifier: Classifier, prepared: Prepared, logits: np.ndarray, metrics: dict
+) -> None:
+    """What a finished run leaves: `metrics.json` comes last, so that a folder with it is complete."""
+    try:
+        save_classifier(classifier, folder / "model")
+    except SafetensorError as error:  # it does not tell a full disk from other errors
+        raise InputError(f"{folder / 'model'} cannot be written ({error}); {GO_ON}") from error
+    table = run_folder.predictions_table(prepared.splits["test"], logits, classifier.classes)
+    run_folder.write_csv(folder / "predictions.csv", table)
+    run_folder.write_skipped(folder, prepared.skipped)
+    run_folder.write_json(folder / "metrics.json", metrics)
 
 
 def _train(job: Job, keeper: Keeper, on_step: Callable | None) -> dict:
@@ -81,26 +109,39 @@ def _train(job: Job, keeper: Keeper, on_step: Callable | None) -> dict:
     planned = planned_steps(train_loader, job.config)
     runtime.start_log(asdict(job.config))
     options = {"loss": job.loss, "score": job.score, "runtime": runtime, "keeper": keeper}
-    for step in fit(job.model, train_loader, job.config, **options):
-        if on_step:
-            on_step(step, planned)
-        if runtime.log_with is not None:
-            row = as_row(step, keeper.progress.seconds, recipes.SCORES)
-            runtime.log({name: value for name, value in row.items() if value is not None}, step.step)
+    with Signals(at_once=False) as runtime.signals:
+        for step in fit(job.model, train_loader, job.config, **options):
+            if on_step:
+                on_step(step, planned)
+            if runtime.log_with is not None:
+                row = as_row(step, keeper.progress.seconds, recipes.SCORES)
+                runtime.log({name: value for name, value in row.items() if value is not None}, step.step)
+    runtime.signals = None
     return {
         "seconds": round(keeper.progress.seconds, 1),
         "optimizer_steps": keeper.progress.step,
         "trainable_parameters": keeper.progress.trainable,
+        "micro_batch": keeper.progress.micro_batch,
         "processes": runtime.num_processes,
+        "threads": torch.get_num_threads(),
         "device": runtime.device.type,
         "precision": runtime.precision,
         "versions": environment.versions(),
     }
 
 
-def _logits(job: Job, frame) -> np.ndarray:
-    loader = recipes.evaluation_loader(job.classifier, frame, job.config.num_workers, **job.runtime.sharding)
-    return predict_logits(job.classifier.model, loader, job.runtime)
+def _logits(classifier: Classifier, frame: pd.DataFrame, config: RunConfig, runtime: Runtime) -> np.ndarray:
+    """Logits (N, C) of the rows of `frame`.
+
+    Raises NotFinite: some are not.
+    """
+    options = {"num_workers": config.training.num_workers, "use_cache": config.cache}
+    loader = recipes.evaluation_loader(classifier, frame, **options, **runtime.sharding)
+    logits = predict_logits(classifier.model, loader, runtime)
+    rows = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(rows):
+        raise NotFinite("model's output", "in the evaluation", frame["id"].iloc[rows], "train it again")
+    return logits
 
 
 def describe(classifier: Classifier, prepared: Prepared, logits: dict[str, np.ndarray]) -> dict:
@@ -151,13 +192,12 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
         not_kept = len(pd.read_csv(folder / "predictions.csv", usecols=["id"])) - len(frame)
     else:
         frame, skipped = recipes.load_labelled(config, data, classifier.classes)
-        noticed = list(frame.attrs.get("noticed", []))
+        noticed = recipes.noticed_by_reader(frame)
     task = TASKS[classifier.task]
     cut = task.token_counts(classifier, task.inputs(frame))
     noticed += cut.sentences() if cut else []
     runtime = Runtime(classifier.model, config.training.precision)
-    loader = recipes.evaluation_loader(classifier, frame, config.training.num_workers, **runtime.sharding)
-    logits = predict_logits(classifier.model, loader, runtime)
+    logits = _logits(classifier, frame, config, runtime)
     targets, groups = encode_labels(frame, classifier.classes), frame["group"].to_numpy()
     interval = macro_f1_interval(targets, logits.argmax(1), len(classifier.classes), groups=groups)
     metrics = asdict(classification_metrics(logits, targets)) | {"macro_f1_interval": interval}

@@ -6,6 +6,7 @@ to JSON in its header.
 
 import csv
 import json
+import math
 import os
 import time
 from dataclasses import asdict
@@ -17,16 +18,21 @@ from safetensors.torch import save
 from torch import nn
 
 from helpers.errors import InputError
-from helpers.files import write_atomically
+from helpers.files import remove_temporary, write_atomically, writing
+from helpers.training.config import MOST, TrainingConfig
+from helpers.training.finite import check_tensors
 from helpers.training.progress import Progress, Step, as_row
 from helpers.training.runtime import Runtime
 
 CHECKPOINT, BEST, HISTORY = "checkpoints/last.safetensors", "checkpoints/best.safetensors", "history.csv"
+KEPT = (CHECKPOINT, BEST, HISTORY)
+START_AGAIN = "train again into a new run folder"
+GO_ON = "when there is room, and the folder is where it was, --resume goes on from the last checkpoint"
 
 
 def save_checkpoint(file: Path, tensors: dict[str, torch.Tensor], rest: dict) -> None:
     """Write tensors and what is said beside them (JSON-ready), atomically."""
-    write_atomically(file, save(tensors, {"rest": json.dumps(rest)}))
+    write_atomically(file, save(tensors, {"rest": json.dumps(rest, allow_nan=False)}))
 
 
 def load_checkpoint(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
@@ -35,18 +41,25 @@ def load_checkpoint(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
     Raises InputError: the file is missing or damaged.
     """
     if not file.is_file():
-        raise InputError(f"there is no checkpoint {file} to go on from; start the run without --resume")
+        raise InputError(f"there is no checkpoint {file} to go on from; {START_AGAIN}")
     try:
         with safe_open(file, framework="pt") as archive:
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (no dictionary)
-            return tensors, json.loads((archive.metadata() or {}).get("rest", "{}"))
-    except SafetensorError as error:
-        reason = f"is no whole safetensors file ({error})"
-        raise InputError(f"{file} {reason}; delete the run folder and start again") from error
+            rest = json.loads((archive.metadata() or {}).get("rest", "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        reason = f"is no whole safetensors file ({_first_line(error)})"
+        raise InputError(f"{file} {reason}; {START_AGAIN}") from error
+    if not isinstance(rest, dict):
+        raise InputError(f"{file} is no checkpoint (beside its tensors stands {rest!r:.50}); {START_AGAIN}")
+    return tensors, rest
 
 
 class Keeper:
     """Keeps what a training must not lose: checkpoints, history and the best weights.
+
+    Only the beginning makes folders: one that is removed later, or whose disk is unmounted, ends the
+    training. Where a file cannot be written, `begin` and `keep` raise an InputError; the last checkpoint is
+    whole.
 
     Args:
         folder: folder of one run; None keeps the best weights in memory.
@@ -59,37 +72,49 @@ class Keeper:
         self.best: dict[str, torch.Tensor] = {}
         self.unwritten: list[tuple[Step, float]] = []
 
-    def begin(self, model: nn.Module, optimizer, schedule, runtime: Runtime) -> Progress:
+    def begin(
+        self, model: nn.Module, optimizer, schedule, runtime: Runtime, *, loader=None, config=None
+    ) -> Progress:
         """Remember what is to be kept; returns where to begin.
 
-        Raises InputError: nothing to resume, or the checkpoint of another model.
+        Args:
+            loader, config: those of the training, beyond whose end no checkpoint can be.
+
+        Raises InputError: nothing to resume, a damaged checkpoint, or that of another training.
         """
         self.model, self.optimizer, self.schedule, self.runtime = model, optimizer, schedule, runtime
-        if self.folder is not None and not self.resume and runtime.is_main:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / HISTORY).unlink(missing_ok=True)  # of an earlier training into the same folder
-        self.progress = self._load() if self.resume else Progress()
+        if self.folder is not None and runtime.is_main:
+            with writing(self.folder, GO_ON):
+                self._tidy()
+        self.progress = Progress()
+        if self.resume:
+            self.progress = self._load(loader, config or TrainingConfig(max_steps=MOST))
         self.started = time.perf_counter() - self.progress.seconds
         return self.progress
 
     def keep(self, step: Step, *, is_due: bool) -> None:
-        """Note the step, keep the best weights, write a checkpoint when due. All processes call this."""
+        """Note the step, keep the best weights, write a checkpoint when due. All processes call this.
+
+        Raises NotFinite: a weight or a moment is not, and nothing was written.
+        """
         self.progress.seconds = time.perf_counter() - self.started
         if self.folder is None:
             if step.is_best:
-                self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+                state = self.model.state_dict()
+                check_tensors(
+                    {f"model.{name}": tensor for name, tensor in state.items()}, self.model, step.step
+                )
+                self.best = {name: tensor.clone() for name, tensor in state.items()}
             return
         self.unwritten.append((step, self.progress.seconds))
-        # The best weights first: killed between the two writes, a resumed run only finds the same best again.
-        if step.is_best:
-            weights = self.runtime.state(self.model)
-            if self.runtime.is_main:
-                save_checkpoint(self.folder / BEST, weights, {})
+        if not (is_due or step.is_best):
+            return
+        tensors = self.runtime.state(self.model, self.optimizer)
+        check_tensors(tensors, self.model, step.step)
+        if self.runtime.is_main:
+            with writing(self.folder, GO_ON):
+                self._write(tensors, is_best=step.is_best, is_due=is_due)
         if is_due:
-            tensors = self.runtime.state(self.model, self.optimizer)
-            if self.runtime.is_main:
-                self.progress.history_bytes = self._append_history()
-                save_checkpoint(self.folder / CHECKPOINT, tensors, self._rest())
             self.unwritten.clear()
 
     def restore_best(self) -> None:
@@ -100,44 +125,100 @@ class Keeper:
         elif self.best:
             self.model.load_state_dict(self.best)
 
-    def _rest(self) -> dict:
+    def _tidy(self) -> None:
+        """Make the folders of a new training and remove an earlier one's files, or what a killed one left."""
+        if not self.resume:
+            (self.folder / CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
+            for name in KEPT:  # the checkpoint first: without it nobody goes on with the others
+                (self.folder / name).unlink(missing_ok=True)
+            (self.folder / HISTORY).touch()
+        for file in map(self.folder.joinpath, KEPT):
+            remove_temporary(file.parent, [file.name])
+
+    def _write(self, tensors: dict[str, torch.Tensor], *, is_best: bool, is_due: bool) -> None:
+        # The best weights first: killed between the two writes, a resumed run only finds the same best again.
+        if is_best:
+            weights = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+            save_checkpoint(self.folder / BEST, weights, {})
+        if is_due:
+            self.progress.history_bytes = self._append_history()
+            save_checkpoint(self.folder / CHECKPOINT, tensors, self._rest(tensors))
+
+    def _rest(self, tensors: dict[str, torch.Tensor]) -> dict:
         schedule = self.schedule.state_dict()
         schedule.pop("lr_lambdas", None)  # functions: the schedule that is resumed has its own
         return {
+            "tensors": sorted(tensors),
             "param_groups": self.optimizer.state_dict()["param_groups"],
             "schedule": schedule,
             "scaler": self.runtime.scaler.state_dict(),
             "progress": asdict(self.progress),
         }
 
-    def _load(self) -> Progress:
+    def _load(self, loader, config: TrainingConfig) -> Progress:
         if self.folder is None:
             raise InputError("resume needs the folder of the run to go on with, found none")
         file = self.folder / CHECKPOINT
         tensors, rest = load_checkpoint(file)
         try:
-            progress = Progress(**rest["progress"])
+            progress = Progress.checked(rest["progress"], loader, config)
+            if progress.place is not None:
+                loader.load_state_dict(progress.place)  # a first try; the loop does it again
+            self._check(tensors, rest, progress.step)
             self.runtime.load(tensors, self.model, self.optimizer, rest["param_groups"])
             self.schedule.load_state_dict(self.schedule.state_dict() | rest["schedule"])
             self.runtime.scaler.load_state_dict(rest["scaler"])
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            reason = f"is of another model or course version ({str(error).splitlines()[0]})"
-            raise InputError(f"{file} {reason}; start a new run folder") from error
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = f"is of another model or course version, or damaged ({_first_line(error)})"
+            raise InputError(f"{file} {reason}; {START_AGAIN}") from error
+        if progress.best_score is not None:
+            self._check_best()
         if self.runtime.is_main:
-            self._cut_history(progress.history_bytes)
+            with writing(self.folder, GO_ON):
+                self._cut_history(progress.history_bytes)
         return progress
+
+    def _check(self, tensors: dict[str, torch.Tensor], rest: dict, step: int) -> None:
+        """Raise a ValueError where a checkpoint differs from one of this training."""
+        now = self._rest(tensors)  # what would be written here and now
+        if set(rest) != set(now):
+            raise ValueError(f"it lacks or adds {', '.join(sorted(set(rest) ^ set(now)))}")
+        if rest["tensors"] != now["tensors"]:
+            raise ValueError("tensors are missing or were added")
+        check_tensors(tensors, self.model, step)
+        rates = [_without_rate(groups) for groups in (rest["param_groups"], now["param_groups"])]
+        if not (is_like(rest["param_groups"], now["param_groups"]) and rates[0] == rates[1]):
+            raise ValueError("its groups of parameters are others")
+        schedule = rest["schedule"]
+        if not is_like(schedule, now["schedule"]) or not 0 <= schedule.get("last_epoch", step) <= step:
+            raise ValueError("its schedule is another one")
+        if self.runtime.scaler.is_enabled() and not is_like(rest["scaler"], now["scaler"]):
+            raise ValueError("its loss scale is no number")
+
+    def _check_best(self) -> None:
+        """Refuse to go on for hours towards best weights that cannot be loaded at the end."""
+        file = self.folder / BEST
+        if not file.is_file():
+            raise InputError(f"{file} is missing, but the checkpoint beside it needs it; {START_AGAIN}")
+        own, found = self.runtime.state(self.model), load_checkpoint(file)[0]
+        if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in found.items()}:
+            raise InputError(f"{file} holds the weights of another model; {START_AGAIN}")
+        check_tensors(found, self.model, 0)
 
     def _append_history(self) -> int:
         """Add the steps since the last checkpoint to the history; returns the file's length."""
         rows = [as_row(step, seconds, self.scores) for step, seconds in self.unwritten]
-        with (self.folder / HISTORY).open("a", encoding="utf-8", newline="") as lines:
+        handle = os.open(
+            self.folder / HISTORY, os.O_WRONLY | os.O_APPEND
+        )  # there since the beginning, or gone
+        with open(handle, "a", encoding="utf-8", newline="") as lines:
             writer = csv.DictWriter(lines, rows[0].keys(), lineterminator="\n")
-            if lines.tell() == 0:
+            if self.progress.history_bytes == 0:
                 writer.writeheader()
             writer.writerows(rows)
             lines.flush()
-            os.fsync(lines.fileno())
-            return lines.tell()
+            os.fsync(handle)
+            return os.fstat(handle).st_size
 
     def _cut_history(self, length: int) -> None:
         """Take back the steps that were written after the checkpoint: they are made again."""
@@ -147,3 +228,26 @@ class Keeper:
             known = f"has {found} bytes, the checkpoint knows of {length}"
             raise InputError(f"{file} {known}; the run folder was changed: start a new one")
         os.truncate(file, length)
+
+
+def is_like(found, own) -> bool:
+    """Whether what JSON gave back has the structure and types of `own`, with finite numbers."""
+    if isinstance(own, dict):
+        return (
+            isinstance(found, dict) and set(found) == set(own) and all(is_like(found[k], own[k]) for k in own)
+        )
+    if isinstance(own, list | tuple):
+        return isinstance(found, list) and len(found) == len(own) and all(map(is_like, found, own))
+    if isinstance(own, int | float) and not isinstance(own, bool):
+        is_number = isinstance(found, int | float) and not isinstance(found, bool)
+        return is_number and math.isfinite(found)
+    return own is None or type(found) is type(own)
+
+
+def _without_rate(groups: list[dict]) -> list[dict]:
+    """Groups of parameters as JSON gives them back, without the rate, which moves."""
+    return json.loads(json.dumps([{k: v for k, v in group.items() if k != "lr"} for group in groups]))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -5,6 +5,7 @@ nor plots: it yields one `Step` per optimizer step, and the caller decides what 
 """
 
 import itertools
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,12 +18,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from helpers.data.loaders import set_epoch
-from helpers.errors import InputError
+from helpers.errors import InputError, Interrupted
 from helpers.models.forward import forward
 from helpers.training.checkpoints import Keeper
+from helpers.training.finite import NotFinite, Watch
 from helpers.training.losses import Classification, Loss
+from helpers.training.memory import by_halves, fewer_rows, in_rows, num_rows
 from helpers.training.metrics import classification_metrics
-from helpers.training.progress import Step, planned_steps
+from helpers.training.progress import Progress, Step, planned_steps
 from helpers.training.runtime import Runtime
 from helpers.tuning.freezing import (
     apply_strategy,
@@ -51,7 +54,9 @@ def fit(
         schedule: (optimizer, number of steps) -> a torch scheduler; by default that of `config`.
 
     Raises:
-        InputError: a loader not split among the processes, a stream without `max_steps`, nothing to resume.
+        InputError: a loader not split among the processes or without a batch, a stream without `max_steps`,
+            nothing to resume, a loss, weight or score that is not finite (`NotFinite`), too little memory.
+        Interrupted: a signal that `runtime.signals` noted, after a checkpoint.
     """
     check_loader(loader, runtime)
     num_steps, keeper = planned_steps(loader, config), keeper or Keeper()
@@ -61,29 +66,43 @@ def fit(
     runtime.prepare(model, optimizer)
     schedule = schedule or partial(make_schedule, config.schedule, warmup_share=config.warmup_share)
     scheduler = schedule(optimizer, num_steps)
-    progress, wrapped = keeper.begin(model, optimizer, scheduler, runtime), None
+    progress = keeper.begin(model, optimizer, scheduler, runtime, loader=loader, config=config)
+    watch, wrapped = Watch(runtime), None
     while not progress.is_over(config):
         if apply_strategy(model, config.strategy, progress.epoch, config.epochs) or wrapped is None:
             wrapped, progress.trainable = runtime.wrap(model), num_trainable(model)
         set_epoch(loader, progress.epoch, progress.batch, progress.place)
+        epoch = progress.epoch
         for batches, place, ends_epoch in with_place(loader, config.accumulation_steps):
             train_mode(model)  # whoever got the last step may have evaluated the model
-            with seeded(step_seed(config.seed, progress.step, runtime.process_index), runtime.device):
-                mean = backward(wrapped, batches, loss, runtime)
-            rate, epoch = scheduler.get_last_lr()[0], progress.epoch + 1
-            if runtime.step(model, optimizer, config.max_grad_norm):
+            mean = gradient(model, wrapped, batches, loss, runtime, progress, config.seed)
+            rate = scheduler.get_last_lr()[0]
+            moved = runtime.step(model, optimizer, config.max_grad_norm)
+            if moved:
                 progress.step += 1
                 scheduler.step()
+            watch.note(progress.step, mean, batches, moved=moved)
             progress.move(len(batches), place, ends_epoch=ends_epoch)
-            step = Step(progress.step, epoch, rate, mean)
+            step = Step(progress.step, epoch + 1, rate, mean)
             if config.asks_for_score(progress.step, ends_epoch) or progress.is_over(config):
-                step = progress.judged(step, score(model), config.select)
-            is_over = progress.is_over(config)
+                watch.check()
+                with runtime.interruptible():
+                    scores = score(model)
+                step = progress.judged(step, scores, config.select)
+            is_over, stop = progress.is_over(config), runtime.asked_to_stop()
             is_due = is_over or ends_epoch or step.is_best or progress.step % config.checkpoint_every == 0
-            keeper.keep(step, is_due=is_due)
+            if is_due or stop:
+                watch.check()
+            keeper.keep(step, is_due=is_due or stop > 0)
             yield step
+            if stop:
+                raise Interrupted(stop, f"after step {progress.step}")
             if is_over:
                 break
+        if epoch == progress.epoch and not progress.is_over(config):
+            raise InputError(f"the loader gave no batch to end epoch {epoch + 1} with; look at its rows")
+    if progress.step == 0:
+        raise NotFinite("gradient", "in any step in fp16")
     keeper.restore_best()
     end_strategy(model, config.strategy)
 
@@ -120,6 +139,43 @@ def backward(model: nn.Module, batches: list[dict], loss: Loss, runtime: Runtime
     return runtime.sum(total)
 
 
+def gradient(
+    model: nn.Module,
+    wrapped,
+    batches: list[dict],
+    loss: Loss,
+    runtime: Runtime,
+    progress: Progress,
+    seed: int,
+) -> torch.Tensor:
+    """`backward` with the draws of this step; if the memory is too small, of smaller and smaller parts.
+
+    The sums are those of the whole batches, and so is the gradient up to rounding. What a batch draws or
+    measures as a whole differs: dropout, BatchNorm. A warning says so, and `progress.micro_batch` keeps the
+    size.
+    """
+    before = progress.micro_batch
+    while True:
+        parts = in_rows(batches, progress.micro_batch)
+        try:
+            with seeded(step_seed(seed, progress.step, runtime.process_index), runtime.device):
+                mean = backward(wrapped, parts, loss, runtime)
+            break
+        except (RuntimeError, MemoryError) as error:
+            if not runtime.is_out_of_memory(error):
+                raise
+        # Out of the handler, whose error holds the tensors that have filled the memory.
+        model.zero_grad()
+        progress.micro_batch = fewer_rows(max(map(num_rows, parts)), runtime)
+    if progress.micro_batch != before:
+        problem = f"the memory is too small for whole batches; from step {progress.step + 1} on"
+        same = "with the same sums and other draws of dropout"
+        warnings.warn(
+            f"{problem} they are computed {progress.micro_batch} rows at a time, {same}", stacklevel=3
+        )
+    return mean
+
+
 def evaluate(model: nn.Module, loader: DataLoader, runtime: Runtime) -> dict[str, float]:
     """Accuracy, macro-F1 and loss over every labelled row of the loader's dataset, each exactly once.
 
@@ -134,11 +190,15 @@ def mean_loss(model: nn.Module, loader: DataLoader, loss: Loss, runtime: Runtime
     check_loader(loader, runtime)
     model.to(runtime.device)
     total, items = torch.zeros((), dtype=torch.float64, device=runtime.device), 0
+
+    def summed(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        with runtime.autocast():
+            return loss(model, to_device(batch, runtime.device)).double()
+
     with evaluating(model):
         for batch in loader:
             items += loss.items(batch)
-            with runtime.autocast():
-                total += loss(model, to_device(batch, runtime.device)).double()
+            total += sum(by_halves(summed, batch, runtime))
     return {"loss": float(runtime.sum(total)) / runtime.total(items)}
 
 
@@ -152,14 +212,17 @@ def predict_logits(model: nn.Module, loader: DataLoader, runtime: Runtime, forwa
     check_loader(loader, runtime)
     model.to(runtime.device)
     seen, rows = [], []
+
+    def outputs(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        with runtime.autocast():
+            return forward(model, to_device(batch, runtime.device)).float()  # (B, C)
+
     with evaluating(model):
         for batch in loader:
-            batch = to_device(batch, runtime.device)
-            with runtime.autocast():
-                outputs = forward(model, batch).float()  # (B, C)
+            found = torch.cat(by_halves(outputs, batch, runtime))
             # Shares of a batch differ by one row at most: -1 marks the filling that makes them equal.
-            seen.append(runtime.gather(batch["indices"], filling=-1))
-            rows.append(runtime.gather(outputs))
+            seen.append(runtime.gather(batch["indices"].to(runtime.device), filling=-1))
+            rows.append(runtime.gather(found))
     seen, rows = torch.cat(seen), torch.cat(rows)
     seen, rows = seen[seen >= 0], rows[seen >= 0]
     if not torch.equal(seen.sort().values, torch.arange(len(loader.dataset))):

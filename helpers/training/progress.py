@@ -1,12 +1,13 @@
 """How far a training has come, and one step of it as the caller sees it (chapter 03)."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
 from helpers.errors import InputError
-from helpers.training.config import TrainingConfig
+from helpers.training.config import TrainingConfig, check_types
+from helpers.training.finite import check_scores
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,37 @@ class Progress:
     trainable: int = 0  # weights that may move
     place: dict | None = None  # the loader's own `state_dict`, where it has one and the epoch has begun
     history_bytes: int = 0  # length of the history file when this was noted
+    micro_batch: int | None = None  # rows that the memory holds at once; None: whole batches, so far
+
+    @classmethod
+    def checked(cls, values: dict, loader, config: TrainingConfig) -> "Progress":
+        """The progress that a checkpoint holds, if it can be one of this training.
+
+        Raises ValueError: fields are missing, of another type, or beyond the training's end.
+        """
+        names = {field.name for field in fields(cls)}
+        if set(values) != names:
+            raise ValueError(f"its progress lacks or adds {', '.join(sorted(set(values) ^ names))}")
+        progress = cls(**values)
+        check_types(progress)
+        batches, num_steps = num_batches(loader), planned_steps(loader, config)
+        most = {"epoch": math.inf if config.max_steps else config.epochs, "step": num_steps}
+        most["batch"] = math.inf if batches is None else batches - 1
+        for name in (
+            "epoch",
+            "batch",
+            "step",
+            "evaluations_since_best",
+            "trainable",
+            "history_bytes",
+            "seconds",
+        ):
+            value = getattr(progress, name)
+            if not 0 <= value <= most.get(name, math.inf):
+                raise ValueError(f"its {name} is {value}")
+        if progress.micro_batch is not None and progress.micro_batch < 1:
+            raise ValueError(f"its micro_batch is {progress.micro_batch}")
+        return progress
 
     def is_over(self, config: TrainingConfig) -> bool:
         """Whether all steps are done, or nothing has got better for too long."""
@@ -54,7 +86,7 @@ class Progress:
     def judged(self, step: Step, scores: dict[str, float], select: str) -> Step:
         """Note what an evaluation found; returns the step with it.
 
-        Raises InputError: `scores` has no entry of the name in `select`.
+        Raises InputError: `scores` has no entry of the name in `select`, or one that is not finite.
         """
         name = select.removeprefix("-")
         if name not in scores:
@@ -62,6 +94,7 @@ class Progress:
             raise InputError(
                 f"select must name one of {names}, found {select!r}; '-' in front means less is better"
             )
+        check_scores(scores, step.step)
         score = -scores[name] if select.startswith("-") else scores[name]
         is_best = self.best_score is None or score > self.best_score
         self.best_score = score if is_best else self.best_score
@@ -76,12 +109,20 @@ def planned_steps(loader, config: TrainingConfig) -> int:
     """
     if config.max_steps is not None:
         return config.max_steps
-    try:
-        return config.epochs * math.ceil(len(loader) / config.accumulation_steps)
-    except TypeError as error:
+    batches = num_batches(loader)
+    if batches is None:
         raise InputError(
             "a stream has no length, so nobody can say how many steps its epochs have; set max_steps"
-        ) from error
+        )
+    return config.epochs * math.ceil(batches / config.accumulation_steps)
+
+
+def num_batches(loader) -> int | None:
+    """Batches of an epoch; None for a stream, which has no length."""
+    try:
+        return len(loader)
+    except TypeError:
+        return None
 
 
 def as_row(step: Step, seconds: float, scores: tuple[str, ...]) -> dict:

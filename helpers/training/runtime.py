@@ -8,6 +8,7 @@ import contextlib
 import gc
 
 import torch
+import torch.distributed
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from torch import nn
@@ -17,7 +18,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from helpers import environment
 from helpers.errors import InputError
+from helpers.training.signals import Signals
 
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -55,6 +58,7 @@ class Runtime:
         self.num_processes, self.process_index = made.num_processes, made.process_index
         self.sharding = {"num_processes": self.num_processes, "process_index": self.process_index}
         self.precision, self.shard, self.log_with = precision, shard, log_with
+        self.signals: Signals | None = None  # those that `asked_to_stop` asks
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         if shard and self.num_processes == 1:
             raise InputError("one process cannot share its weights out; start several with torchrun")
@@ -104,10 +108,13 @@ class Runtime:
         self.scaler.scale(loss).backward()
 
     def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, max_grad_norm: float) -> bool:
-        """Clip, move the weights, clear the gradients; False when fp16 overflowed and the weights stayed."""
+        """Clip, move the weights, clear the gradients; False when fp16 overflowed and the weights stayed.
+
+        `grad_norm` () is the gradient's length before it was clipped.
+        """
         scale = self.scaler.get_scale()
         self.scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+        self.grad_norm = _whole(nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)).to(self.device)
         self.scaler.step(optimizer)
         self.scaler.update()
         optimizer.zero_grad()
@@ -158,8 +165,36 @@ class Runtime:
         moments: dict[int, dict] = {}
         for name, tensor in _below(state, "optimizer").items():
             number, key = name.split(".", 1)
-            moments.setdefault(int(number), {})[key] = _like(tensor, parameters[int(number)])
+            parameter = parameters[int(number)]
+            if tensor.ndim and tensor.shape != parameter.shape:
+                raise RuntimeError(f"moment {key} of parameter {number} has another shape")
+            moments.setdefault(int(number), {})[key] = _like(tensor, parameter)
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    def asked_to_stop(self) -> int:
+        """The number of the signal that asks to stop, the same in all processes; 0 for none."""
+        if self.signals is None or self.num_processes == 1:
+            return self.signals.number if self.signals else 0
+        number = torch.tensor(self.signals.number, device=self.device)
+        torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+        return int(number)
+
+    def interruptible(self) -> contextlib.AbstractContextManager:
+        """A signal in here need not wait, but with several processes: the others would wait for this one."""
+        if self.signals is None or self.num_processes > 1:
+            return contextlib.nullcontext()
+        return self.signals.not_waiting()
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether an error says that the memory is too small."""
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        return known or any(words in str(error) for words in NO_MEMORY)
+
+    def free_memory(self) -> None:
+        """Give back what no tensor uses any more."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def start_log(self, config: dict) -> None:
         """Open the tracker's run, if there is a tracker; `config` (flat) is stored with it."""

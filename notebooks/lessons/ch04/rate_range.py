@@ -5,6 +5,7 @@ It is `fit` with another schedule, an end of its own, and the old weights put ba
 Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2015), section 3.3.
 """
 
+import contextlib
 import math
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from helpers.errors import InputError
 from helpers.training.config import TrainingConfig
+from helpers.training.finite import NotFinite
 from helpers.training.loop import fit
 from helpers.training.losses import Classification
 from helpers.training.runtime import Runtime
@@ -37,8 +39,8 @@ def learning_rate_range_test(
         model, train_loader, runtime: as for `fit`.
         config: numbers of the training to come; its learning rate and its schedule are not used.
         lowest, highest: first and last learning rate of the head, a constant factor apart from step to step.
-        num_steps: optimizer steps; fewer when the loss has risen to four times its lowest value, or is no
-            number.
+        num_steps: optimizer steps; fewer when the loss has risen to four times its lowest value, or before it
+            is no number.
 
     Returns:
         `learning_rate`, `loss` (of the batch, before the step) and `smoothed` (running mean of about seven
@@ -61,11 +63,12 @@ def learning_rate_range_test(
         return LambdaLR(optimizer, lambda step: (lowest / highest) ** (1 - step / (steps - 1)))
 
     rows, smoothed = [], math.nan
-    for step in fit(model, train_loader, config, score=_unjudged, schedule=rising, **options):
-        smoothed = step.train_loss if not rows else 0.75 * smoothed + 0.25 * step.train_loss
-        rows.append({"learning_rate": step.learning_rate, "loss": step.train_loss, "smoothed": smoothed})
-        if not math.isfinite(smoothed) or smoothed > 4 * min(row["smoothed"] for row in rows):
-            break
+    with contextlib.suppress(NotFinite):  # as good an end as a loss that has risen
+        for step in fit(model, train_loader, config, score=_unjudged, schedule=rising, **options):
+            smoothed = step.train_loss if not rows else 0.75 * smoothed + 0.25 * step.train_loss
+            rows.append({"learning_rate": step.learning_rate, "loss": step.train_loss, "smoothed": smoothed})
+            if not math.isfinite(smoothed) or smoothed > 4 * min(row["smoothed"] for row in rows):
+                break
     model.load_state_dict(before)
     return pd.DataFrame(rows)
 
