@@ -186,7 +186,8 @@ WRONG = [
     json.dumps(GOOD | {"soft_labels": 1}).encode(), json.dumps(GOOD | {"task": []}).encode(),
     json.dumps(GOOD | {"model": None}).encode(), json.dumps(GOOD | {"on_bad": 3}).encode(),
     json.dumps(GOOD | {"text_column": {}}).encode(), json.dumps(GOOD | {"unknown": 1}).encode(),
-    json.dumps(GOOD | {"training": {"seed": "x"}}).encode(), json.dumps(GOOD | {"training": {"more": 1}}).encode(),
+    json.dumps(GOOD | {"training": {"seed": "x"}}).encode(),
+    json.dumps(GOOD | {"training": {"more": 1}}).encode(),
     json.dumps(GOOD | {"training": {"learning_rate": math.nan}}).encode(), b"[" * 100_000,
 ]  # fmt: skip
 

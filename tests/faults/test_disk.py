@@ -58,7 +58,7 @@ def same(one, other):
 
 
 def test_a_full_disk_at_each_write(config, small_disk, tmp_path, monkeypatch):
-    """The disk fills up before the write of each file in turn; with room again the run ends as it would have."""
+    """The disk fills up before each file in turn; with room again the run ends as it would have."""
     runs.train(config, tmp_path / "whole")
     expected = end_of(tmp_path / "whole")
     names = [

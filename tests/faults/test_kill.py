@@ -14,7 +14,7 @@ STAGES = {
 
 
 def test_a_training_killed_anywhere_ends_bit_for_bit_as_an_unbroken_one(tiny_bert, tmp_path):
-    """60 points: steps, and every stage of every write of a checkpoint, of the best weights, of the history."""
+    """60 points: steps, and every stage of writing a checkpoint, the best weights and the history."""
     script = Path(__file__).with_name("kill_points.py")
     environment = {
         "PYTHONPATH": str(ROOT),

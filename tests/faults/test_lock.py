@@ -48,7 +48,7 @@ def test_a_second_training_is_refused_before_any_work(holder, arguments, tmp_pat
 
 
 def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path):
-    with pytest.raises(InputError, match="bad data"), locked(tmp_path / "new" / "run"):
+    with pytest.raises(InputError, match="bad data"), locked(tmp_path / "new" / "run"):  # noqa: PT012
         assert (tmp_path / "new" / "run" / LOCK).is_file()
         raise InputError("bad data")
     assert not list(tmp_path.iterdir())
