@@ -68,7 +68,7 @@ class Connection(H11Protocol):
         self.counters.connections.inc()
         self.watch()
         if len(self.connections) > _places(self.limits):
-            waiting = [other for other in self.connections if other.phase in WAITING and other is not self]
+            waiting = [other for other in self.connections if other.is_waiting() and other is not self]
             if waiting:
                 min(waiting, key=lambda other: other.since).give_way()
 
@@ -99,20 +99,19 @@ class Connection(H11Protocol):
         super().resume_writing()
         self.watch()
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Called by uvicorn when no further request has come; does not wait for an answer to be taken."""
-        self.transport.abort()
-
     def watch(self) -> None:
         """Start the clock when it becomes the client's turn to send headers or to take an answer."""
-        is_stuck = self.transport.is_closing() and self.transport.get_write_buffer_size()
-        phase = ANSWER if self.flow.write_paused or is_stuck else self.conn.their_state
+        phase = ANSWER if self.flow.write_paused else self.conn.their_state
         if phase is self.phase or self.phase == REFUSED:
             return
         self.stop_clock()
         self.phase, self.since = phase, self.loop.time()
         if phase in (h11.IDLE, ANSWER):  # the time of a body is limited in `Guard`
             self.clock = self.loop.call_later(self.limits.header_seconds, self.too_late)
+
+    def is_waiting(self) -> bool:
+        """Is it the client's turn, if only to take the end of its answer?"""
+        return self.phase in WAITING or self.transport.is_closing()
 
     def stop_clock(self) -> None:
         """Nobody waits for the client any more."""
@@ -129,7 +128,7 @@ class Connection(H11Protocol):
 
     def give_way(self) -> None:
         """End this connection in favour of a new one."""
-        if self.phase in (h11.IDLE, h11.SEND_BODY):
+        if self.phase in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing():
             self.refuse(503, "too many connections are open, and this one waited longest; connect again")
         self.transport.abort()
         self.connections.discard(self)  # at once, for the next newcomer counts again

@@ -161,6 +161,22 @@ def test_malformed_requests_are_refused_counted_and_logged(name, place, capsys):
     assert "- - 400 " in capsys.readouterr().err
 
 
+def test_who_still_sends_can_read_the_refusal(place, caplog):
+    before = counted(place)[0].get(400, 0)
+    client = connect(place, b"hello\r\n\r\n")
+    for _ in range(5):
+        time.sleep(0.05)
+        client.sendall(b"more of it\r\n\r\n")  # an error where the service no longer listens
+    refused(all_of(client), 400)
+    assert counted(place)[0][400] == before + 1
+    assert not caplog.records  # asyncio logs what a protocol raises
+
+
+def test_a_refusal_ends_at_once_for_its_reader(place, monkeypatch):
+    monkeypatch.setattr(connections, "LINGER", 60)  # longer than the client here would wait
+    refused(all_of(connect(place, b"hello\r\n\r\n")), 400)
+
+
 def test_a_malformed_body_is_refused_once(place, capsys):
     chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n"
     for first in (b"", b"3\r\nabc\r\n"):
@@ -170,6 +186,7 @@ def test_a_malformed_body_is_refused_once(place, capsys):
     answer = all_of(connect(place, chunked + too_long, b"zz\r\n", pause=0.2))
     assert answer.count(b"HTTP/1.1 ") == 1
     assert answer.startswith(b"HTTP/1.1 413 ")
+    time.sleep(0.5)  # a line is written after the answer
     err = capsys.readouterr().err
     assert re.findall(r"\S+ \S+ (4\d\d) ", err) == ["400", "400", "413"]
     assert "Traceback" not in err
