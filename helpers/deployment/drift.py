@@ -100,6 +100,9 @@ class DriftMonitor:
         if array.ndim != 2 or array.shape[1] != len(self.classes) or not len(array):
             needed = f"probabilities must be (N, {len(self.classes)}) with N > 0"
             raise InputError(f"{needed}, found {array.shape}; give those of `predict`")
+        if not np.isfinite(array).all():
+            found = f"{np.count_nonzero(~np.isfinite(array).all(1))} of {len(array)} rows with others"
+            raise InputError(f"probabilities must be finite, found {found}; train the model again")
         return array
 
 

@@ -1,9 +1,9 @@
 """How a request's body becomes inputs, and what is refused before it costs anything (chapters 07 and 08).
 
 Limited are the size of a body and the time it takes, the number and length of texts, the pixels of a picture;
-whatever is wrong with them is answered with one sentence, never a traceback. Not limited is what comes before
-a body, and nobody is asked for a password: so the service listens on 127.0.0.1. Before others may call it,
-put a proxy in front of it (chapter 08 says what that must do).
+whatever is wrong with them is answered with one sentence, never a traceback. Pages of other sites are sent
+away. What comes before a request is limited in `connections`. Nobody is asked for a password: so the service
+listens on 127.0.0.1. Before others may call it, put a proxy in front of it (chapter 08 says what it must do).
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import io
 import re
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel
 
+from helpers.data.cleaning import clean_text
 from helpers.data.pictures import open_image
 
 IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
@@ -31,6 +33,7 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol of Unicode that show nothing
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class Limits:
     characters: int = 5_000  # of one text
     pixels: int = 25_000_000  # of a picture, unpacked: a small file can hold a huge one
     waiting: int = 16  # requests whose prediction waits or runs; one more is told to come again
+    arriving_bytes: int = 2**26  # of all bodies that arrive at the same time; the slowest gives way
+    connections: int = 500  # open at the same time; the one that waits longest for its client gives way
+    headers: int = 100  # of one request
+    header_bytes: int = 2**15  # of all its headers
+    header_seconds: float = 10.0  # in which headers must arrive, and an answer must be taken
+    idle_seconds: float = 5.0  # between two requests of one connection
 
 
 class Texts(BaseModel):
@@ -66,6 +75,19 @@ async def accepted_texts(request: Request, body: Texts) -> list[str]:
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise HTTPException(422, f"text {number} has half a character (a surrogate); send valid Unicode")
     return texts
+
+
+def refuse_blank(inputs: list) -> None:
+    """A 422 for a text of which cleaning leaves nothing to be seen; too slow for the event loop."""
+    for number, text in enumerate(inputs, 1):
+        if isinstance(text, str) and not any(map(_shows, clean_text(text))):
+            raise HTTPException(422, f"text {number} is empty after cleaning; write at least one word")
+
+
+def _shows(letter: str) -> bool:
+    # Neither spaces, control and format characters, nor accents and selectors, which need a letter to sit on.
+    category = unicodedata.category(letter)
+    return category[0] not in "ZM" and category not in ("Cc", "Cf") and letter not in FILLERS
 
 
 async def accepted_picture(request: Request) -> list[np.ndarray]:
@@ -114,17 +136,47 @@ FORMS = {
 }
 
 
-class Guard:
-    """ASGI middleware: limits on a body, a line in the log, `record(path, status, seconds)`, no traceback."""
+def log_request(method: str, path: str, status: int, seconds: float) -> None:
+    """One line on stderr; no line breaks and no endless names of strangers."""
+    shown = path[:80].encode("unicode_escape").decode()
+    print(f"{method[:20]} {shown} {status} {1000 * seconds:.0f} ms", file=sys.stderr, flush=True)
 
-    def __init__(self, app, record: Callable[[str, int, float], None], body_bytes: int, body_seconds: float):
-        self.app, self.record, self.body_bytes, self.body_seconds = app, record, body_bytes, body_seconds
+
+def _plain_request(scope) -> dict:
+    """The request as the application knows it: HEAD is GET (the server leaves the body out), and a target
+    with a host, as a proxy may send it, is a path and a Host.
+    """
+    method, path, headers = scope["method"], scope["path"], scope["headers"]
+    absolute = re.fullmatch(r"(?is)https?://([^/]*)(.*)", path)
+    if absolute:
+        host, path = absolute[1].encode(), absolute[2] or "/"
+        headers = [(name, value) for name, value in headers if name != b"host"] + [(b"host", host)]
+    return scope | {"method": "GET" if method == "HEAD" else method, "path": path, "headers": headers}
+
+
+class Guard:
+    """ASGI middleware: whom it answers, limits on bodies, a line in the log, `record(path, status, seconds)`,
+    no traceback. `hosts` are the names under which it may be asked, none: any.
+    """
+
+    def __init__(
+        self,
+        app,
+        record: Callable[[str, int, float], None],
+        body_bytes: int,
+        body_seconds: float,
+        arriving_bytes: int = Limits.arriving_bytes,
+        hosts: tuple[str, ...] = (),
+    ):
+        self.app, self.record, self.hosts = app, record, hosts
+        self.body_bytes, self.body_seconds, self.arriving_bytes = body_bytes, body_seconds, arriving_bytes
+        self.arriving = {}  # time limits of the bodies that arrive, and what has come of each; oldest first
 
     async def __call__(self, scope, receive, send):
         """ASGI: called by the server with one request."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        start, status = time.perf_counter(), 0
+        start, status, request = time.perf_counter(), 0, _plain_request(scope)
 
         async def reply(message):
             nonlocal status
@@ -134,20 +186,21 @@ class Guard:
             await send(message)
 
         try:
-            await self.pass_on(scope, receive, reply)
+            await self.pass_on(request, receive, reply)
         except Exception as error:
             print(f"internal error: {type(error).__name__}: {error!r:.300}", file=sys.stderr, flush=True)
             if not status:
                 answer = JSONResponse({"detail": "the service made a mistake; its log says which"}, 500)
                 await answer(scope, receive, reply)
         seconds = time.perf_counter() - start
-        self.record(scope["path"], status, seconds)
-        shown = scope["path"][:80].encode("unicode_escape").decode()  # no line breaks of strangers in the log
-        print(f"{scope['method']} {shown} {status} {1000 * seconds:.0f} ms", file=sys.stderr, flush=True)
+        status = status or scope.get("refused", 499)  # 499: the client went away, as other servers call it
+        self.record(request["path"], status, seconds)
+        log_request(scope["method"], request["path"], status, seconds)
 
     async def pass_on(self, scope, receive, reply) -> None:
         """Hand a request with a whole body to the application, or refuse it."""
         try:
+            self.check_site(dict(scope["headers"]), scope["method"])
             body = await self.read(scope, receive)
         except HTTPException as refusal:
             return await self.refuse(refusal, receive, reply)
@@ -160,6 +213,20 @@ class Guard:
 
         await self.app(scope, replay, reply)
 
+    def check_site(self, headers: dict[bytes, bytes], method: str) -> None:
+        """Refuse what a page of another site makes a browser send, or one whose name was led to this host."""
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if self.hosts and b"host" in headers and re.sub(r":\d*\Z", "", host) not in self.hosts:
+            names = f"this service is asked as {', '.join(self.hosts)}"
+            raise HTTPException(421, f"{names}, found {host[:80]!r} as Host; use one of these names")
+        site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin", b"").decode("latin-1").lower()
+        is_own = site in (b"same-origin", b"none")
+        if site is None:  # an old browser, or no browser at all
+            is_own = not origin or origin.partition("://")[2] == host
+        is_link = method == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"  # somebody follows a link
+        if not is_own and not is_link:
+            raise HTTPException(403, "a page of another site asked; use the service's own page, or a program")
+
     async def read(self, scope, receive) -> bytes | None:
         """The body, None where the client went away; keeps no more than the limit, and refuses the rest."""
         refusal = HTTPException(413, f"the body is larger than {self.body_bytes:,} bytes; send less at once")
@@ -167,7 +234,8 @@ class Guard:
             raise refusal
         body = bytearray()
         try:
-            async with asyncio.timeout(self.body_seconds):
+            async with asyncio.timeout(self.body_seconds) as limit:
+                self.arriving[limit] = body
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -177,9 +245,18 @@ class Guard:
                         raise refusal
                     if not message.get("more_body"):
                         return bytes(body)
+                    if sum(map(len, self.arriving.values())) > self.arriving_bytes:
+                        oldest = next(iter(self.arriving))
+                        del self.arriving[oldest]
+                        oldest.reschedule(0)  # its time is over
         except TimeoutError:
+            if limit not in self.arriving:
+                slowest = "too many bodies arrive at once, and this one was the slowest; try again"
+                raise HTTPException(503, slowest) from None
             late = f"the body did not arrive within {self.body_seconds:g} seconds"
             raise HTTPException(408, f"{late}; send it again") from None
+        finally:
+            self.arriving.pop(limit, None)
 
     async def refuse(self, refusal: HTTPException, receive, reply) -> None:
         """Answer at once, then read on for a moment without keeping anything."""

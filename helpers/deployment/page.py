@@ -8,7 +8,7 @@ import base64
 import functools
 import hashlib
 import html
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from string import Template
 
 from fastapi.responses import HTMLResponse
@@ -25,7 +25,8 @@ def page(classifier: Classifier, characters: int) -> HTMLResponse:
     """The page on which a person labels one picture, or one comment of at most so many characters."""
     noun, field = FIELDS[classifier.task]
     style, script = _part("page.css"), _part("page.js")
-    names = {"name": html.escape(classifier.name), "classes": html.escape(", ".join(classifier.classes))}
+    names = {"name": short_name(classifier), "classes": ", ".join(classifier.classes)}
+    names = {what: html.escape(name) for what, name in names.items()}
     asked = {"task": classifier.task, "noun": noun, "field": field.format(characters)}
     content = Template(_part("page.html")).substitute(names | asked, style=style, script=script)
     policy = (
@@ -33,6 +34,11 @@ def page(classifier: Classifier, characters: int) -> HTMLResponse:
         "img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     return HTMLResponse(content, headers={"Content-Security-Policy": policy})
+
+
+def short_name(classifier: Classifier) -> str:
+    """Name of the pretrained model; of a folder only the last part: strangers need not know this disk."""
+    return PureWindowsPath(classifier.name).name or classifier.task  # knows the separators of all systems
 
 
 @functools.cache

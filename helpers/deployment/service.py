@@ -1,11 +1,13 @@
 """A trained run as an HTTP service: predictions, a page for people, health, metrics (chapters 07 and 08).
 
-`guard` holds the limits on what comes from outside, `page` the page. One thread runs the model: more would
-only share the same cores. Its queue is bounded: one without an end would answer everybody too late.
+`guard` holds the limits on requests, `connections` those on what comes before one, `page` the page. One
+thread runs the model: more would only share the same cores. Its queue is bounded: one without an end would
+answer everybody too late.
 """
 
 import asyncio
 import csv
+import ipaddress
 import os
 import signal
 import socket
@@ -23,8 +25,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from helpers.deployment.drift import FEWEST_ROWS, DriftMonitor
-from helpers.deployment.guard import FORMS, Guard, Limits, refuse_body
-from helpers.deployment.page import page
+from helpers.deployment.guard import FORMS, Guard, Limits, refuse_blank, refuse_body
+from helpers.deployment.page import page, short_name
 from helpers.deployment.predict import OnnxModel, answer, load_run, predict
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier
@@ -46,15 +48,18 @@ class Answer(BaseModel):
     predictions: list[Prediction]
 
 
-def create_app(classifier: Classifier, *, reference=None, limits: Limits | None = None) -> FastAPI:
+def create_app(
+    classifier: Classifier, *, reference=None, limits: Limits | None = None, hosts: tuple[str, ...] = ()
+) -> FastAPI:
     """The web application of a classifier; `serve` runs it, a test can call it directly.
 
-    `reference` are probabilities (N, C) on the test rows, with which the drift gauge compares.
+    `reference` are probabilities (N, C) on the test rows, with which the drift gauge compares; `hosts` the
+    names, in lower case and without port, that a request's Host may have: any where none is given.
     """
     form, limits = FORMS[classifier.task], limits or Limits()
     counters, worker = Counters(classifier.classes, reference), Worker(classifier, limits.waiting)
     app = FastAPI(title="Classifier of the course", version="1", docs_url=None, redoc_url=None)
-    app.state.limits = limits
+    app.state.limits, app.state.counters = limits, counters
 
     @app.post("/predict", summary=form.summary, openapi_extra=form.openapi)
     async def predict(inputs: Annotated[list, Depends(form.read)]) -> Answer:
@@ -66,7 +71,7 @@ def create_app(classifier: Classifier, *, reference=None, limits: Limits | None 
     @app.get("/health", summary="Is the service alive, and what does it serve?")
     async def health() -> dict:
         engine = "onnxruntime" if isinstance(classifier.model, OnnxModel) else "torch"
-        named = {"task": classifier.task, "model": classifier.name, "engine": engine}
+        named = {"task": classifier.task, "model": short_name(classifier), "engine": engine}
         return {"status": "ok", **named, "classes": list(classifier.classes)}
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
@@ -79,8 +84,17 @@ def create_app(classifier: Classifier, *, reference=None, limits: Limits | None 
 
     app.add_exception_handler(RequestValidationError, refuse_body)
     body = {"body_bytes": limits.body_bytes or form.body_bytes, "body_seconds": limits.body_seconds}
-    app.add_middleware(Guard, record=counters.request, **body)
+    body["arriving_bytes"] = limits.arriving_bytes
+    app.add_middleware(Guard, record=counters.request, hosts=hosts, **body)
     return app
+
+
+def _probabilities(classifier: Classifier, inputs: list) -> np.ndarray:
+    refuse_blank(inputs)
+    probabilities = predict(classifier, inputs)
+    if not np.isfinite(probabilities).all():
+        raise ArithmeticError("the model answers with numbers that are not finite; train it again")
+    return probabilities
 
 
 class Worker:
@@ -96,7 +110,7 @@ class Worker:
             raise HTTPException(503, "too many requests wait; try again in a second", {"Retry-After": "1"})
         async with self.places:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.thread, predict, self.classifier, inputs)
+            return await loop.run_in_executor(self.thread, _probabilities, self.classifier, inputs)
 
 
 class Counters:
@@ -107,6 +121,7 @@ class Counters:
         self.monitor = None if reference is None else DriftMonitor(classes, reference)
         self.registry = prometheus.CollectorRegistry()
         own = {"registry": self.registry}
+        prometheus.ProcessCollector(**own)  # memory, open files and processor time, on Linux
         self.requests = prometheus.Counter("course_requests", "Requests answered", ["path", "code"], **own)
         self.seconds = prometheus.Histogram("course_request_seconds", "Time to the answer", ["path"], **own)
         self.predictions = prometheus.Counter("course_predictions", "Predictions by label", ["label"], **own)
@@ -114,6 +129,7 @@ class Counters:
         self.confidence = prometheus.Histogram("course_confidence", about, buckets=tenths, **own)
         about = f"Population stability index of the last {WATCHED} predictions against the test rows"
         self.drift = prometheus.Gauge("course_drift_psi", about, ["what"], **own)
+        self.connections = prometheus.Gauge("course_connections", "Connections open now", **own)
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count one request; all unknown paths together, or strangers could fill the memory with names."""
@@ -143,29 +159,48 @@ def serve(folder: str | Path, *, engine: str = "torch", host: str = "127.0.0.1",
     Prints one line with the address; each request is a line on stderr. Nobody is asked for a password, and
     only the host 127.0.0.1 keeps other machines out. Port 0 is any free one, one in use raises an InputError.
     """
-    import uvicorn
+    from helpers.deployment.connections import server
 
     for number in (signal.SIGINT, signal.SIGTERM):  # while loading; uvicorn ends its work, then signals again
         signal.signal(number, lambda *_: sys.exit(0))
     with _listen(host, port) as listening:
         classifier = load_run(folder, engine=engine)
-        app = create_app(classifier, reference=reference_probabilities(folder, classifier.classes))
-        # `Guard` answers and logs errors inside the application; the server itself has nothing to add.
-        silent = {"log_level": "critical", "access_log": False, "server_header": False}
-        plain = {"proxy_headers": False, "http": "h11", "lifespan": "off", "ws": "none"}
-        config = uvicorn.Config(app, limit_concurrency=256, timeout_graceful_shutdown=10, **silent, **plain)
-        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+        reference = reference_probabilities(folder, classifier.classes)
+        app = create_app(classifier, reference=reference, hosts=_own_hosts(host, listening))
+        address = f"http://{_in_address(host)}:{listening.getsockname()[1]}/"
         print(f"serving {folder} ({engine}) at {address} until Ctrl-C", flush=True)
-        uvicorn.Server(config).run(sockets=[listening])
+        server(app).run(sockets=[listening])
 
 
 def reference_probabilities(folder: str | Path, classes: tuple[str, ...]) -> np.ndarray | None:
-    """Probabilities (N, C) on the test rows, of `predictions.csv` of a run folder; None without that file."""
+    """Probabilities (N, C) on the test rows, of `predictions.csv` of a run folder; None without that file.
+
+    Raises InputError: the file holds something else.
+    """
     file = Path(folder) / "predictions.csv"
     if not file.is_file():
         return None
-    with file.open(encoding="utf-8", newline="") as lines:
-        return np.array([[float(row[f"p_{name}"]) for name in classes] for row in csv.DictReader(lines)])
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            return np.array([[float(row[f"p_{name}"]) for name in classes] for row in csv.DictReader(lines)])
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        needed = f"{file} must have a number in each column {', '.join(f'p_{name}' for name in classes)}"
+        raise InputError(f"{needed} ({type(error).__name__}: {error}); delete it, or train again") from error
+
+
+def _own_hosts(host: str, listening: socket.socket) -> tuple[str, ...]:
+    """The names of this machine for itself, where nobody else can call; else none: a proxy knows the others.
+
+    A page of a foreign site can let its own name point to 127.0.0.1, and then ask as if the service were its
+    own; the Host of its requests tells.
+    """
+    if not ipaddress.ip_address(listening.getsockname()[0]).is_loopback:
+        return ()
+    return tuple(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", _in_address(host.lower())]))
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -69,6 +69,12 @@ def shares(frame):
     return rater_shares(frame["ratings"]), frame["text"].str.len().to_numpy()
 
 
+def test_probabilities_that_are_not_finite_are_refused():
+    broken = [[0.5, 0.5], [math.nan, 0.5], [math.inf, 0.0]]
+    with pytest.raises(InputError, match="must be finite, found 2 of 3 rows with others"):
+        DriftMonitor(("a", "b"), broken)
+
+
 def test_monitor_tells_platforms_apart(clean):
     tweets, news = (clean[clean["platform"] == name] for name in ("tweets", "nyt"))
     classes = ("negative", "neutral", "positive")

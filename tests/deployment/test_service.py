@@ -25,8 +25,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from helpers.cli import main
 from helpers.deployment import page, service
+from helpers.deployment.guard import Guard
 from helpers.deployment.predict import load_run, predict
 from helpers.deployment.service import Limits, Worker, create_app
+from helpers.errors import InputError
 from helpers.files import ROOT
 from helpers.models.pretrained import Classifier, image_classifier, save_classifier, text_classifier
 from lessons.running_service import running
@@ -127,6 +129,9 @@ REFUSED = [
     (b'{"texts": ["fine", " \\n "]}', 422, "text 2 is empty"),
     (json.dumps({"texts": ["a" * 5001]}).encode(), 422, "5,001 characters, at most 5,000"),
     (b'{"texts": ["\\ud800"]}', 422, "surrogate|valid string"),
+    (b'{"texts": ["fine", "&nbsp;"]}', 422, "text 2 is empty after cleaning"),
+    (b'{"texts": ["fine", "\\u200b\\u00ad \\u3164"]}', 422, "text 2 is empty after cleaning"),
+    (b'{"texts": [NaN]}', 422, "body.texts.0: .*string"),
     (b'{"texts": "one"}', 422, "body.texts: .*list"),
     (b'{"texts": [1]}', 422, "body.texts.0: .*string"),
     (b'{"text": ["one"]}', 422, "body.texts: Field required"),
@@ -160,11 +165,90 @@ def test_wrong_addresses_methods_and_types(address):
     assert post(address, ["still alive"])[0] == 200
 
 
+def test_head_is_get_without_a_body(address):
+    for path, status in {"/": 200, "/health": 200, "/predict": 405, "/nothing": 404}.items():
+        found, headers, content = ask(address, path, method="HEAD")
+        assert (found, content) == (status, "")
+        assert int(headers["content-length"]) > 0
+
+
+def status_of(address, line, *headers):
+    """Status of a request whose lines stand here as they are sent."""
+    place = urllib.parse.urlsplit(address)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+        client.sendall("\r\n".join([line, *headers, "Connection: close", "", ""]).encode())
+        return int(client.recv(65536).split()[1])
+
+
+def test_a_target_may_name_its_host(address):
+    assert status_of(address, "GET http://localhost/health HTTP/1.1", "Host: localhost") == 200
+    assert status_of(address, "GET HTTP://127.0.0.1:80/health HTTP/1.1", "Host: evil.example") == 200
+    assert status_of(address, "GET http://evil.example/health HTTP/1.1", "Host: localhost") == 421
+    assert status_of(address, "GET http://localhost/nothing HTTP/1.1", "Host: localhost") == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LocalHost:1", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:80", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("localhost:80@evil.example", 421),
+        ("127.0.0.1.evil.example:8000", 421),
+        ("[::1].evil.example", 421),
+        ("", 421),
+    ],
+)
+def test_only_names_of_this_machine_are_answered(host, status, address):
+    assert status_of(address, "GET /health HTTP/1.1", f"Host: {host}") == status
+
+
+def test_beyond_this_machine_any_name_is_answered():
+    with service._listen("0.0.0.0", 0) as public, service._listen("127.0.0.2", 0) as local:
+        assert service._own_hosts("0.0.0.0", public) == ()
+        assert "127.0.0.2" in service._own_hosts("127.0.0.2", local)
+
+
+OWN, FOREIGN = (
+    [("host", "localhost:8000"), ("origin", "http://localhost:8000")],
+    ("origin", "http://a.example"),
+)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (OWN, 200),
+        ([("host", "127.0.0.1:8000"), ("origin", "http://127.0.0.1:8000")], 200),
+        ([*OWN, ("sec-fetch-site", "same-origin")], 200),
+        ([("host", "localhost:8000"), ("sec-fetch-site", "none")], 200),
+        ([("host", "localhost:8000"), FOREIGN], 403),
+        ([("host", "localhost:8000"), ("origin", "http://localhost:8888")], 403),
+        ([("host", "localhost:8000"), ("origin", "null")], 403),
+        ([("host", "localhost:8000"), ("sec-fetch-site", "cross-site")], 403),
+        ([("host", "localhost:8000"), ("sec-fetch-site", "same-site")], 403),
+        ([("host", "localhost:8000"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], 403),
+    ],
+)
+def test_pages_of_other_sites_are_sent_away(headers, status, image_app):
+    found = call(image_app, "/predict", body=png(9, 9), headers=[("content-type", "image/png"), *headers])
+    assert found[0] == status, found
+
+
+def test_a_link_of_another_site_opens_the_page_and_nothing_more(image_app):
+    link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]
+    assert call(image_app, "/health", method="GET", headers=link)[0] == 200
+    assert call(image_app, "/health", method="GET", headers=link[:1])[0] == 403
+
+
 def test_a_large_chunked_body_is_refused_before_its_end(address):
     host, port = urllib.parse.urlsplit(address).netloc.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as client:
         client.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(5):  # 320 KiB; the last chunk is never sent
@@ -251,13 +335,23 @@ def test_programs_find_the_form_of_a_body(kind, address, image_app):
 
 def test_names_are_escaped_in_the_page():
     for task in ("text", "images"):
-        classifier = Classifier(task, "<i>net</i>", None, ("<b>cat</b>", "dog"), None)
+        classifier = Classifier(task, "<i>net", None, ("<b>cat</b>", "dog"), None)
         content = page.page(classifier, 100).body.decode()
         assert "innerHTML" not in content
         assert "<b>" not in content
         assert "<i>" not in content
         assert "&lt;b&gt;cat" in content
         assert ('maxlength="100"' in content) == (task == "text")
+
+
+@pytest.mark.parametrize("folder", ["/srv/secret/my-model", "C:\\secret\\my-model", "secret/my-model/"])
+def test_no_path_of_the_disk_is_shown(folder):
+    classifier = Classifier("text", folder, None, ("a", "b"), None)
+    shown = call(create_app(classifier), "/health", method="GET")[1]
+    assert shown["model"] == "my-model"
+    content = page.page(classifier, 100).body.decode()
+    assert "my-model chooses" in content
+    assert "secret" not in content
 
 
 def png(width, height):
@@ -285,14 +379,60 @@ def test_pictures(image_app, capsys):
 
 
 def test_a_body_that_does_not_arrive(image_app):
-    from helpers.deployment.guard import Guard
-
     counted = []
     guard = Guard(image_app, lambda *request: counted.append(request[:2]), 1000, 0.05)
     assert (
         call(guard, "/predict", chunks=[{"type": "http.request", "body": b"a", "more_body": True}])[0] == 408
     )
     assert counted == [("/predict", 408)]
+
+
+def test_the_bodies_of_all_requests_are_limited_together(image_app):
+    """Five that send for ever: the first, which are the slowest, make room for those that come later."""
+    guard = Guard(image_app, lambda *_: None, 1000, 60, arriving_bytes=250)
+
+    async def send_slowly(statuses, turn):
+        parts = iter([{"type": "http.request", "body": b"a" * 100, "more_body": True}])
+
+        async def receive():
+            await asyncio.sleep(0.01 * turn)
+            return next(parts, None) or await asyncio.Event().wait()
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                statuses[turn] = message["status"]
+
+        await guard({"type": "http", "method": "POST", "path": "/predict", "headers": []}, receive, send)
+
+    async def all_at_once():
+        statuses = {}
+        requests = [asyncio.ensure_future(send_slowly(statuses, turn)) for turn in range(5)]
+        await asyncio.wait(requests, timeout=0.5)
+        return statuses
+
+    assert asyncio.run(all_at_once()) == {0: 503, 1: 503, 2: 503}
+    assert not guard.arriving
+
+
+def test_a_model_without_finite_answers_is_an_error_of_the_service(capsys, monkeypatch):
+    classifier = image_classifier(classes=("cat", "dog"))
+    list(classifier.model.parameters())[-1].data.fill_(float("nan"))
+    app, kind = create_app(classifier), [("content-type", "image/png")]
+    for attempt in range(2):
+        if attempt:  # whatever `predict` itself says of it
+            monkeypatch.setattr(service, "predict", lambda *_: np.full((1, 2), np.nan, dtype=np.float32))
+        status, answer = call(app, "/predict", body=png(9, 9), headers=kind)
+        assert (status, answer) == (500, {"detail": "the service made a mistake; its log says which"})
+        assert "finite" in capsys.readouterr().err
+    assert b"course_predictions_total{" not in app.state.counters.text()
+    assert b"nan" not in app.state.counters.text().lower()
+
+
+@pytest.mark.parametrize("table", ["id\n1\n", "p_a,p_b\n0.5,x\n", "p_a,p_b\n0.5\n", "p_a,p_b\n\xff,1\n"])
+def test_a_table_of_predictions_that_is_none_is_said_at_the_start(table, tmp_path):
+    (tmp_path / "predictions.csv").write_bytes(table.encode("latin-1"))
+    with pytest.raises(InputError, match=r"predictions\.csv must have a number in each column p_a, p_b"):
+        service.reference_probabilities(tmp_path, ("a", "b"))
 
 
 def test_an_error_inside_is_one_sentence(image_app, capsys, monkeypatch):
