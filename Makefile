@@ -36,6 +36,7 @@ results: setup
 	"$(RUN)" benchmarks/loop_overhead.py
 	"$(RUN)" benchmarks/threads.py
 	"$(RUN)" benchmarks/rivals.py
+	"$(RUN)" benchmarks/chapter_memory.py
 
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready

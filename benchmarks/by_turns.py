@@ -48,10 +48,11 @@ class Worker:
         self.process.wait()
 
 
-def serve(answer: Callable[..., dict]) -> None:
-    """What a worker does when it is ready: answer requests until there are no more."""
+def serve(prepare: Callable[[], Callable[..., dict]]) -> None:
+    """What a worker does: prepare, then answer requests by what `prepare` returned, to the last one."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not stand among the answers
+    answer = prepare()
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(**json.loads(line))), file=replies, flush=True)

@@ -1,4 +1,4 @@
-"""The most memory that each chapter's kernel takes, with the processes it starts: what the doctor compares with.
+"""The most memory that each chapter takes, kernel and started processes: what the doctor compares with.
 
 `python benchmarks/chapter_memory.py [NAME ...]` runs the notebooks named so (06, B; by default all, about 15
 minutes on 2 cores) without changing them, and writes results/chapter_memory.json. Linux and macOS.

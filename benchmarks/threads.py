@@ -9,6 +9,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from by_turns import Worker, median, own_environment, serve
@@ -19,8 +21,8 @@ REPEATS, ROWS, BATCHES = 5, 16, 8
 ROUNDS = {"alone": 3, "two at once": 1}  # over the same batches; two at once with nothing set are slow
 
 
-def work(setting: str) -> None:
-    """The process that trains when it is told to; with nothing set torch comes first, as in any program."""
+def trainer(setting: str) -> Callable[..., dict]:
+    """What trains when it is told to; with nothing set torch is imported first, as in any program."""
     if setting == "nothing":
         import torch  # noqa: F401
     from helpers import environment
@@ -48,7 +50,7 @@ def work(setting: str) -> None:
         return {"seconds": time.perf_counter() - start}
 
     train(1)
-    serve(train)
+    return train
 
 
 def measure(repeats: int) -> dict:
@@ -103,6 +105,6 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in SETTINGS:
-        work(sys.argv[1])
+        serve(partial(trainer, sys.argv[1]))
     else:
         main(sys.argv[1:])
