@@ -11,7 +11,7 @@ many times as long as one after the other. `benchmarks/threads.py` measures what
 import os
 import sys
 
-SPINS = "5000"  # a sixtieth of GNU's own: a lone program hardly notices, two at once wait a fifth as long
+SPINS = "5000"  # GNU itself takes 300,000; fewer than this and a lone program feels it
 
 
 def is_classroom() -> bool:
