@@ -99,7 +99,7 @@ def doctor(options) -> int:
         print(json.dumps(machine.findings(checks), indent=2))
     else:
         for check in checks:
-            print(f"{'ok  ' if check.ready else 'FAIL'} {check.name:<9} {check.found}")
-            if not check.ready:
+            print(f"{check.word:<4} {check.name:<9} {check.found}")
+            if check.word != "ok":
                 print(f"     -> {check.remedy}")
     return 0 if all(check.ready for check in checks) else 1

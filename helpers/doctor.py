@@ -6,27 +6,43 @@ import shutil
 import socket
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from helpers import assets
 from helpers.environment import device, package_version, packages, precision, scale, versions
 from helpers.files import ROOT
+from helpers.threads import is_classroom
 
 NEEDED_DISK_GB = 2.0
+NEEDED_MEMORY_GB = 3.0  # above the peak of any chapter's kernel, which benchmarks/chapter_memory.py measures
+BUSY = 0.5  # programs per core: a guest on one of two cores slows what uses both
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max", of the container we are in
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the doctor: what was looked at, what was found, and what to do when it is not ready."""
+    """One line of the doctor: what was looked at, what was found, and what to do when it is not ready.
+
+    `note` says that the course can begin as it is, but goes better after the remedy.
+    """
 
     name: str
     ready: bool
     found: str
     remedy: str = ""
+    note: bool = False
+
+    @property
+    def word(self) -> str:
+        """ "FAIL", "note" or "ok"."""
+        if not self.ready:
+            return "FAIL"
+        return "note" if self.note else "ok"
 
 
 def examine() -> list[Check]:
     """Look at everything the course needs on this machine; nothing is changed."""
-    kinds = (_python, _packages, _torch, _device, _assets, _disk, _fonts, _port)
+    kinds = (_python, _packages, _torch, _device, _load, _memory, _assets, _disk, _fonts, _port)
     return [check() for check in kinds]
 
 
@@ -67,7 +83,42 @@ def _device() -> Check:
     kind, threads = device(), torch.get_num_threads()
     name = torch.cuda.get_device_name() if kind == "cuda" else f"{threads} thread{'s' if threads > 1 else ''}"
     text = f"{kind} ({name}), scale {scale()}, precision {precision(convolutional=False)} for text"
-    return Check("device", True, text)
+    return Check("device", True, f"{text}{', classroom mode' * is_classroom()}")
+
+
+def _load() -> Check:
+    """Programs that compute at the same time take the cores from each other: worth knowing, no fault."""
+    if not hasattr(os, "getloadavg"):  # Windows
+        return Check("load", True, "unknown on this system")
+    return judge_load(os.getloadavg()[0], os.cpu_count() or 1, classroom=is_classroom())
+
+
+def judge_load(load: float, cores: int, *, classroom: bool = False) -> Check:
+    """What a load average (programs that computed or waited for a core, over a minute) means on `cores`."""
+    found = f"{load:.1f} programs computed in the last minute, on {cores} core{'s' * (cores > 1)}"
+    remedy = "end other programs (`top` shows them), or restart idle kernels"
+    if not classroom:
+        remedy += "; for several learners on one machine set COURSE_CLASSROOM=1, see README"
+    return Check("load", True, found, remedy, note=load > BUSY * cores)
+
+
+def _memory() -> Check:
+    try:
+        from psutil import virtual_memory  # comes with accelerate
+    except ImportError:
+        return Check("memory", True, "unknown without the package psutil")
+    free = virtual_memory().available
+    limit = CONTAINER_LIMIT.read_text(encoding="ascii").strip() if CONTAINER_LIMIT.is_file() else "max"
+    if limit != "max":
+        free = min(free, int(limit))
+    return judge_memory(free / 1e9)
+
+
+def judge_memory(free_gb: float) -> Check:
+    """What so much free memory (GB) means: too little ends a kernel without a word."""
+    found = f"{free_gb:.1f} GB free, the largest chapter takes {NEEDED_MEMORY_GB:.1f} GB"
+    remedy = "shut down other kernels (JupyterLab: Kernel > Shut Down All Kernels) and close other programs"
+    return Check("memory", True, found, remedy, note=free_gb < NEEDED_MEMORY_GB)
 
 
 def _assets() -> Check:

@@ -8,6 +8,14 @@ from helpers.data import cleaning, sources, splits
 from helpers.runs.recipes import RunConfig, build_classifier, default_training, prepare
 
 
+@pytest.fixture(scope="session", autouse=True)
+def picture_copies(tmp_path_factory):
+    """Copies of pictures stay out of the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def comments():
     return sources.comments()

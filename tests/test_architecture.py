@@ -11,7 +11,7 @@ import pytest
 from helpers.files import ROOT
 
 ROWS = [
-    ("errors",),
+    ("errors", "threads"),
     ("files",),
     ("assets", "environment", "doctor", "plots", "display"),
     ("data",),
@@ -136,6 +136,7 @@ LIGHT = (
     "helpers",
     "helpers.errors",
     "helpers.files",
+    "helpers.threads",
     "helpers.assets",
     "helpers.environment",
     "helpers.doctor",

@@ -13,6 +13,7 @@ from torch import nn
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier, load_classifier, load_description
 from helpers.tasks import TASKS
+from helpers.threads import is_classroom
 from helpers.tuning.freezing import evaluating
 
 BATCH = 64
@@ -62,6 +63,9 @@ class OnnxModel(nn.Module):
 
         options = SessionOptions()
         options.intra_op_num_threads = threads
+        if is_classroom():  # ONNX Runtime has threads of its own, which read none of OpenMP's variables
+            options.intra_op_num_threads = threads or torch.get_num_threads()
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only: its warnings speak of graph nodes
         try:
             self.session = InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
