@@ -15,7 +15,7 @@ from helpers.deployment import commands as deployment_commands
 from helpers.errors import InputError, OutOfMemory
 from helpers.files import DISK_ERRORS, is_first_process
 from helpers.runs import commands as runs_commands
-from helpers.training.signals import Signals
+from helpers.safety.signals import Signals
 
 
 def main(arguments: list[str] | None = None) -> int:

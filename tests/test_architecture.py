@@ -14,6 +14,7 @@ ROWS = [
     ("errors", "threads"),
     ("files",),
     ("assets", "environment", "doctor", "plots", "display"),
+    ("safety",),
     ("data",),
     ("own",),
     ("models",),
@@ -109,11 +110,16 @@ def test_only_the_runtime_knows_accelerate_and_the_processes():
     assert users == {"training/runtime.py"}
 
 
+# Lines of each room, as they may be at most: the first four are what a learner reads. Every line counts.
+MOST_LINES = {"data": 1230, "models": 760, "tuning": 370, "training": 1200, "safety": 430, "own": 930}
+
+
 def test_the_package_is_thin():
-    """The core is what a learner reads: loaders, models, train loops. Every line counts."""
-    sizes = {name: sum(map(lines, (HELPERS / name).glob("*.py"))) for name in CORE}
-    assert sum(sizes.values()) <= 3000, sizes
-    assert sum(map(lines, FILES)) <= 5000
+    """The core is what a learner reads: loaders, models, train loops."""
+    sizes = {name: sum(map(lines, (HELPERS / name).glob("*.py"))) for name in MOST_LINES}
+    assert {name: size for name, size in sizes.items() if size > MOST_LINES[name]} == {}
+    assert sum(sizes[name] for name in CORE) <= 3500, sizes
+    assert sum(map(lines, FILES)) <= 8800
 
 
 def test_modules_stay_readable():

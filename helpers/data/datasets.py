@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from helpers.data.picture_cache import PictureCache
 from helpers.data.pictures import open_image
 from helpers.errors import InputError
 
@@ -89,14 +88,14 @@ class ImageDataset(Dataset):
         classes: Classes = None,
         *,
         seed: int = 0,
-        cache: PictureCache | None = None,
+        cache=None,
     ):
         self.sources = frame["path" if "path" in frame else "image"].tolist()
         self.labels = None if classes is None else encode_labels(frame, classes)
         self.transform, self.seed, self.cache = transform, seed, cache
         # Shared memory, because workers that live on must see the epoch change.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        # For each worker its process and the index it is at, written by `loaders.start_worker` and below.
+        # For each worker its process and the index it is at, written by `workers.start_worker` and below.
         self.loading = torch.full((MOST_WORKERS, 2), -1).share_memory_()
 
     def __len__(self) -> int:

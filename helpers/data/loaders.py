@@ -1,21 +1,16 @@
 """Datasets as loaders that give the same batches on every run with the same seed (chapter 02)."""
 
 import os
-import re
 import shutil
-import signal
-import threading
-import time
-import weakref
-from collections.abc import Callable, Iterator
-from typing import ClassVar
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from helpers.data.samplers import BucketBatchSampler
 from helpers.errors import InputError
+from helpers.safety.workers import WatchedLoader, start_worker
 
 MOST_WORKERS = 4  # by default: more rarely pay, and each of them takes memory
 PAYING_BYTES, PAYING_FILES = 20 * 10**6, 2000  # of which an epoch takes about a second to decode
@@ -84,77 +79,6 @@ def default_workers(dataset: Dataset, num_processes: int = 1) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores // num_processes, MOST_WORKERS)
     return workers if workers > 1 else 0
-
-
-class WatchedLoader(DataLoader):
-    """A DataLoader that says in one sentence which sample a worker was at when it hung or died."""
-
-    started: ClassVar = weakref.WeakSet()  # loaders whose workers may die at any moment
-
-    def __iter__(self) -> Iterator:
-        batches = super().__iter__()
-        if self.num_workers:
-            self.started.add(self)
-            _translate_signals()
-        return self._translated(batches)
-
-    def _translated(self, batches: Iterator) -> Iterator:
-        try:
-            yield from batches
-        except RuntimeError as error:
-            if "DataLoader timed out" in str(error):
-                what = f"no batch came for {self.timeout:g} seconds: a process that loads batches hangs"
-                remedy = "look at the disk or network that the files are on, or use 0 workers"
-                raise InputError(f"{what}{_places(self.dataset)}; {remedy}") from error
-            if "DataLoader worker" in str(error):
-                raise _death(error) from error
-            raise
-
-
-def _translate_signals() -> None:
-    """Make a sentence of what torch raises, in whatever the main process is doing, when a worker dies."""
-    torchs = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
-    if not callable(torchs) or hasattr(torchs, "translates"):
-        return
-
-    def translate(number, frame):
-        try:
-            torchs(number, frame)
-        except RuntimeError as error:
-            raise _death(error) from error
-
-    translate.translates = True
-    if threading.current_thread() is threading.main_thread():  # no other may set it
-        signal.signal(signal.SIGCHLD, translate)
-
-
-def _death(error: RuntimeError) -> InputError:
-    reason = str(error).splitlines()[0].rstrip(". ")
-    dead = {int(number) for number in re.findall(r"\d+", reason)}
-    places = "".join(_places(loader.dataset, dead) for loader in list(WatchedLoader.started))
-    remedy = "perhaps memory ran out: use fewer workers, smaller batches or smaller files"
-    return InputError(f"a process that loads batches died{places}: {reason}; {remedy}")
-
-
-def _places(dataset: Dataset, workers: set[int] | None = None) -> str:
-    """Where all or some workers (process ids) are in a dataset that notes it, as a part of a sentence."""
-    rows = getattr(dataset, "loading", torch.empty(0, 2, dtype=torch.int64)).tolist()
-    at = [index for worker, index in rows if index >= 0 and (workers is None or worker in workers)]
-    return f" at {', '.join(map(dataset.name_of, at))}" if at else ""
-
-
-def start_worker(number: int) -> None:
-    """Note which process worker `number` is, and end it soon after its parent, even where it hangs."""
-    parent, loading = os.getppid(), getattr(get_worker_info().dataset, "loading", None)
-    if loading is not None:
-        loading[number] = torch.tensor([os.getpid(), -1])
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def set_epoch(loader, epoch: int, start: int = 0, place: dict | None = None) -> None:

@@ -32,7 +32,7 @@ from helpers.models.classifier import (
 )
 from helpers.models.forward import max_positions
 from helpers.models.images import image_model
-from helpers.models.whole import whole_folder
+from helpers.safety.whole import whole_folder
 
 DESCRIPTION, WEIGHTS, CONFIG, TOKENIZER = "labels.json", "model.safetensors", "config.json", "tokenizer.json"
 WORDS = {"text": "text", "sentiment": "text", "images": "images", "image": "images"}  # also older ones

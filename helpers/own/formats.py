@@ -33,6 +33,7 @@ def read_json(file: Path) -> Table:
 
 
 def read_parquet(file: Path) -> Table:
+    """A Parquet file; classes that `datasets` wrote as numbers get their names back."""
     frame = _with_pandas("read_parquet", "pyarrow", file)
     for column, names in _class_names(file).items():  # numbers that `datasets` knows by name
         if column in frame:
@@ -52,6 +53,7 @@ def _class_names(file: Path) -> dict[str, list[str]]:
 
 
 def read_excel(file: Path) -> Table:
+    """The one sheet with rows of an Excel or OpenDocument file; dates and numbers as Python shows them."""
     options = {"sheet_name": None, "header": None, "dtype": object, "na_filter": False}
     sheets = _with_pandas("read_excel", "openpyxl", file, **options)
     filled = [name for name, sheet in sheets.items() if len(sheet)]

@@ -20,14 +20,14 @@ from helpers.runs import folder as run_folder
 from helpers.runs import recipes
 from helpers.runs.recipes import Job, Prepared, RunConfig
 from helpers.runs.understood import cut_texts, notices, understood
+from helpers.safety.finite import NotFinite
+from helpers.safety.signals import Signals
 from helpers.tasks import TASKS
 from helpers.training.checkpoints import CHECKPOINT, GO_ON, Keeper
-from helpers.training.finite import NotFinite
 from helpers.training.loop import fit, predict_logits
 from helpers.training.metrics import classification_metrics, macro_f1_interval
 from helpers.training.progress import as_row, planned_steps
 from helpers.training.runtime import Runtime
-from helpers.training.signals import Signals
 
 
 def train(

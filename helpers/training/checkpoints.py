@@ -19,8 +19,9 @@ from torch import nn
 
 from helpers.errors import InputError
 from helpers.files import remove_temporary, write_atomically, writing
-from helpers.training.config import MOST, TrainingConfig
-from helpers.training.finite import check_tensors
+from helpers.safety.finite import check_tensors
+from helpers.safety.values import MOST
+from helpers.training.config import TrainingConfig
 from helpers.training.progress import Progress, Step, as_row
 from helpers.training.runtime import Runtime
 

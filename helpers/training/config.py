@@ -2,18 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
-from types import NoneType, UnionType
-from typing import get_args, get_origin, get_type_hints
 
 from helpers.errors import InputError
+from helpers.safety.values import check_types
 from helpers.tuning.freezing import STRATEGIES
 from helpers.tuning.optimization import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("auto", "bf16", "fp16", "no")
 COUNTS = ("epochs", "max_steps", "batch_size", "accumulation_steps", "evaluate_every", "patience")
 LEAST = {"num_workers": 0, "checkpoint_every": 1, "seed": 0} | dict.fromkeys(COUNTS, 1)
-MOST = 2**63 - 1  # what torch and NumPy both take
 RATES = ("learning_rate", "layer_decay", "max_grad_norm")  # above 0
 SHARES = {"weight_decay": math.inf, "label_smoothing": 0.99, "warmup_share": 1, "layer_decay": 1}  # 0 to this
 CHOICES = {"strategy": STRATEGIES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
@@ -67,39 +64,3 @@ class TrainingConfig:
     def asks_for_score(self, step: int, ends_epoch: bool) -> bool:
         """Whether the model is evaluated after this step."""
         return ends_epoch if self.evaluate_every is None else step % self.evaluate_every == 0
-
-
-def check_types(config) -> None:
-    """Refuse values of a dataclass that are not of the type its fields name; numbers become Python's own.
-
-    Raises InputError: a word for a number, a fraction for a whole number, nan or infinity, ...
-    """
-    for name, hint in get_type_hints(type(config)).items():
-        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        kinds, value = tuple(get_origin(kind) or kind for kind in kinds), getattr(config, name)
-        is_bool = isinstance(value, bool)  # Python counts with True and False; a configuration does not
-        is_number = isinstance(value, Real) and not is_bool
-        if is_number and int in kinds and isinstance(value, Integral) and abs(value) <= MOST:
-            object.__setattr__(config, name, int(value))
-        elif is_number and float in kinds and _is_finite(value):
-            object.__setattr__(config, name, float(value))
-        elif is_number or (is_bool and bool not in kinds) or not isinstance(value, kinds):
-            raise InputError(f"{name} must be {_kinds_text(kinds)}, found {value!r}")
-
-
-def _is_finite(number: Real) -> bool:
-    try:
-        return math.isfinite(float(number))
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
-
-
-def _kinds_text(kinds: tuple[type, ...]) -> str:
-    words = {
-        int: f"a whole number up to {MOST}",
-        float: "a finite number",
-        str: "a text",
-        bool: "true or false",
-    }
-    words |= {NoneType: "nothing"}
-    return " or ".join(words.get(kind, kind.__name__) for kind in kinds)

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader
 from helpers.data.loaders import set_epoch
 from helpers.errors import InputError, Interrupted
 from helpers.models.forward import forward
+from helpers.safety.finite import NotFinite, Watch
+from helpers.safety.memory import by_halves, fewer_rows, in_rows, num_rows
 from helpers.training.checkpoints import Keeper
-from helpers.training.finite import NotFinite, Watch
 from helpers.training.losses import Classification, Loss
-from helpers.training.memory import by_halves, fewer_rows, in_rows, num_rows
 from helpers.training.metrics import classification_metrics
 from helpers.training.progress import Progress, Step, planned_steps
 from helpers.training.runtime import Runtime

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from helpers.errors import InputError
-from helpers.training.config import TrainingConfig, check_types
-from helpers.training.finite import check_scores
+from helpers.safety.finite import check_scores
+from helpers.safety.values import check_types
+from helpers.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from helpers import environment
 from helpers.errors import InputError
-from helpers.training.signals import Signals
+from helpers.safety.signals import Signals
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}

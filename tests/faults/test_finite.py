@@ -8,9 +8,9 @@ import torch
 
 from helpers.cli import main
 from helpers.errors import InputError
+from helpers.safety.finite import MOST_SKIPPED, NotFinite, Watch
 from helpers.training.checkpoints import BEST, CHECKPOINT, Keeper, load_checkpoint
 from helpers.training.config import TrainingConfig
-from helpers.training.finite import MOST_SKIPPED, NotFinite, Watch
 from helpers.training.loop import fit
 from helpers.training.runtime import Runtime
 

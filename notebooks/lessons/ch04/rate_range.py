@@ -15,8 +15,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from helpers.errors import InputError
+from helpers.safety.finite import NotFinite
 from helpers.training.config import TrainingConfig
-from helpers.training.finite import NotFinite
 from helpers.training.loop import fit
 from helpers.training.losses import Classification
 from helpers.training.runtime import Runtime

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from helpers.errors import InputError
-from helpers.training.runtime import Runtime
 
 MOST_UNSEEN = 100  # steps whose numbers a GPU may leave unread
 MOST_SKIPPED = 50  # steps in a row that fp16 may leave out; its scale halves each time
@@ -38,7 +37,7 @@ class Watch:
     before an evaluation and before a checkpoint, and every 100 steps.
     """
 
-    def __init__(self, runtime: Runtime):
+    def __init__(self, runtime):
         self.runtime, self.skipped, self.noted = runtime, 0, []
 
     def note(self, step: int, loss: torch.Tensor, batches: list[dict], *, moved: bool) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import torch
 
 from helpers.errors import OutOfMemory
-from helpers.training.runtime import Runtime
 
 ADVICE = "lower --max-length or use a smaller model"
 
@@ -27,7 +26,7 @@ def in_rows(batches: list[dict], most: int | None) -> list[dict]:
     ]
 
 
-def fewer_rows(size: int, runtime: Runtime) -> int:
+def fewer_rows(size: int, runtime) -> int:
     """How many rows to try at once after `size` did not fit into the memory; the tensors of the try are gone.
 
     Raises OutOfMemory: a single row does not fit, or one of several processes has too little: the others wait
@@ -42,7 +41,7 @@ def fewer_rows(size: int, runtime: Runtime) -> int:
     return math.ceil(size / 2)
 
 
-def by_halves(compute: Callable, batch: dict[str, torch.Tensor], runtime: Runtime) -> list[torch.Tensor]:
+def by_halves(compute: Callable, batch: dict[str, torch.Tensor], runtime) -> list[torch.Tensor]:
     """`compute(batch)`, or what it gives for the batch's parts, in order, if the whole does not fit.
 
     Raises OutOfMemory: see `fewer_rows`.
