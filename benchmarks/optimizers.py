@@ -9,7 +9,6 @@ chapter 03 reads that file.
 
 import itertools
 import json
-import math
 import sys
 import time
 from dataclasses import replace
@@ -21,6 +20,7 @@ from helpers import environment
 from helpers.data import cleaning, sources, splits
 from helpers.data.collate import collate_images
 from helpers.data.loaders import make_loader
+from helpers.safety.finite import NotFinite
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import fit_classifier
 from helpers.training.runtime import Runtime
@@ -43,24 +43,27 @@ WAYS = ("same epochs, same rate", "same epochs, scaled rate", "same steps, scale
 
 
 def run(train: Silhouettes, validation: Silhouettes, config: TrainingConfig) -> dict:
-    """Train once; what was set, the last epoch's validation accuracy and loss (None where it is not finite),
-    steps and seconds.
+    """Train once; what was set, the last epoch's validation accuracy and loss, steps and seconds; a training
+    that diverges has accuracy 0 and loss None: it leaves no model.
     """
     environment.seed_everything(config.seed)
     model = CNN(len(sources.ANIMALS), width=WIDTH)
     train_loader = make_loader(train, config.batch_size, collate_images, shuffle=True, seed=config.seed)
     validation_loader = make_loader(validation, 500, collate_images)
-    start = time.perf_counter()
-    for step in fit_classifier(model, train_loader, validation_loader, config, runtime=Runtime(model, "no")):
-        last = step
+    start, runtime = time.perf_counter(), Runtime(model, "no")
+    scores, steps = {"accuracy": 0.0, "loss": None}, 0  # of a training that ends without a usable model
+    try:
+        for step in fit_classifier(model, train_loader, validation_loader, config, runtime=runtime):
+            scores, steps = step.validation or scores, step.step
+    except NotFinite:
+        scores = {"accuracy": 0.0, "loss": None}
     settings = {
         name: getattr(config, name) for name in ("optimizer", "learning_rate", "batch_size", "epochs", "seed")
     }
-    loss = last.validation["loss"]
     return settings | {
-        "accuracy": last.validation["accuracy"],
-        "loss": round(loss, 4) if math.isfinite(loss) else None,
-        "steps": last.step,
+        "accuracy": scores["accuracy"],
+        "loss": scores["loss"] and round(scores["loss"], 4),
+        "steps": steps,
         "seconds": round(time.perf_counter() - start, 2),
     }
 

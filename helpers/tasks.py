@@ -104,8 +104,7 @@ class Images:
     def read_inputs(self, source, options):
         from helpers import own
 
-        files, problems = own.image_files(source, on_bad=options.on_bad)
-        return own.Inputs(files, list(range(1, len(files) + 1)), ["input"], [[f] for f in files]), problems
+        return own.image_files(source, on_bad=options.on_bad)
 
     def repaired(self, frame):
         return frame

@@ -99,8 +99,8 @@ def predict(options) -> None:
     classifier = load_run(options.folder, engine=options.engine)
     refuse_idle_options(options, classifier.task)
     inputs, problems = TASKS[classifier.task].read_inputs(options.input or options.inputs, options)
-    for problem in problems:
-        print(f"skipped {problem}", file=sys.stderr)
+    for line in [*(f"skipped {problem}" for problem in problems), *inputs.noticed]:
+        print(line, file=sys.stderr)
     if options.output:
         check_output(options.output, options.input)
         version = model_version(options.folder, options.engine)

@@ -37,12 +37,20 @@ class Answers:
 
     def lines(self, inputs: Inputs, start: int, probabilities: np.ndarray) -> str:
         """The lines of the inputs from `start` on, in their order; probabilities (B, C)."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
+        written = []
         for place, row in enumerate(probabilities, start):
             label, shares = answer(row, self.classes)
-            writer.writerow([inputs.numbers[place], *inputs.records[place], label, *shares.values()])
-        return buffer.getvalue()
+            written.append(line([inputs.numbers[place], *inputs.records[place], label, *shares.values()]))
+        return "".join(written)
+
+
+def line(fields: list) -> str:
+    """One line of a CSV file; the module forgets to quote a carriage return that stands alone."""
+    has_return = any("\r" in str(field) for field in fields)
+    buffer = io.StringIO()
+    quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+    csv.writer(buffer, lineterminator="\n", quoting=quoting).writerow(fields)
+    return buffer.getvalue()
 
 
 def predicted(classifier: Classifier, inputs: Inputs, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
@@ -75,7 +83,7 @@ def write_predictions(
         file.truncate(length)
         file.seek(length)
         if not length:
-            file.write((",".join(map(_quoted, answers.header)) + "\n").encode())
+            file.write(line(answers.header).encode())
         advance(done)
         for start, probabilities in predicted(classifier, inputs, done):
             file.write(answers.lines(inputs, start, probabilities).encode())
@@ -140,9 +148,3 @@ def _key(version: str, header: list[str], inputs: Inputs) -> str:
     for record, value in zip(inputs.records, inputs.values):
         digest.update(json.dumps([record, value]).encode())
     return digest.hexdigest()[:12]
-
-
-def _quoted(name: str) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow([name])
-    return buffer.getvalue()

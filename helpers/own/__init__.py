@@ -4,7 +4,8 @@ Every reader returns what is good and the problems of what it left out; `on_bad`
 """
 
 from helpers.own.pictures import from_folder, from_labels_file, image_files, images_from
-from helpers.own.texts import Inputs, from_table, texts_from
+from helpers.own.table import Inputs
+from helpers.own.texts import from_table, texts_from
 
 __all__ = [
     "Inputs",

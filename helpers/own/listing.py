@@ -49,11 +49,13 @@ class Listing:
         """How many there are of each kind: {"files that are no pictures (.txt, .xml)": 40}."""
         return {self._named(kind): len(names) for kind, names in self.passed_over.items()}
 
-    def examples(self) -> list[str]:
-        """The first few names of each kind."""
-        return [
-            f"{self._named(kind)}: {', '.join(names[:EXAMPLES])}" for kind, names in self.passed_over.items()
-        ]
+    def sentences(self) -> list[str]:
+        """How many there are of each kind, and the first few names."""
+        sentences = []
+        for kind, names in self.passed_over.items():
+            more = ", ..." if len(names) > EXAMPLES else ""
+            sentences.append(f"{len(names):,} {self._named(kind)}: {', '.join(names[:EXAMPLES])}{more}")
+        return sentences
 
     def _named(self, kind: str) -> str:
         if kind != NO_PICTURES:

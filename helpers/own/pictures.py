@@ -11,12 +11,12 @@ import pandas as pd
 from helpers.data.picture_cache import PictureCache
 from helpers.errors import InputError, Problem
 from helpers.own.listing import Listing, check_classes, listed, picture_problem, shown
-from helpers.own.tables import judge, read_rows
+from helpers.own.table import Inputs
+from helpers.own.tables import judge, noticed_groups, read_rows
 
 CHECK_SIDE = 96  # pixels to which a large picture is shrunk in a check that keeps no copy
 ONE_COLOUR = "pictures of one colour"
 Rows = tuple[pd.DataFrame, list[Problem]]  # labelled rows with the columns that `sources` names
-Inputs = tuple[list[str], list[Problem]]  # files to be labelled
 
 
 def from_folder(folder: str | Path, *, on_bad: str = "stop", cache: PictureCache | None = None) -> Rows:
@@ -92,7 +92,8 @@ def from_labels_file(
         if verdicts[row["file"]][1]:
             found.note(ONE_COLOUR, row["file"])
     frame = pd.DataFrame(rows)[["id", "group", "path", "label"]]
-    return with_notes(frame, found), problems
+    noticed = [] if group_column is None else noticed_groups(frame, group_column)
+    return with_notes(frame, found, noticed), problems
 
 
 def images_from(
@@ -117,12 +118,12 @@ def images_from(
     return from_folder(data, on_bad=on_bad, cache=cache)
 
 
-def image_files(source: Path | list[str], *, on_bad: str = "stop") -> Inputs:
+def image_files(source: Path | list[str], *, on_bad: str = "stop") -> tuple[Inputs, list[Problem]]:
     """The readable images of a folder (sorted by name, sub-folders included) or of a list of paths.
 
     What is ignored in a folder is what `from_folder` ignores.
     """
-    files, place, problems = source, Path("the input"), []
+    files, place, problems, noticed = source, Path("the input"), [], []
     if isinstance(source, Path):
         if not os.path.isdir(source):
             wanted = "give a folder, or image files on the command line"
@@ -130,13 +131,16 @@ def image_files(source: Path | list[str], *, on_bad: str = "stop") -> Inputs:
         found = listed(source)
         files, place = [str(source / name) for name in found.pictures], source
         problems = [Problem(shown(source / problem.where), problem.what) for problem in found.problems]
-    good = []
-    for file, (what, _) in zip(files, checked(files, None)):
+        noticed = found.sentences()
+    good = Inputs([], [], ["input"], [], noticed)
+    for number, (file, (what, _)) in enumerate(zip(files, checked(files, None)), start=1):
         if what:
             problems.append(Problem(shown(file), what))
-        else:
-            good.append(file)
-    judge(good, problems, place, on_bad)
+            continue
+        good.values.append(file)
+        good.numbers.append(number)
+        good.records.append([file])
+    judge(good.values, problems, place, on_bad)
     return good, problems
 
 
@@ -150,9 +154,9 @@ def checked(paths: list, cache: PictureCache | None) -> list[tuple[str | None, b
         return list(pool.map(partial(picture_problem, opener=opener), paths))
 
 
-def with_notes(frame: pd.DataFrame, found: Listing) -> pd.DataFrame:
+def with_notes(frame: pd.DataFrame, found: Listing, noticed: list[str] = ()) -> pd.DataFrame:
     """The frame with what was ignored and noticed in its `attrs`, see `from_folder`."""
-    frame.attrs.update(ignored=found.counts(), noticed=found.examples())
+    frame.attrs.update(ignored=found.counts(), noticed=[*found.sentences(), *noticed])
     return frame
 
 

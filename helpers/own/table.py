@@ -1,6 +1,6 @@
 """A table as its file holds it, whatever its kind: columns, records, row numbers; all values are text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers.errors import InputError, Problem
@@ -8,6 +8,24 @@ from helpers.errors import InputError, Problem
 KINDS = "CSV, TSV, JSON Lines, Parquet or Excel"
 # Other programs' names of these columns: the package `datasets` exports files as "file_name".
 ALIASES = {"text": ("sentence",), "label": ("labels",), "file": ("file_name",)}
+
+
+@dataclass
+class Inputs:
+    """What is to be labelled, in order.
+
+    Attributes:
+        values: texts, or paths of pictures.
+        numbers: of the rows or lines, or from 1.
+        columns, records: what stood beside them, to be written beside the answers.
+        noticed: what else a person should know, in sentences.
+    """
+
+    values: list[str]
+    numbers: list[int]
+    columns: list[str]
+    records: list[list[str]]
+    noticed: list[str] = field(default_factory=list)
 
 
 @dataclass

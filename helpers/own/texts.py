@@ -1,6 +1,5 @@
 """Your own texts from a table, and texts to be labelled from a table or a .txt file (chapters 00, 07)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -8,26 +7,10 @@ import pandas as pd
 from helpers.data.cleaning import clean_text
 from helpers.errors import InputError, Problem
 from helpers.own.delimited import refuse_swallowed_rows
-from helpers.own.table import Table, decoded
+from helpers.own.table import Inputs, Table, decoded
 from helpers.own.tables import judge, noticed_groups, read_rows, read_table, row_problem
 
 Rows = tuple[pd.DataFrame, list[Problem]]  # labelled rows with the columns that `sources` names
-
-
-@dataclass
-class Inputs:
-    """What is to be labelled, in order.
-
-    Attributes:
-        values: texts, or paths of pictures.
-        numbers: of the rows or lines, or from 1.
-        columns, records: what stood beside them, to be written beside the answers.
-    """
-
-    values: list[str]
-    numbers: list[int]
-    columns: list[str]
-    records: list[list[str]]
 
 
 def from_table(

@@ -147,7 +147,7 @@ def prepare(config: RunConfig) -> Prepared:
     Raises InputError: bad data, or nothing is left of them after cleaning.
     """
     frame, skipped = load_rows(config, config.data)
-    noticed = noticed_by_reader(frame)
+    noticed = list(frame.attrs.get("noticed", []))
     frame, counts = task_named(config.task).clean(frame, own=config.data is not None)
     if frame.empty:
         raise InputError(f"cleaning left no row of {config.data} ({counted(counts)}); look at its labels")
@@ -159,24 +159,21 @@ def prepare(config: RunConfig) -> Prepared:
     return Prepared(parts, tuple(sorted(class_counts)), counts, skipped, class_counts, before, noticed)
 
 
-def noticed_by_reader(frame: pd.DataFrame) -> list[str]:
-    """What a reader of `own` has to say beside the problems, in sentences."""
-    ignored = [f"{count:,} {what}" for what, count in frame.attrs.get("ignored", {}).items()]
-    examples = list(frame.attrs.get("noticed", []))
-    return ([f"found in the folder, too: {', '.join(ignored)}"] if ignored else []) + examples
-
-
 def counted(counts: dict[str, int]) -> str:
     """Counts in words, without those that are 0."""
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]):
-    """Your own labelled rows for the evaluation of a run, a DataFrame, and the problems of those left out.
+    """Your own labelled rows for the evaluation of a run, a DataFrame, the problems of those left out, and
+    what else was noticed.
 
     Raises DataError: with `on_bad="stop"`, some rows are bad or have a label that the run does not know.
     """
+    if Path(data).is_dir():
+        config = replace(config, group_column=None)  # a folder has no columns, whatever the run was made of
     frame, problems = load_rows(config, data)
+    noticed = list(frame.attrs.get("noticed", []))
     frame, known = task_named(config.task).repaired(frame), ", ".join(classes)
     unknown = ~frame["label"].isin(classes)
     found = []
@@ -187,7 +184,7 @@ def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]):
         raise DataError(found, f"mend them in {data}, or pass --on-bad skip to go on without them")
     if unknown.all():
         raise InputError(f"{data} has no row with a label that the run knows ({known})")
-    return frame[~unknown].reset_index(drop=True), problems + found
+    return frame[~unknown].reset_index(drop=True), problems + found, noticed
 
 
 def build_classifier(config: RunConfig, classes: tuple[str, ...]) -> Classifier:

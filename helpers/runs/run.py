@@ -191,8 +191,7 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
         frame = run_folder.kept_rows(folder, "test")
         not_kept = len(pd.read_csv(folder / "predictions.csv", usecols=["id"])) - len(frame)
     else:
-        frame, skipped = recipes.load_labelled(config, data, classifier.classes)
-        noticed = recipes.noticed_by_reader(frame)
+        frame, skipped, noticed = recipes.load_labelled(config, data, classifier.classes)
     task = TASKS[classifier.task]
     cut = task.token_counts(classifier, task.inputs(frame))
     noticed += cut.sentences() if cut else []

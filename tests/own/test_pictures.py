@@ -62,9 +62,9 @@ def test_what_is_passed_over_is_counted(folder):
         "files that are no pictures (.csv, .txt, .xml, no suffix)": 4,
         "pictures of one colour": 1,
     }
-    assert "pictures of one colour: box/plain.png" in frame.attrs["noticed"]
+    assert "1 pictures of one colour: box/plain.png" in frame.attrs["noticed"]
     inputs, _ = own.image_files(folder)
-    assert inputs == frame["path"].tolist()
+    assert inputs.values == frame["path"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_links_are_followed_and_end(folder, tmp_path):
     assert frame["label"].value_counts().to_dict() == {"disc": 3, "box": 2, "star": 2}
     assert problems == []
     assert frame.attrs["ignored"] == {"folders that a link leads to again": 3}
-    assert len(own.image_files(folder)[0]) == 7
+    assert len(own.image_files(folder)[0].values) == 7
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
@@ -154,7 +154,7 @@ def test_an_empty_class_is_named(folder):
         ("star", "moon"), "this class holds no picture; fill or remove it"
     )
     assert set(own.from_folder(folder, on_bad="skip")[0]["label"]) == {"box", "disc"}
-    assert len(own.image_files(folder)[0]) == 4, "to be labelled, an empty folder is no fault"
+    assert len(own.image_files(folder)[0].values) == 4, "to be labelled, an empty folder is no fault"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_folders_in_every_class_are_noticed(tmp_path):
     frame, _ = own.from_folder(pictures(tmp_path / "photos", *names))
     assert set(frame["label"]) == {"cat", "dog"}
     assert frame.attrs["noticed"] == [
-        "folders that stand in every class and are not taken as classes: test, train"
+        "2 folders that stand in every class and are not taken as classes: test, train"
     ]
 
 
@@ -223,7 +223,7 @@ def test_names_in_an_old_code_page_are_bad_before_training(folder):
     assert len(frame) == 4
     "".join([*frame["id"], *frame["path"], *map(str, problems)]).encode()
     inputs, problems = own.image_files(folder, on_bad="skip")
-    assert (len(inputs), len(problems)) == (4, 2)
+    assert (len(inputs.values), len(problems)) == (4, 2)
     with pytest.raises(DataError, match="not valid UTF-8"):
         own.image_files([str(folder / "disc" / name)])
 
@@ -244,7 +244,8 @@ def test_groups_of_a_labels_file_are_kept_and_a_blank_one_stands_alone(folder):
     file = labels_file(folder, lines, "file,label,patient")
     frame, _ = own.images_from(file, "file", "label", "patient")
     assert frame.columns.tolist() == ["id", "group", "path", "label"]
-    assert frame["group"].tolist() == ["ann", "ann", "box/c.png", "box/2021/d.jpg"]
+    assert frame["group"].tolist() == ["ann", "ann", "row 4 alone", "row 5 alone"]
+    assert frame.attrs["noticed"][-1] == "2 of 4 rows have no 'patient': each stands alone"
     with pytest.raises(InputError, match="no column 'nobody'"):
         own.images_from(file, "file", "label", "nobody")
     with pytest.raises(InputError, match="is a folder, which has no column 'patient'"):

@@ -20,6 +20,7 @@ def page_of(folder, classes, targets, logits, **more):
     labels = [classes[number] for number in targets]
     ids = [str(number + 2) for number in range(len(labels))]
     rows = pd.DataFrame({"id": ids, "text": [f"text <{id}>" for id in ids], "label": labels, "group": ids})
+    folder.mkdir(parents=True, exist_ok=True)
     run_folder.start(folder, RunConfig("text"), {"train": rows[:1], "validation": rows[:1], "test": rows})
     table = run_folder.predictions_table(rows, logits, classes)
     run_folder.write_csv(folder / "predictions.csv", table)
