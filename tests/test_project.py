@@ -106,3 +106,12 @@ def test_a_second_set_up_does_nothing():
     assert done.returncode == 0, (
         "either the set-up repeats its work, or its inputs changed since: run `make setup` and test again"
     )
+
+
+def test_every_promise_names_a_test_that_exists():
+    """The README's table "What it survives"."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("### What it survives")[1]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", table)
+    assert len(named) >= 20
+    missing = [(file, name) for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
+    assert not missing
