@@ -101,6 +101,6 @@ def test_a_run_in_a_pipe_writes_plain_lines(clean, tmp_path):
     written = done.stderr.decode()  # not by text=True, which turns carriage returns into line ends
     assert done.returncode == 0, written
     assert "\r" not in written
-    lines = [line for line in written.splitlines() if "validation" in line]
+    lines = [line for line in written.splitlines() if "validation accuracy" in line]
     assert len(lines) == 1
     assert lines[0].startswith("epoch 1: validation accuracy 0.")

@@ -18,7 +18,7 @@ def scale(monkeypatch):
 def test_no_row_is_a_copy(scale, tmp_path):
     scale.write_comments(tmp_path / "rows.csv", 24_000, 300)  # more than there are comments
     rows = pd.read_csv(tmp_path / "rows.csv", keep_default_na=False)
-    assert rows["text"].map(cleaning.duplicate_key).nunique() == len(rows) == 24_000
+    assert rows["text"].map(cleaning.letters_key).nunique() == len(rows) == 24_000
     assert rows["label"].value_counts().tolist() == [80] * 300
 
 

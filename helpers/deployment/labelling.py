@@ -79,22 +79,40 @@ def write_predictions(
     key = _key(version, answers.header, inputs)
     partial = output.with_name(f".{output.name}-{key}")
     done, length = _state(partial)
-    with partial.open("r+b" if length else "wb") as file:
-        file.truncate(length)
-        file.seek(length)
-        if not length:
-            file.write(line(answers.header).encode())
-        advance(done)
-        for start, probabilities in predicted(classifier, inputs, done):
-            file.write(answers.lines(inputs, start, probabilities).encode())
-            file.flush()
-            os.fsync(file.fileno())
-            progress = {"rows": start + len(probabilities), "bytes": file.tell()}
-            write_atomically(_progress_file(partial), json.dumps(progress).encode())
-            advance(len(probabilities))
-    os.replace(partial, output)
+    try:
+        with partial.open("r+b" if length else "wb") as file:
+            _write_portions(file, classifier, inputs, answers, done, length, partial, advance)
+        os.replace(partial, output)
+    except OSError as error:
+        error.filename = error.filename or str(output)  # a full disk does not say where
+        raise
     _progress_file(partial).unlink(missing_ok=True)
     return done
+
+
+def _write_portions(
+    file,
+    classifier: Classifier,
+    inputs: Inputs,
+    answers: Answers,
+    done: int,
+    length: int,
+    partial: Path,
+    advance,
+) -> None:
+    """Write the rows behind the first `done`, which take `length` bytes; each portion is noted when safe."""
+    file.truncate(length)
+    file.seek(length)
+    if not length:
+        file.write(line(answers.header).encode())
+    advance(done)
+    for start, probabilities in predicted(classifier, inputs, done):
+        file.write(answers.lines(inputs, start, probabilities).encode())
+        file.flush()
+        os.fsync(file.fileno())
+        progress = {"rows": start + len(probabilities), "bytes": file.tell()}
+        write_atomically(_progress_file(partial), json.dumps(progress).encode())
+        advance(len(probabilities))
 
 
 def model_version(folder: str | Path, engine: str) -> str:

@@ -38,6 +38,11 @@ class WatchedLoader(DataLoader):
             if "DataLoader worker" in str(error):
                 raise _death(error) from error
             raise
+        except (OSError, EOFError) as error:  # the pipe of a dead worker may break before torch looks at it
+            dead = [child.pid for child in getattr(batches, "_workers", ()) if not child.is_alive()]
+            if not dead:
+                raise
+            raise _death(RuntimeError(f"DataLoader worker (pid {dead[0]}) ended ({error!r})")) from error
 
 
 def _translate_signals() -> None:

@@ -39,7 +39,8 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def config(arguments):
-    from helpers.cli import build_parser, run_config
+    from helpers.cli import build_parser
+    from helpers.runs.commands import run_config
 
     return run_config(build_parser().parse_args(["train", "text", "--output", "x", *arguments]))
 
@@ -99,10 +100,10 @@ def test_a_full_disk_in_the_history_and_the_model(arguments, small_disk, tmp_pat
         if len(steps) == 2:
             small_disk(0)
 
-    from helpers import cli
+    from helpers import display
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli.ProgressLines, "show", lambda self, step, planned: fill_at(step, planned))
+        patch.setattr(display.ProgressLines, "show", lambda self, step, planned: fill_at(step, planned))
         assert main(["train", "text", "--output", str(run), *arguments]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: {run} cannot be written (No space left on device); when there is room")

@@ -12,7 +12,7 @@ from helpers.training.checkpoints import CHECKPOINT, HISTORY, load_checkpoint
 
 SLOW = """
 import signal, sys, time
-from helpers import cli
+from helpers import cli, display
 from helpers.runs import run
 from helpers.training import loop
 
@@ -27,7 +27,7 @@ def slow_score(*arguments, **options):
     time.sleep(60)
     return plain(*arguments, **options)
 
-cli.ProgressLines.show = slow_step
+display.ProgressLines.show = slow_step
 if place == "evaluation":
     from helpers.runs import recipes
     recipes.evaluate = slow_score
