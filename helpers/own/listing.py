@@ -132,7 +132,8 @@ def check_classes(folder: Path, found: Listing) -> None:
     """
     name, classes, below = shown(folder), list(found.folders), list(found.folders.values())
     if not classes:
-        what = f"{name} holds {len(found.pictures)} pictures, but no class folders"
+        count = len(found.pictures) or "no"
+        what = f"{name} holds {count} pictures and no class folders"
         raise InputError(f"{what}; move each into {name}/CLASS/, or give a labels file")
     parts = [part for part in classes if _is_part(part)]
     is_same = len(classes) > 1 and bool(below[0]) and all(names == below[0] for names in below)

@@ -11,7 +11,7 @@ import pandas as pd
 from helpers.data.picture_cache import PictureCache
 from helpers.errors import InputError, Problem
 from helpers.own.listing import Listing, check_classes, listed, picture_problem, shown
-from helpers.own.table import Inputs
+from helpers.own.table import Inputs, shortened
 from helpers.own.tables import judge, noticed_groups, read_rows
 
 CHECK_SIDE = 96  # pixels to which a large picture is shrunk in a check that keeps no copy
@@ -82,7 +82,7 @@ def from_labels_file(
 
     def check(row: dict[str, str]) -> str | None:
         what = verdicts[row["file"]][0]
-        return f"{row['file']}: {what}" if what else None
+        return f"{shortened(row['file'], 100)}: {what}" if what else None
 
     rows, problems = read_rows(Path(file), columns, on_bad, check)
     found = Listing()

@@ -148,9 +148,15 @@ def prepare(config: RunConfig) -> Prepared:
     """
     frame, skipped = load_rows(config, config.data)
     noticed = list(frame.attrs.get("noticed", []))
+    read = set(frame["label"])
     frame, counts = task_named(config.task).clean(frame, own=config.data is not None)
-    if frame.empty:
-        raise InputError(f"cleaning left no row of {config.data} ({counted(counts)}); look at its labels")
+    gone = sorted(read - set(frame["label"]))
+    if gone:
+        named = ", ".join(map(repr, gone[:5])) + (", ..." if len(gone) > 5 else "")
+        lost = f"cleaning left no row of the classes {named} ({counted(counts)})"
+        if len(read) - len(gone) < 2:
+            raise InputError(f"{lost}; look for copies under several labels in {config.data}")
+        noticed.append(lost)
     parts = splits.split(frame)  # one split for all seeds: a run with another seed has the same test rows
     before = {name: len(part) for name, part in parts.items()}
     parts["train"] = splits.subsample(parts["train"], config.limit)

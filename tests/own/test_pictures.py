@@ -176,7 +176,7 @@ def test_parts_of_a_split_are_no_classes(tmp_path, names):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("a.png", "b.png"), "holds 2 pictures, but no class folders; move each into"),
+        (("a.png", "b.png"), "holds 2 pictures and no class folders; move each into"),
         (("all/disc/a.png", "all/box/b.png"), "holds only one folder, all, .*give .*photos/all"),
     ],
 )
