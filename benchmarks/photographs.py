@@ -3,7 +3,7 @@
 `python benchmarks/photographs.py` writes results/photographs.json: 80 photographs of 12 megapixels, 4 epochs;
 about six minutes on 2 cores. `--photographs 24 --small 500` tries it in a minute and writes nothing.
 
-* "in full": every picture is decoded in full in every epoch.
+* "in full": every picture is decoded in full in every epoch, by the training's own process.
 * "no copies": decoded at a part of its size, shrunk, and nothing is kept.
 * "copies": as `train` does it, beginning with an empty folder; "copies again": a second training.
 * "shrunk before": the same photographs, made small before by hand.
@@ -55,7 +55,7 @@ def shrunk_before(source: Path, target: Path) -> None:
     """The same photographs as somebody would shrink them beforehand, to what the model needs."""
     from helpers.data.pictures import open_image
     from helpers.data.transforms import copy_side
-    from helpers.models.pretrained import PREPROCESSING
+    from helpers.models.images import PREPROCESSING
 
     side = copy_side(PREPROCESSING["efficientnet_lite0"])
     for file in sorted(source.rglob("*.jpg")):
@@ -71,7 +71,8 @@ def train(variant: str, data: str, output: str) -> dict:
 
     if variant == "in full":
         Images.cache = lambda *_, **__: None
-    training = recipes.default_training("images", "full", epochs=EPOCHS)
+    workers = 0 if variant == "in full" else None
+    training = recipes.default_training("images", "full", epochs=EPOCHS, num_workers=workers)
     config = recipes.RunConfig("images", data=data, model="efficientnet_lite0", limit=0, training=training)
     start, ends, begun = time.perf_counter(), {}, []
 
