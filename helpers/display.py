@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from helpers.files import is_first_process
 
 SECONDS_BETWEEN_LINES = 10  # where progress goes to a file or a pipe
+WORTH_A_BAR = 200
 
 
 def progress_display():
@@ -70,10 +71,13 @@ class ProgressLines:
 
 @contextmanager
 def counting(total: int, unit: str):
-    """A bar, or lines, over `total` things; `advance(number)` says that so many more are done."""
-    from tqdm import tqdm
+    """A bar, or lines, over `total` things; `advance(number)` says that so many more are done.
 
-    if sys.stderr.isatty():
+    Few things are not worth a bar; work that takes less than ten seconds writes no line.
+    """
+    if sys.stderr.isatty() and total >= WORTH_A_BAR:
+        from tqdm import tqdm
+
         with tqdm(total=total, unit=f" {unit}", file=sys.stderr) as bar:
             yield bar.update
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.data.picture_cache import PictureCache
+from helpers.display import counting
 from helpers.errors import InputError, Problem
 from helpers.own.listing import Listing, check_classes, listed, picture_problem, shown
 from helpers.own.table import Inputs, shortened
@@ -149,9 +150,12 @@ def checked(paths: list, cache: PictureCache | None) -> list[tuple[str | None, b
 
     Threads share the cores: decoding does not hold Python's lock.
     """
-    opener = cache or PictureCache(None, side=CHECK_SIDE)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(partial(picture_problem, opener=opener), paths))
+    opener, verdicts = cache or PictureCache(None, side=CHECK_SIDE), []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, counting(len(paths), "pictures") as advance:
+        for verdict in pool.map(partial(picture_problem, opener=opener), paths):
+            verdicts.append(verdict)
+            advance(1)
+    return verdicts
 
 
 def with_notes(frame: pd.DataFrame, found: Listing, noticed: list[str] = ()) -> pd.DataFrame:

@@ -85,6 +85,8 @@ def train(options) -> None:
 
     if options.resume:
         config = resumed_config(options, folder.load_config(options.output))
+    if is_first_process() and config.data:
+        print(f"reading {config.data}", file=sys.stderr, flush=True)
     if options.dry_run:
         print(*understood.understand(config), sep="\n")
         return

@@ -147,22 +147,30 @@ def prepare(config: RunConfig) -> Prepared:
     Raises InputError: bad data, or nothing is left of them after cleaning.
     """
     frame, skipped = load_rows(config, config.data)
-    noticed = list(frame.attrs.get("noticed", []))
-    read = set(frame["label"])
+    noticed, read = list(frame.attrs.get("noticed", [])), set(frame["label"])
     frame, counts = task_named(config.task).clean(frame, own=config.data is not None)
-    gone = sorted(read - set(frame["label"]))
-    if gone:
-        named = ", ".join(map(repr, gone[:5])) + (", ..." if len(gone) > 5 else "")
-        lost = f"cleaning left no row of the classes {named} ({counted(counts)})"
-        if len(read) - len(gone) < 2:
-            raise InputError(f"{lost}; look for copies under several labels in {config.data}")
-        noticed.append(lost)
+    noticed += emptied_classes(read, frame, counts)
     parts = splits.split(frame)  # one split for all seeds: a run with another seed has the same test rows
     before = {name: len(part) for name, part in parts.items()}
     parts["train"] = splits.subsample(parts["train"], config.limit)
     parts["validation"] = splits.subsample(parts["validation"], math.ceil(config.limit / 2))
     class_counts = frame["label"].value_counts().to_dict()
     return Prepared(parts, tuple(sorted(class_counts)), counts, skipped, class_counts, before, noticed)
+
+
+def emptied_classes(read: set[str], cleaned: pd.DataFrame, counts: dict[str, int]) -> list[str]:
+    """A sentence on classes that have no row after cleaning, if there are any.
+
+    Raises InputError: fewer than two are left.
+    """
+    gone = sorted(read - set(cleaned["label"]))
+    if not gone:
+        return []
+    named = ", ".join(map(repr, gone[:5])) + (", ..." if len(gone) > 5 else "")
+    lost = f"cleaning left no row of the classes {named} ({counted(counts)})"
+    if len(read) - len(gone) < 2 <= len(read):
+        raise InputError(f"{lost}; look for copies under several labels")
+    return [lost]
 
 
 def counted(counts: dict[str, int]) -> str:

@@ -305,9 +305,11 @@ def test_resumed_run_equals_unbroken_run_bit_for_bit(
     for step in training(broken, *rows, config, runtime, keeper=keeper):
         if step.step == stop_at:
             break
-    resumed, *rows = start()
+    # Processes that load batches may be others: the batches do not depend on them.
+    other = replace(config, num_workers=2) if "num_workers" in changes else config
+    resumed, *rows = resumable(task, other, small_run, animals)()
     keeper = Keeper(tmp_path / "broken", resume=True, scores=recipes.SCORES)
-    steps = list(training(resumed, *rows, config, runtime, keeper=keeper))
+    steps = list(training(resumed, *rows, other, runtime, keeper=keeper))
     assert steps[0].step == stop_at + 1
     assert same(weights(model), weights(resumed))
     whole, again = ((tmp_path / name / HISTORY).read_text().splitlines() for name in ("whole", "broken"))
