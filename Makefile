@@ -41,7 +41,6 @@ results: setup
 	"$(RUN)" benchmarks/photographs.py
 	"$(RUN)" benchmarks/threads.py
 	"$(RUN)" benchmarks/rivals.py
-	"$(RUN)" benchmarks/chapter_memory.py
 
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready

@@ -111,7 +111,7 @@ def test_only_the_runtime_knows_accelerate_and_the_processes():
 
 
 # Lines of each room, as they may be at most: the first four are what a learner reads. Every line counts.
-MOST_LINES = {"data": 1230, "models": 760, "tuning": 370, "training": 1200, "safety": 430, "own": 930}
+MOST_LINES = {"data": 1240, "models": 760, "tuning": 370, "training": 1200, "safety": 430, "own": 1030}
 
 
 def test_the_package_is_thin():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLAIN = re.compile(r"[ -%'-~]*")  # printable ASCII but "&": neither mojibake nor entities
+ENTITIES = re.compile(r"&#?\w+;")  # complete ones: "&copy=2" is a part of an address
 INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})  # control and format characters, spaces and separators
 
 
@@ -58,7 +59,7 @@ def clean_text(text: str) -> str:
     Case, punctuation, stop words and emoticons stay: a pretrained encoder knows what they mean (chapter 07).
     """
     if not PLAIN.fullmatch(text):  # most texts need no repair, and looking costs a hundredth of it
-        text = ftfy.fix_text(html.unescape(text))
+        text = ftfy.fix_text(ENTITIES.sub(lambda found: html.unescape(found[0]), text))
     text = re.sub(r"\s+", " ", text).strip()
     return "" if is_invisible(text) else text
 

@@ -23,6 +23,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+BITS_PER_SAMPLE, SAMPLE_FORMAT, PLANES = 258, 339, 284  # tags of TIFF
+FAR = 20  # spreads of the usual values: farther away lies no picture
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
@@ -80,18 +82,20 @@ def to_rgb(image: Image.Image, *, background: tuple[int, int, int] | None = None
       (by the mean luminance of what is opaque). Where everything is transparent, the hidden colours are used.
     * 16-bit integers are divided by 257; by 16 where none is above 4095 (12 bits in 16), by 1 up to 255.
     * Floats within 0..1 are multiplied by 255. Other floats and 32-bit integers are stretched from the file's
-      own minimum and maximum to 0..255, and so is whatever would otherwise become one colour.
+      own minimum and maximum to 0..255 (a few values far outside are cut), and so is whatever would otherwise
+      become one colour.
     * A damaged note on how the camera was held is ignored: the picture stays as it was stored.
 
     Raises InputError: numbers that are not finite, or 16 bits a colour of which 12 or fewer are used.
     """
     has_deep_colours = ";16" in str(getattr(image, "tile", "")) and not image.mode.startswith("I")
+    _refuse_odd_numbers(image)
     image.load()  # damaged pixels must raise; a damaged EXIF block, below, must not
     if has_deep_colours and max(high for _, high in _ranges(image)[:3]) < 16:  # Pillow keeps the upper 8 bits
         raise InputError("holds 16 bits a colour, but no value above 4095; save it with 8 bits a colour")
     turn = _turn(image)
     if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
+        image = _eight_bits(image, is_unsigned=_tag(image, SAMPLE_FORMAT) == 1)
     image = _opaque(image, background) if image.has_transparency_data else image.convert("RGB")
     return image if turn is None else image.transpose(turn)
 
@@ -103,9 +107,26 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _tag(image: Image.Image, number: int) -> int | None:
+    """The first value of a TIFF file's tag; None where there is none."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _refuse_odd_numbers(image: Image.Image) -> None:
+    """Refuse TIFF files whose numbers Pillow takes for others, so that a picture becomes noise."""
+    bits = _tag(image, BITS_PER_SAMPLE)
+    if bits == 8 and _tag(image, SAMPLE_FORMAT) == 2:
+        raise InputError("holds signed numbers of 8 bits; save it with unsigned ones")
+    if bits == 16 and _tag(image, PLANES) == 2 and image.mode not in ("I", "I;16", "I;16B", "F"):
+        raise InputError("holds 16 bits a colour in separate planes; save it with 8 bits a colour")
+
+
+def _eight_bits(image: Image.Image, *, is_unsigned: bool) -> Image.Image:
     """Grey integers of 16 or 32 bits, or floats, as 8 bits; see `to_rgb`."""
     values = np.asarray(image, dtype=np.float64)
+    if image.mode == "I" and is_unsigned:
+        values = values % 2**32  # Pillow reads the large ones as negative
     low, high = values.min(), values.max()
     if not np.isfinite(high - low):
         raise InputError("holds numbers that are not finite (NaN or infinite); replace them, or remove it")
@@ -125,7 +146,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:
+    """From the least and the largest value to 0..255; a few that lie far outside are cut."""
     low, high = values.min(), values.max()
+    usual = np.percentile(values, [1, 99])
+    if high - low > FAR * (usual[1] - usual[0]) > 0:  # a mark for "no data", a hot pixel
+        low, high = usual
+        values = values.clip(low, high)
     return (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
 
 
@@ -139,6 +165,9 @@ def _opaque(image: Image.Image, background: tuple[int, int, int] | None) -> Imag
         return _on_ground(image, background)
     if alpha.getextrema()[1] == 0:
         return bare
+    if alpha.getextrema()[1] == 1:  # a mask of 0 and 1: 1 of 255 would show nothing
+        alpha = alpha.point(lambda value: 255 * value)
+        image.putalpha(alpha)
     on_black = _on_ground(image, BLACK)
     luminance = 255 * ImageStat.Stat(on_black.convert("L")).mean[0] / ImageStat.Stat(alpha).mean[0]
     result = on_black if luminance >= 128 else _on_ground(image, WHITE)

@@ -18,7 +18,8 @@ from helpers.models.pretrained import Classifier
 from helpers.own import Inputs
 
 FIRST_ROWS, ROWS = 64, 1024  # predicted before the first line is written, and between two writes
-OTHER_KINDS = (".xlsx", ".xls", ".ods", ".parquet", ".json", ".jsonl", ".txt")
+LONGEST_NAME = 200  # bytes: its neighbours have longer names
+OTHER_KINDS = (".tsv", ".tab", ".xlsx", ".xls", ".ods", ".parquet", ".json", ".jsonl", ".txt")
 
 
 @dataclass
@@ -32,8 +33,12 @@ class Answers:
     def header(self) -> list[str]:
         """`row`, the input's columns, `label` and `p_CLASS`; "predicted_" in front of what is taken."""
         own = ["label", *(f"p_{name}" for name in self.classes)]
-        taken = [f"predicted_{name}" if name in self.columns else name for name in own]
-        return ["input_row" if "row" in self.columns else "row", *self.columns, *taken]
+        return [self._free("input_", "row"), *self.columns, *(self._free("predicted_", name) for name in own)]
+
+    def _free(self, prefix: str, name: str) -> str:
+        while name in self.columns:
+            name = prefix + name
+        return name
 
     def lines(self, inputs: Inputs, start: int, probabilities: np.ndarray) -> str:
         """The lines of the inputs from `start` on, in their order; probabilities (B, C)."""
@@ -104,10 +109,10 @@ def _write_portions(
     file.truncate(length)
     file.seek(length)
     if not length:
-        file.write(line(answers.header).encode())
+        file.write(line(answers.header).encode(errors="backslashreplace"))
     advance(done)
     for start, probabilities in predicted(classifier, inputs, done):
-        file.write(answers.lines(inputs, start, probabilities).encode())
+        file.write(answers.lines(inputs, start, probabilities).encode(errors="backslashreplace"))
         file.flush()
         os.fsync(file.fileno())
         progress = {"rows": start + len(probabilities), "bytes": file.tell()}
@@ -131,6 +136,8 @@ def check_output(output: Path, source: Path | None) -> None:
     """
     if output.suffix.lower() in OTHER_KINDS:
         raise InputError(f"predictions are written as CSV, found the name {output.name}; end it in .csv")
+    if len(os.fsencode(output.name)) > LONGEST_NAME:
+        raise InputError(f"the name {output.name[:40]}... is too long for a file; choose a shorter one")
     if output.is_dir() or not is_writable(output.absolute().parent):
         raise InputError(f"{output} cannot be written; choose a file in an existing, writable folder")
     if not output.exists():
@@ -139,11 +146,17 @@ def check_output(output: Path, source: Path | None) -> None:
         raise InputError(f"{output} is the input itself; choose another file for the predictions")
     with output.open(encoding="utf-8", errors="replace", newline="") as lines:
         header = next(csv.reader(lines), [])
-    ours = header[:1] in (["row"], ["input_row"]) and any(
-        name in header for name in ("label", "predicted_label")
-    )
-    if not ours:
+    if not _is_ours(header):
         raise InputError(f"{output} exists and holds no predictions of this command; choose another file")
+
+
+def _is_ours(header: list[str]) -> bool:
+    """Whether a file begins as this command writes it: a row's number, and at the end a label and shares."""
+    names = [name.removeprefix("predicted_") for name in header]
+    while names and names[-1].startswith("p_"):
+        names.pop()
+    has_shares = len(names) < len(header)
+    return has_shares and names[-1:] == ["label"] and header[0] in ("row", "input_row")
 
 
 def _state(partial: Path) -> tuple[int, int]:

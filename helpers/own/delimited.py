@@ -2,6 +2,8 @@
 
 import csv
 import io
+import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from helpers.errors import InputError
 from helpers.own.table import KINDS, Table, decoded
 
 SEPARATORS = ",;\t"
+LOOKED_AT = 20  # records by which the separator is found
 csv.field_size_limit(2**31 - 1)  # a long text is no fault; by default the module stops at 131,072 characters
 
 
@@ -20,22 +23,27 @@ def read_delimited(file: Path) -> Table:
                 raise InputError(f"{file.name} has the ending of another kind of file, expected {KINDS}")
     text = decoded(file)
     mark, skipped = separator(text), 0
-    if text[:4].lower() == "sep=" and text[4:6].strip("\r\n") in tuple(SEPARATORS):  # Excel's own first line
-        mark, skipped = text[4], 1
-        text = text.split("\n", 1)[-1]
+    own = re.match('"?sep=([,;\t])"?(\r\n|\r|\n)', text, re.IGNORECASE)  # the line that Excel puts first
+    if own:
+        mark, skipped, text = own[1], 1, text[own.end() :]
     tabs = mark == "\t"
     table = _quoted_records(file, text, mark, skipped, stop=not tabs)
     if tabs and (table is None or table.faults or next(swallowed_rows(table, None), None)):
         plain = _plain_records(file, text, skipped)
-        if table is None or len(plain.faults) <= len(table.faults):
+        if table is None or len(plain.faults) < len(table.faults) or not table.faults:
             return plain
     return table
 
 
 def separator(text: str) -> str:
-    """Comma, semicolon or tab: the one that cuts the first line of a table into most parts."""
-    first_line = text.lstrip("\r\n \ufeff").splitlines()[0]
-    return max(SEPARATORS, key=lambda mark: len(next(csv.reader([first_line], delimiter=mark))))
+    """Comma, semicolon or tab: the one that cuts the first lines of a table alike, and into most parts."""
+    return max(SEPARATORS, key=lambda mark: _fit(text.lstrip("\r\n \ufeff"), mark))
+
+
+def _fit(text: str, mark: str) -> tuple[bool, int]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+    widths = [len(record) for record in itertools.islice(reader, LOOKED_AT) if any(record)]
+    return len(set(widths)) == 1 and len(widths) > 1 and widths[0] > 1, widths[0] if widths else 0
 
 
 def refuse_swallowed_rows(table: Table, label_place: int | None) -> None:
@@ -48,6 +56,15 @@ def refuse_swallowed_rows(table: Table, label_place: int | None) -> None:
         what = f"row {row} of {table.file.name} has a quoted field with line breaks that look like other rows"
         advice = "close the quotation mark where it belongs, or write it twice"
         raise InputError(f"{what}; {advice}")
+
+
+def noticed_swallowing(table: Table) -> list[str]:
+    """A sentence where a field may hold other rows and nothing can tell: there are no labels to look at."""
+    rows = list(swallowed_rows(table, None))
+    if not rows:
+        return []
+    what = f"row {rows[0]} of {table.file.name} has a field with line breaks that look like other rows"
+    return [f"{what} ({len(rows)} such rows): is a quotation mark missing?"]
 
 
 def swallowed_rows(table: Table, label_place: int | None) -> Iterator[int]:
@@ -63,13 +80,16 @@ def swallowed_rows(table: Table, label_place: int | None) -> Iterator[int]:
             pieces = field.splitlines() if "\n" in field or "\r" in field else []
             if len(pieces) < 2:
                 continue
-            first = [*record[:place], *pieces[0].split(table.separator)]
-            inner = [piece.split(table.separator) for piece in pieces[1:-1]]
-            # The first piece tells something only where more columns follow, the inner ones always.
-            rows = [first, *inner] if place < width - 1 else inner
-            like = [len(parts) == width for parts in rows]
+            rows = [piece.split(table.separator) for piece in pieces[1:-1]]
+            # The first piece tells something only where columns follow, the last where some come before.
+            if place < width - 1:
+                rows.append([*record[:place], *pieces[0].split(table.separator)])
+            if place > 0:
+                rows.append([*pieces[-1].split(table.separator), *record[place + 1 :]])
+            # A blank behind a comma is prose; programs write none.
+            like = [len(parts) == width and not any(p.startswith(" ") for p in parts[1:]) for parts in rows]
             known = [not labels or parts[label_place] in labels for parts, fits in zip(rows, like) if fits]
-            if like and all(like) and all(known):
+            if all(like) and all(known):
                 yield number
 
 

@@ -1,11 +1,14 @@
-"""Tables that are no lines with separators: JSON Lines, Parquet, Excel, these two by pandas (chapter 02)."""
+"""Tables that are no lines with separators: JSON Lines, Parquet and Excel (chapter 02)."""
 
 import json
-import math
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from helpers.errors import InputError
-from helpers.own.table import Table, decoded
+from helpers.own.table import Table, decoded, shortened
+
+MISSING = ("NaTType", "NAType")  # pandas' marks of a value that is not there
 
 
 def read_json(file: Path) -> Table:
@@ -13,17 +16,18 @@ def read_json(file: Path) -> Table:
     text, faults, objects = decoded(file), {}, []
     if text.lstrip().startswith("["):
         try:
-            found = json.loads(text)
+            found = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{file.name} is no valid JSON ({error}); mend it") from error
         lines = list(enumerate(found, 1))
-    else:
-        lines = [(n, line) for n, line in enumerate(text.splitlines(keepends=False), 1) if line.strip()]
+    else:  # not by `splitlines`: other characters that end a line may stand in a text
+        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     for number, value in lines:
         try:
-            value = json.loads(value) if isinstance(value, str) else value
-        except (ValueError, RecursionError):
-            value = None
+            value = json.loads(value, object_pairs_hook=_once) if isinstance(value, str) else value
+        except (ValueError, RecursionError) as error:
+            faults[number] = f"is no JSON object ({str(error) or type(error).__name__})"
+            continue
         if isinstance(value, dict):
             objects.append((number, value))
         else:
@@ -32,48 +36,73 @@ def read_json(file: Path) -> Table:
     return _as_text(file, columns, [(n, [v.get(c) for c in columns]) for n, v in objects], faults)
 
 
+def _once(pairs: list[tuple]) -> dict:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("it names a field twice")
+    return dict(pairs)
+
+
 def read_parquet(file: Path) -> Table:
     """A Parquet file; classes that `datasets` wrote as numbers get their names back."""
-    frame = _with_pandas("read_parquet", "pyarrow", file)
-    for column, names in _class_names(file).items():  # numbers that `datasets` knows by name
-        if column in frame:
-            frame[column] = [names[int(n)] if 0 <= n < len(names) else n for n in frame[column].fillna(-1)]
-    values = zip(*(frame[column].tolist() for column in frame.columns))
-    return _as_text(file, list(map(str, frame.columns)), list(enumerate(values, 1)), {})
+    table = _read(_parquet, "pyarrow", file)
+    names, columns = _class_names(table.schema.metadata), []
+    for column in table.column_names:
+        values = table[column].to_pylist()
+        if str(table.schema.field(column).type) == "float":  # 32 bits: 0.1, not 0.10000000149011612
+            values = [None if value is None else _shortest(value) for value in values]
+        if column in names:  # a number below 0 is no class
+            known = names[column]
+            values = [known[n] if n is not None and 0 <= n < len(known) else None for n in values]
+        columns.append(values)
+    return _as_text(file, table.column_names, list(enumerate(zip(*columns), 1)), {})
 
 
-def _class_names(file: Path) -> dict[str, list[str]]:
+def _parquet(file: Path):
     from pyarrow import parquet
 
-    described = json.loads((parquet.read_schema(file).metadata or {}).get(b"huggingface", b"{}"))
+    return parquet.read_table(file)
+
+
+def _class_names(metadata: dict | None) -> dict[str, list[str]]:
+    described = json.loads((metadata or {}).get(b"huggingface", b"{}"))
     features = described.get("info", {}).get("features", {})
-    return {
-        name: kind["names"] for name, kind in features.items() if isinstance(kind, dict) and "names" in kind
-    }
+    kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict)}
+    return {name: kind["names"] for name, kind in kinds.items() if "names" in kind}
+
+
+def _shortest(value: float) -> float:
+    """The shortest number that is the same in 32 bits."""
+    packed = struct.pack("<f", value)
+    digits = (float(f"{value:.{count}g}") for count in range(1, 10))
+    return next((short for short in digits if struct.pack("<f", short) == packed), value)
 
 
 def read_excel(file: Path) -> Table:
     """The one sheet with rows of an Excel or OpenDocument file; dates and numbers as Python shows them."""
-    options = {"sheet_name": None, "header": None, "dtype": object, "na_filter": False}
-    sheets = _with_pandas("read_excel", "openpyxl", file, **options)
-    filled = [name for name, sheet in sheets.items() if len(sheet)]
+    sheets = _read(_excel, "openpyxl", file)
+    filled = {name: rows for name, rows in sheets.items() if any(_is_filled(row) for row in rows)}
     if len(filled) != 1:
-        found = f"{len(filled)} sheets with rows ({', '.join(map(str, filled[:5]))})"
+        found = f"{len(filled)} sheets with rows ({', '.join(map(str, list(filled)[:5]))})"
         raise InputError(f"{file.name} has {found}, expected one; save the one you mean as a file of its own")
-    values = [list(row) for row in sheets[filled[0]].itertuples(index=False)]
-    start = next(row for row, record in enumerate(values) if any(map(_text, record)))
-    columns = [(_text(name) or "").strip() for name in values[start]]
-    rows = [
-        (row, record) for row, record in enumerate(values[start + 1 :], start + 2) if any(map(_text, record))
-    ]
-    return _as_text(file, columns, rows, {})
+    rows = [(number, row) for number, row in enumerate(next(iter(filled.values())), 1) if _is_filled(row)]
+    columns = [(_text(name) or "").strip() for name in rows[0][1]]
+    return _as_text(file, columns, rows[1:], {})
 
 
-def _with_pandas(reader: str, package: str, file: Path, **options):
+def _excel(file: Path) -> dict[str, list[list]]:
     import pandas as pd
 
+    sheets = pd.read_excel(file, sheet_name=None, header=None, dtype=object, na_filter=False)
+    return {name: sheet.to_numpy().tolist() for name, sheet in sheets.items()}
+
+
+def _is_filled(row: list) -> bool:
+    return any((_text(value) or "").strip() for value in row)
+
+
+def _read(reader: Callable, package: str, file: Path):
     try:
-        return getattr(pd, reader)(file, **options)
+        return reader(file)
     except ImportError as error:
         needs = f"{file.name} needs a package that is not installed ({str(error).splitlines()[0]})"
         raise InputError(f"{needs}; run `pip install {package}`, or save the table as CSV") from error
@@ -83,22 +112,21 @@ def _with_pandas(reader: str, package: str, file: Path, **options):
 
 
 def _as_text(file: Path, columns: list[str], rows, faults: dict[int, str]) -> Table:
-    """Values as the text a CSV file would hold; what is no text, number or truth value is a problem."""
+    """Values as the text a CSV file would hold; what is no text, number or truth value is noted as such."""
     table = Table(file, columns, [], [], faults)
     for number, values in rows:
         fields = [_text(value) for value in values]
-        if None in fields:
-            column = columns[fields.index(None)]
-            kind = type(values[fields.index(None)]).__name__
-            faults[number] = f"column {column!r} holds {kind}, expected text"
-            continue
+        odd = {place: type(values[place]).__name__ for place, field in enumerate(fields) if field is None}
+        if odd:
+            table.odd[number] = odd
+            fields = [shortened(str(v)) if field is None else field for field, v in zip(fields, values)]
         table.records.append(fields)
         table.numbers.append(number)
     return table
 
 
 def _text(value) -> str | None:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or type(value).__name__ in MISSING or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, bool):
         return str(value).lower()

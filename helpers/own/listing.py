@@ -25,7 +25,12 @@ BY_CONTENT = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # formats th
 # Of macOS, Windows and Synology, compared in lower case.
 SYSTEM_FILES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}
 SPLITS = {"train", "training", "val", "valid", "validation", "dev", "eval", "evaluation", "test", "testing"}
+SPLITS_OF = {
+    word: "train" if word.startswith("train") else "test" if word.startswith("test") else "val"
+    for word in SPLITS
+}
 BESIDE_SPLITS = {"data", "set", "images", "pictures", "photos"}  # "Test Images" is a part of a split, too
+MOST_OBLONG = 100  # times as long as wide: resized for a model, its memory would be as many times as large
 HIDDEN, LOOPS = "hidden files and folders", "folders that a link leads to again"
 IN_EVERY_CLASS = "folders that stand in every class and are not taken as classes"
 NO_PICTURES, EXAMPLES = "files that are no pictures", 5
@@ -137,9 +142,10 @@ def check_classes(folder: Path, found: Listing) -> None:
         raise InputError(f"{what}; move each into {name}/CLASS/, or give a labels file")
     parts = [part for part in classes if _is_part(part)]
     is_same = len(classes) > 1 and bool(below[0]) and all(names == below[0] for names in below)
-    if parts and (is_same or (len(classes) > 1 and parts == classes)):
+    named = {part for name in classes for part in [_part_of(name)] if part}
+    if (parts and (is_same or (len(classes) > 1 and parts == classes))) or len(named) > 1:
         what = f"the folders of {name} are parts of a split ({', '.join(classes)}), expected one per class"
-        chosen = next((part for part in parts if "train" in part.lower()), parts[0])
+        chosen = next((part for part in classes if "train" in part.lower()), classes[0])
         raise InputError(f"{what}; give {name}/{chosen}, of which a part is kept for the test")
     is_wrapped = len(classes) == 1 and len(below[0]) > 1
     if is_wrapped and not any(picture.count("/") == 1 for picture in found.pictures):
@@ -150,6 +156,19 @@ def check_classes(folder: Path, found: Listing) -> None:
     filled = {entry.split("/")[0] for entry in [*found.pictures, *(bad.where for bad in found.problems)]}
     empty = [Problem(entry, "this class holds no picture; fill or remove it") for entry in classes]
     found.problems += [problem for problem in empty if problem.where not in filled]
+
+
+def _part_of(name: str) -> str | None:
+    """Which part of a split a folder seems to be: "train", "val" or "test" ("seg_train", "Test Images").
+
+    A class may be called so as well; but not two classes of one folder by the names of two parts.
+    """
+    words = re.findall("[a-z]+", name.lower())
+    ends = {words[0], words[-1]} if words else set()
+    for part in ("train", "val", "test"):
+        if any(SPLITS_OF[word] == part for word in ends & SPLITS_OF.keys()):
+            return part
+    return None
 
 
 def _is_part(name: str) -> bool:
@@ -175,7 +194,13 @@ def picture_problem(path: str | Path, opener: PictureCache) -> tuple[str | None,
     if suffix not in IMAGE_SUFFIXES:
         return _by_name(), False
     try:
-        return None, is_one_colour(opener.open(path))
+        image = opener.open(path)
+        if max(image.size) > MOST_OBLONG * min(image.size):
+            return (
+                f"is {image.width} x {image.height} pixels, more than {MOST_OBLONG} times as long as wide",
+                False,
+            )
+        return None, is_one_colour(image)
     except InputError as error:
         return str(error), False
     except Exception as error:  # Pillow raises whatever damaged bytes lead to, a MemoryError as well

@@ -38,6 +38,14 @@ class Table:
     numbers: list[int]  # of the records; the header is row 1, and blank lines count
     faults: dict[int, str]  # what is wrong with the rows that are no records, by their numbers
     separator: str = ""
+    odd: dict[int, dict[int, str]] = field(default_factory=dict)  # {row: {place: kind}} of what is no text
+
+    def odd_field(self, number: int, places) -> str | None:
+        """What is wrong with a row of which a field that is needed holds no text."""
+        for place in places:
+            if place in self.odd.get(number, {}):
+                return f"column {self.columns[place]!r} holds {self.odd[number][place]}, expected text"
+        return None
 
     def problems(self, faults: dict[int, str]) -> list[Problem]:
         """What is wrong with rows, in their order."""
@@ -56,7 +64,7 @@ class Table:
         found = next((known for known in (name, *aliases) if known in self.columns), None)
         if found is None:
             names = ", ".join(repr(shortened(column)) for column in self.columns[:12])
-            if len(self.columns) == 1:
+            if len(self.columns) == 1 and self.separator:
                 names = "only one; are the fields separated by comma, semicolon or tab?"
             advice = f"name yours with --{role}-column"
             raise InputError(f"{self.file.name} has no column {name!r}, found {names}; {advice}")

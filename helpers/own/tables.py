@@ -11,10 +11,13 @@ from helpers.data.cleaning import is_invisible
 from helpers.errors import DataError, InputError, Problem
 from helpers.own.delimited import read_delimited, refuse_swallowed_rows
 from helpers.own.formats import read_excel, read_json, read_parquet
+from helpers.own.labels import alike
 from helpers.own.table import KINDS, Table
 
+LARGE_GROUP = 0.2  # share of the rows
 NOT_UTF8 = "is not valid UTF-8; save the file as UTF-8"
-SURROGATES = re.compile("[\ud800-\udfff]")  # where bytes could not be decoded
+BYTES = re.compile("[\udc80-\udcff]")  # where they could not be decoded
+SURROGATES = re.compile("[\ud800-\udfff]")
 READERS = {
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), read_json),
     **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".ods"), read_excel),
@@ -34,7 +37,8 @@ def read_table(file: str | Path) -> Table:
         raise InputError(f"the file {file} does not exist; give the path of a table ({KINDS})")
     table = READERS.get(file.suffix.lower(), read_delimited)(file)
     if not table.columns or not (table.records or table.faults):
-        raise InputError(f"{file.name} holds no usable row, expected some below its column names")
+        first = f" (first: {table.problems(table.faults)[0]})" if table.faults else ""
+        raise InputError(f"{file.name} holds no usable row{first}; expected some below the column names")
     return table
 
 
@@ -51,7 +55,7 @@ def read_rows(
     rows, faults = [], dict(table.faults)
     for number, record in zip(table.numbers, table.records):
         row = {"id": str(number)} | {role: record[place].strip() for role, place in places.items()}
-        what = row_problem(row) or check(row)
+        what = table.odd_field(number, places.values()) or row_problem(row) or check(row)
         if what:
             faults[number] = what
             continue
@@ -64,16 +68,25 @@ def read_rows(
 
 
 def noticed_groups(frame, column: str) -> list[str]:
-    """A sentence on the rows of `read_rows` without a group, if there are any."""
+    """Sentences on the groups of `read_rows` rows: blank ones, one that is large, some that look alike."""
     alone = int((frame["group"] == "row " + frame["id"] + " alone").sum())
-    return [f"{alone:,} of {len(frame):,} rows have no {column!r}: each stands alone"] if alone else []
+    found = [f"{alone:,} of {len(frame):,} rows have no {column!r}: each stands alone"] if alone else []
+    sizes = frame["group"].value_counts()
+    if sizes.iloc[0] > max(LARGE_GROUP * len(frame), 2):
+        what = f"one {column!r}, {sizes.index[0]!r}, holds {sizes.iloc[0]:,} of {len(frame):,} rows"
+        found.append(f"{what}: is it a missing value?")
+    for names in alike(sizes.index)[:3]:
+        found.append(f"{column!r} {' and '.join(map(repr, names))} look alike: are they one group?")
+    return found
 
 
 def row_problem(row: dict[str, str]) -> str | None:
     """What is wrong with one of a row's fields, or None."""
     for role, field in row.items():
-        if SURROGATES.search(field):
+        if BYTES.search(field):
             return NOT_UTF8
+        if SURROGATES.search(field):
+            return f"the {role} holds half of a character (a lone surrogate); write it whole"
         if role not in ("id", "group") and is_invisible(field):
             return f"the {role} is empty"
     return None

@@ -6,7 +6,7 @@ import pandas as pd
 
 from helpers.data.cleaning import clean_text
 from helpers.errors import InputError, Problem
-from helpers.own.delimited import refuse_swallowed_rows
+from helpers.own.delimited import noticed_swallowing
 from helpers.own.table import Inputs, Table, decoded
 from helpers.own.tables import judge, noticed_groups, read_rows, read_table, row_problem
 
@@ -55,7 +55,6 @@ def texts_from(
     """Texts to be labelled: a list, a .txt file in UTF-8 with one on each line, or a column of a table."""
     if isinstance(source, Path) and source.suffix.lower() != ".txt":
         table = read_table(source)
-        refuse_swallowed_rows(table, None)
         where, place = f"row {{}} of {source.name}", table.place("text", text_column)
     else:
         where, lines = "input {}", source
@@ -63,10 +62,11 @@ def texts_from(
             where, lines = f"line {{}} of {source.name}", _lines(source)
         records = [[line] for line in lines]
         table, place = Table(Path("the input"), ["input"], records, list(range(1, len(records) + 1)), {}), 0
-    good, faults = Inputs([], [], table.columns, []), dict(table.faults)
+    good, faults = Inputs([], [], table.columns, [], noticed_swallowing(table)), dict(table.faults)
     for number, record in zip(table.numbers, table.records):
         # As in training: what is nothing after cleaning is no text.
-        what = row_problem({"text": record[place]}) or row_problem({"text": clean_text(record[place])})
+        texts = [{"text": record[place]}, {"text": clean_text(record[place])}]
+        what = table.odd_field(number, [place]) or row_problem(texts[0]) or row_problem(texts[1])
         if what:
             faults[number] = what
             continue

@@ -130,6 +130,16 @@ def kept_rows(folder: Path, split: str) -> pd.DataFrame:
     return frame.drop(columns="content")
 
 
+def trained_on(folder: Path, frame: pd.DataFrame) -> int:
+    """How many rows of `frame` are training rows of the run in `folder`, by label and content."""
+    file = folder / "rows.csv"
+    if not file.is_file():
+        return 0
+    before = pd.read_csv(file, dtype=str, keep_default_na=False)
+    known = set(before.loc[before["split"] == "train", "content"])
+    return sum(content in known for content in _contents(frame))
+
+
 def check_same_rows(folder: Path, splits: dict[str, pd.DataFrame]) -> None:
     """Refuse to go on with a run on other data than it began with.
 

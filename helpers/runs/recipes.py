@@ -150,12 +150,23 @@ def prepare(config: RunConfig) -> Prepared:
     noticed, read = list(frame.attrs.get("noticed", [])), set(frame["label"])
     frame, counts = task_named(config.task).clean(frame, own=config.data is not None)
     noticed += emptied_classes(read, frame, counts)
-    parts = splits.split(frame)  # one split for all seeds: a run with another seed has the same test rows
+    parts = _split(frame, counts)
     before = {name: len(part) for name, part in parts.items()}
     parts["train"] = splits.subsample(parts["train"], config.limit)
     parts["validation"] = splits.subsample(parts["validation"], math.ceil(config.limit / 2))
     class_counts = frame["label"].value_counts().to_dict()
     return Prepared(parts, tuple(sorted(class_counts)), counts, skipped, class_counts, before, noticed)
+
+
+def _split(frame: pd.DataFrame, counts: dict[str, int]) -> dict[str, pd.DataFrame]:
+    try:
+        return splits.split(frame)  # one split for all seeds: a run with another seed has the same test rows
+    except InputError as error:
+        near = counts.get("near_copies_kept_together", 0)
+        if not near:
+            raise
+        why = f"{near:,} rows differ from others in case, punctuation or symbols alone and must stay together"
+        raise InputError(f"{error} ({why})") from error
 
 
 def emptied_classes(read: set[str], cleaned: pd.DataFrame, counts: dict[str, int]) -> list[str]:

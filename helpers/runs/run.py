@@ -192,6 +192,11 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
         not_kept = len(pd.read_csv(folder / "predictions.csv", usecols=["id"])) - len(frame)
     else:
         frame, skipped, noticed = recipes.load_labelled(config, data, classifier.classes)
+        trained = run_folder.trained_on(folder, frame)
+        if trained:
+            noticed.append(
+                f"the run was trained on {trained:,} of these {len(frame):,} rows: its score flatters"
+            )
     task = TASKS[classifier.task]
     cut = task.token_counts(classifier, task.inputs(frame))
     noticed += cut.sentences() if cut else []

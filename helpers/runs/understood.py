@@ -3,6 +3,7 @@
 from helpers.data.tokens import TokenCounts
 from helpers.models.pretrained import Classifier
 from helpers.own.labels import alike
+from helpers.own.table import shortened
 from helpers.runs.recipes import Prepared, RunConfig, build_classifier, counted, prepare
 from helpers.tasks import TASKS
 
@@ -58,7 +59,7 @@ def notices(prepared: Prepared, cut: TokenCounts | None) -> list[str]:
 
 def classes_line(prepared: Prepared) -> str:
     """The classes with their rows before any limit; of many, the largest and the smallest three."""
-    named = [f"{name!r} {count:,}" for name, count in prepared.class_counts.items()]
+    named = [f"{shortened(name)!r} {count:,}" for name, count in prepared.class_counts.items()]
     if len(named) > SHOWN:
         named = [*named[:3], "...", *named[-3:]]
     return f"{len(prepared.classes):,} classes: {', '.join(named)}"

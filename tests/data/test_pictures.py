@@ -314,3 +314,32 @@ def test_where_copies_lie(tmp_path, monkeypatch):
     assert picture_cache.usual_folder() == tmp_path / "fine-tuning-course" / "pictures"
     PictureCache(picture_cache.usual_folder(), side=50)
     assert (tmp_path / "fine-tuning-course" / "pictures").stat().st_mode & 0o077 == 0 or os.name == "nt"
+
+
+def test_one_value_far_outside_does_not_flatten_the_others(tmp_path):
+    values = np.linspace(100, 900, 64 * 64, dtype=np.float32).reshape(64, 64)
+    values[0, 0] = -3.4e38  # how maps say "no data"
+    Image.fromarray(values).save(tmp_path / "map.tif")
+    assert len(np.unique(np.asarray(open_image(tmp_path / "map.tif"))[..., 0])) > 200
+
+
+def test_a_mask_of_ones_hides_nothing():
+    colours = np.dstack([np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))] * 3)
+    ones = np.ones((32, 32, 1), dtype=np.uint8)
+    found = np.asarray(to_rgb(Image.fromarray(np.concatenate([colours, ones], axis=2))))
+    assert (found == colours).all()
+
+
+@pytest.mark.parametrize(("bits", "kind", "sentence"), [(8, 2, "signed"), (16, 1, "planes")])
+def test_numbers_that_pillow_takes_for_others_are_refused(bits, kind, sentence):
+    image = Image.new("RGB" if bits == 16 else "L", (4, 4))
+    image.tag_v2 = {258: (bits,) * 3, 339: (kind,) * 3, 284: 2}
+    with pytest.raises(InputError, match=sentence):
+        to_rgb(image)
+
+
+def test_large_unsigned_numbers_stay_large():
+    values = np.array([[0, 2**31, 2**32 - 1]], dtype=np.uint32)
+    image = Image.fromarray(values.view(np.int32))
+    image.tag_v2 = {258: (32,), 339: (1,)}
+    assert np.asarray(to_rgb(image))[0, :, 0].tolist() == [0, 128, 255]

@@ -65,10 +65,12 @@ def test_nothing_is_written_over(run, many, tmp_path, capsys):
     os.link(many, tmp_path / "link.csv")
     (tmp_path / "thesis.txt").write_text("mine")
     (tmp_path / "mine.csv").write_text("row,name\n1,x\n")
+    (tmp_path / "labels.csv").write_text("row,text,label\n1,precious,good\n")
     for name, sentence in (
         ("many.csv", "is the input itself"),
         ("link.csv", "is the input itself"),
         ("mine.csv", "holds no predictions of this command"),
+        ("labels.csv", "holds no predictions of this command"),
         ("thesis.txt", "end it in .csv"),
         ("out.xlsx", "end it in .csv"),
     ):
@@ -171,3 +173,14 @@ def test_the_first_rows_are_written_soon(run):
 def inputs_of(count: int):
     texts = [f"works {n}" for n in range(count)]
     return labelling.Inputs(texts, list(range(count)), ["input"], [[text] for text in texts])
+
+
+def test_answers_can_be_labelled_again(run, tmp_path, capsys):
+    (tmp_path / "0.csv").write_bytes(b"name,text\nJos\xe9,works\n")  # a byte of an old code page, elsewhere
+    for number in range(3):
+        given = ["--input", str(tmp_path / f"{number}.csv"), "--output", str(tmp_path / f"{number + 1}.csv")]
+        assert main(["predict", str(run), *given]) == 0
+    header = (tmp_path / "3.csv").read_text().splitlines()[0].split(",")
+    assert len(header) == len(set(header))
+    assert main(["predict", str(run), "works", "--output", str(tmp_path / f"{'x' * 230}.csv")]) == 2
+    assert "too long" in capsys.readouterr().err

@@ -165,6 +165,8 @@ def test_an_empty_class_is_named(folder):
         ("train_set/disc/a.png", "test_set/a.png"),
         ("train2017/a/a.png", "Test Images/a/b.png"),
         ("train/a/a.png", "train/b/a.png", "extra/a/a.png", "extra/b/a.png"),
+        ("seg_train/seg_train/a/a.png", "seg_test/seg_test/a/a.png", "seg_pred/seg_pred/a.png"),
+        ("train/a/a.png", "test/a/a.png", "labels_preview/a.png"),
     ],
 )
 def test_parts_of_a_split_are_no_classes(tmp_path, names):
@@ -291,3 +293,9 @@ def test_the_check_fills_the_cache(tmp_path):
     cache = PictureCache(tmp_path / "cache", side=5)
     own.from_folder(pictures(tmp_path / "photos", "disc/a.jpg", "box/b.jpg"), cache=cache)
     assert len(list(cache.folder.iterdir())) == 2
+
+
+def test_a_line_of_pixels_is_no_picture(tmp_path):
+    folder = pictures(tmp_path / "photos", "a/a.png", "b/b.png")
+    Image.new("RGB", (3000, 1)).save(folder / "a" / "line.png")
+    assert problems_of(folder) == {"a/line.png": "is 3000 x 1 pixels, more than 100 times as long as wide"}

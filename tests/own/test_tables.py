@@ -231,7 +231,7 @@ def test_numbers_and_gaps_of_json_are_text(tmp_path):
     assert [problem.what for problem in problems] == [
         "the text is empty",
         "column 'label' holds list, expected text",
-        'is no JSON object, expected {"text": "...", "label": "..."}',
+        "is no JSON object (Expecting value: line 1 column 1 (char 0))",
     ]
 
 
@@ -303,3 +303,44 @@ def test_inputs_keep_their_columns_and_order(tmp_path):
     assert good.records == [["7", "works", "3.50"], ["5", "broke", "4.00"]]
     assert good.numbers == [2, 4]
     assert str(problems[0]) == "row 3 of own.csv: the text is empty"
+
+
+@pytest.mark.parametrize("header", ["label,text", "text,label"])
+def test_a_field_that_swallows_one_row_is_seen(header, tmp_path):
+    rows = [[label, text] for text, label in distinct(60)]
+    rows[20][1], rows[21][1] = '"' + rows[20][1], rows[21][1] + '"'
+    if header == "text,label":
+        rows = [row[::-1] for row in rows]
+        rows[21][0] = rows[21][0].rstrip('"') + '"'
+    with pytest.raises(InputError, match=r"row 22 of own[.]csv"):
+        own.from_table(write(tmp_path / "own.csv", table(header, rows)))
+
+
+def test_between_tabs_one_short_row_does_not_unquote_the_others(tmp_path):
+    lines = [f'text {n}\t"good, really"' for n in range(20)]
+    frame, problems = own.from_table(
+        write(tmp_path / "own.tsv", "\n".join(["text\tlabel", *lines, "broken"]) + "\n"), on_bad="skip"
+    )
+    assert set(frame["label"]) == {"good, really"}
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize("text", ["Hi\nNice, thanks\nBye", "Hello, world\nsecond line"])
+def test_several_lines_to_be_labelled_are_noticed_at_most(text, tmp_path):
+    pd.DataFrame({"id": [1, 2], "text": [text, "ok"]}).to_csv(tmp_path / "own.csv", index=False)
+    good, problems = own.texts_from(tmp_path / "own.csv")
+    assert (good.values, problems) == ([text, "ok"], [])
+
+
+def test_the_separator_is_that_of_all_lines(tmp_path):
+    file = write(tmp_path / "own.csv", "text;label;score (0, 1, 2, 3)\na, b;x;1\nc;y;2\n")
+    assert own.from_table(file)[0]["text"].tolist() == ["a, b", "c"]
+
+
+def test_a_large_group_and_groups_that_look_alike_are_asked_about(tmp_path):
+    users = ["NULL"] * 12 + ["Anna", "anna", "Bo", "Cy", "Di", "Ed", "Flo", "Gus"]
+    rows = [(text, label, user) for (text, label), user in zip(distinct(20), users)]
+    file = write(tmp_path / "own.csv", table("text,label,user", rows))
+    said = own.from_table(file, group_column="user")[0].attrs["noticed"]
+    assert said[0] == "one 'user', 'NULL', holds 12 of 20 rows: is it a missing value?"
+    assert "'Anna' and 'anna' look alike" in said[1]

@@ -171,3 +171,8 @@ def test_a_run_needs_a_name(capsys):
 def test_evaluate_needs_data_for_its_columns(tiny_run, capsys):
     assert main(["evaluate", str(tiny_run), "--text-column", "x"]) == 2
     assert "--text-column has no effect without --data" in capsys.readouterr().err
+
+
+def test_a_score_on_training_rows_is_said_to_flatter(tiny_run, tiny_rows, capsys):
+    assert main(["evaluate", str(tiny_run), "--data", str(tiny_rows)]) == 0
+    assert "trained on 42 of these 60 rows" in capsys.readouterr().err
