@@ -212,7 +212,7 @@ def main(arguments: list[str]) -> None:
             if not (run / folder / "model.onnx").is_file():
                 command(["export", str(run), "--format", "onnx", *(["--int8"] if engine == "int8" else [])])
         results = {engine: measure(run, engine, comments) for engine in ENGINES}
-        with running(run, "int8") as address:
+        with running(run, "torch") as address:
             crowded = crowd(address, comments, **CROWD)
     for engine, result in results.items():
         print(
