@@ -118,7 +118,7 @@ def test_the_package_is_thin():
     """The core is what a learner reads: loaders, models, train loops."""
     sizes = {name: sum(map(lines, (HELPERS / name).glob("*.py"))) for name in MOST_LINES}
     assert {name: size for name, size in sizes.items() if size > MOST_LINES[name]} == {}
-    assert sum(sizes[name] for name in CORE) <= 3500, sizes
+    assert sum(sizes[name] for name in CORE) <= 3550, sizes
     assert sum(map(lines, FILES)) <= 8800
 
 
