@@ -1,8 +1,10 @@
 """The files around the code keep their promises: lock, ranges, README."""
 
+import json
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import tomllib
 
@@ -115,3 +117,35 @@ def test_every_promise_names_a_test_that_exists():
     assert len(named) >= 20
     missing = [(file, name) for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
     assert not missing
+
+
+def test_the_costs_are_those_that_were_measured():
+    """The README's table "What it costs" against the stored results."""
+    names = ("scale", "threads", "photographs", "rivals", "service_load")
+    scale, threads, photographs, rivals, service = (
+        json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8")) for name in names
+    )
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("### What it costs")[1].split("##")[0]
+    million, classes, predict = scale["prepare"]["1000000"], scale["classes"], scale["predict"]
+    ratios, speed, scores = threads["ratios"], rivals["texts"]["speed"], rivals["texts"]["to_score"]
+    later = {name: statistics.median(photographs[name]["later_epochs"]) for name in ("copies", "in full")}
+    crowd = service["crowd"]
+    said = [
+        f"| {million['seconds']['total']:.0f} s, at most {million['peak_mb'] / 1000:.1f} GB",
+        f"after {predict['seconds_to_first_row']} s, all after {predict['seconds']:.0f} s",
+        f"| {classes['300']['seconds'] - classes['3']['seconds']:.1f} s and "
+        f"{classes['300']['peak_mb'] - classes['3']['peak_mb']} MB more",
+        f"| {ratios['default']['two_at_once_to_alone']:.1f} times as long; in a classroom "
+        f"{ratios['classroom']['two_at_once_to_alone']:.2f} times",
+        f"takes {photographs['copies']['first_epoch']:.1f} s (decoded in full: "
+        f"{photographs['in full']['first_epoch']:.1f}), a later one {later['copies']:.2f} s "
+        f"({later['in full']:.1f};",
+        f"| {photographs['check']['seconds']:.1f} s, no memory more",
+        f"| {speed['trainer']['ours_to_it']:.2f}, {speed['trainer_grouped']['ours_to_it']:.2f}, "
+        f"{speed['lightning']['ours_to_it']:.2f} and {speed['textbook']['ours_to_it']:.1f} times",
+        f"| {scores['trainer']['times_as_fast']:.1f}, {scores['trainer_grouped']['times_as_fast']:.1f} and "
+        f"{scores['textbook']['times_as_fast']:.1f} times as fast",
+        f"after {crowd['with_idle']['ms_p50']:.0f} ms ({crowd['without_idle']['ms_p50']:.0f} without",
+        f"from {crowd['megabytes_after_a_tenth']:.0f} to {crowd['megabytes_after_all']:.0f} MB",
+    ]
+    assert [words for words in said if words not in table] == []
