@@ -248,8 +248,9 @@ class Bench:
         self.tokens = 0
         model.register_forward_pre_hook(self._count, with_kwargs=True)
 
-    def _count(self, _, __, kwargs) -> None:
-        self.tokens += kwargs["input_ids"].numel()
+    def _count(self, model, _, kwargs) -> None:
+        if model.training:  # evaluations read other rows
+            self.tokens += kwargs["input_ids"].numel()
 
     def run(self, *, rows: int = 0, epochs: int | None = None, seed: int = 0, scored: bool = False) -> dict:
         """Train once from the first weights.
