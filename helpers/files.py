@@ -142,10 +142,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _lock(folder: Path) -> int:
     """An open descriptor of the folder's lock file, which this process holds."""
-    file, mode = (
-        folder / LOCK,
-        os.O_RDONLY,
-    )  # a file open for writing would keep its disk from being remounted
+    file, mode = folder / LOCK, os.O_RDONLY  # open for writing it would keep its disk from being remounted
     while True:
         handle = os.open(file, mode | os.O_CREAT, 0o666)
         try:

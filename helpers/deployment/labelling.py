@@ -81,43 +81,57 @@ def write_predictions(
     Returns: how many rows an earlier call had written.
     """
     answers = Answers(classifier.classes, inputs.columns)
-    key = _key(version, answers.header, inputs)
-    partial = output.with_name(f".{output.name}-{key}")
-    done, length = _state(partial)
+    partial = Partial(output, _key(version, answers.header, inputs))
+    done = partial.rows
     try:
-        with partial.open("r+b" if length else "wb") as file:
-            _write_portions(file, classifier, inputs, answers, done, length, partial, advance)
-        os.replace(partial, output)
+        if not partial.bytes:
+            partial.append(line(answers.header), rows=0)
+        advance(done)
+        for start, probabilities in predicted(classifier, inputs, done):
+            partial.append(answers.lines(inputs, start, probabilities), rows=len(probabilities))
+            advance(len(probabilities))
+        partial.finish(output)
     except OSError as error:
         error.filename = error.filename or str(output)  # a full disk does not say where
         raise
-    _progress_file(partial).unlink(missing_ok=True)
     return done
 
 
-def _write_portions(
-    file,
-    classifier: Classifier,
-    inputs: Inputs,
-    answers: Answers,
-    done: int,
-    length: int,
-    partial: Path,
-    advance,
-) -> None:
-    """Write the rows behind the first `done`, which take `length` bytes; each portion is noted when safe."""
-    file.truncate(length)
-    file.seek(length)
-    if not length:
-        file.write(line(answers.header).encode(errors="backslashreplace"))
-    advance(done)
-    for start, probabilities in predicted(classifier, inputs, done):
-        file.write(answers.lines(inputs, start, probabilities).encode(errors="backslashreplace"))
-        file.flush()
-        os.fsync(file.fileno())
-        progress = {"rows": start + len(probabilities), "bytes": file.tell()}
-        write_atomically(_progress_file(partial), json.dumps(progress).encode())
-        advance(len(probabilities))
+class Partial:
+    """What is written of a file of predictions: a hidden neighbour, and a note of what is safe in it.
+
+    Attributes: `rows` and `bytes` that are safe; at first those of an earlier call with the same `key`.
+    """
+
+    def __init__(self, output: Path, key: str):
+        self.file = output.with_name(f".{output.name}-{key}")
+        self.note = self.file.with_name(f"{self.file.name}.progress")
+        self.rows, self.bytes = self._noted()
+
+    def append(self, text: str, *, rows: int) -> None:
+        """Write so many more rows, and note them when they are on the disk."""
+        with self.file.open("r+b" if self.bytes else "wb") as file:
+            file.truncate(self.bytes)
+            file.seek(self.bytes)
+            file.write(text.encode(errors="backslashreplace"))
+            file.flush()
+            os.fsync(file.fileno())
+            self.rows, self.bytes = self.rows + rows, file.tell()
+        write_atomically(self.note, json.dumps({"rows": self.rows, "bytes": self.bytes}).encode())
+
+    def finish(self, output: Path) -> None:
+        """Give the whole file its name."""
+        os.replace(self.file, output)
+        self.note.unlink(missing_ok=True)
+
+    def _noted(self) -> tuple[int, int]:
+        try:
+            noted = json.loads(self.note.read_text(encoding="utf-8"))
+            rows, length = noted["rows"], noted["bytes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, 0  # there is none, or it does not help
+        is_there = self.file.is_file() and self.file.stat().st_size >= length
+        return (rows, length) if is_there else (0, 0)
 
 
 def model_version(folder: str | Path, engine: str) -> str:
@@ -157,21 +171,6 @@ def _is_ours(header: list[str]) -> bool:
         names.pop()
     has_shares = len(names) < len(header)
     return has_shares and names[-1:] == ["label"] and header[0] in ("row", "input_row")
-
-
-def _state(partial: Path) -> tuple[int, int]:
-    """Rows and bytes that an earlier call finished."""
-    try:
-        progress = json.loads(_progress_file(partial).read_text(encoding="utf-8"))
-        done, length = progress["rows"], progress["bytes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, 0  # there is none, or it does not help
-    is_there = partial.is_file() and partial.stat().st_size >= length
-    return (done, length) if is_there else (0, 0)
-
-
-def _progress_file(partial: Path) -> Path:
-    return partial.with_name(f"{partial.name}.progress")
 
 
 def _key(version: str, header: list[str], inputs: Inputs) -> str:
