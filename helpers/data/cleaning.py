@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 PLAIN = re.compile(r"[ -%'-~]*")  # printable ASCII but "&": neither mojibake nor entities
 ENTITIES = re.compile(r"&#?\w+;")  # complete ones: "&copy=2" is a part of an address
-INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})  # control and format characters, spaces and separators
+# Control and format characters, spaces and separators, and marks, which need a letter to sit on.
+INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"})
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol of Unicode that show nothing
 
 
 def clean_comments(
@@ -65,8 +67,8 @@ def clean_text(text: str) -> str:
 
 
 def is_invisible(text: str) -> bool:
-    """Whether nothing in a text can be seen: blanks, zero-width spaces, byte-order marks."""
-    return all(unicodedata.category(character) in INVISIBLE for character in text)
+    """Whether nothing in a text can be seen: blanks, zero-width spaces, fillers, accents without a letter."""
+    return all(unicodedata.category(sign) in INVISIBLE or sign in FILLERS for sign in text)
 
 
 def letters_key(text: str) -> str:

@@ -13,7 +13,7 @@ from helpers.display import counting
 from helpers.errors import InputError, Problem
 from helpers.own.listing import Listing, check_classes, listed, picture_problem, shown
 from helpers.own.table import Inputs, shortened
-from helpers.own.tables import judge, noticed_groups, read_rows
+from helpers.own.tables import judge, noticed_groups, read_rows, read_table
 
 CHECK_SIDE = 96  # pixels to which a large picture is shrunk in a check that keeps no copy
 ONE_COLOUR = "pictures of one colour"
@@ -74,9 +74,9 @@ def from_labels_file(
     columns = {"file": file_column, "label": label_column}
     if group_column is not None:
         columns["group"] = group_column
-    located, folder = {}, Path(file).parent
+    table, located, folder = read_table(file), {}, Path(file).parent
     with suppress(InputError):  # raised again below, with all the other problems
-        read_rows(Path(file), columns, "skip", lambda row: located.update({row["file"]: None}))
+        read_rows(table, columns, "skip", lambda row: located.update({row["file"]: None}))
     paths = [_located(folder, name) for name in located]
     verdicts = dict(zip(located, checked(paths, cache)))
     located = dict(zip(located, paths))
@@ -85,7 +85,7 @@ def from_labels_file(
         what = verdicts[row["file"]][0]
         return f"{shortened(row['file'], 100)}: {what}" if what else None
 
-    rows, problems = read_rows(Path(file), columns, on_bad, check)
+    rows, problems = read_rows(table, columns, on_bad, check)
     found = Listing()
     for row in rows:
         row["path"] = str(located[row["file"]])

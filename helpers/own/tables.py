@@ -43,13 +43,13 @@ def read_table(file: str | Path) -> Table:
 
 
 def read_rows(
-    file: Path, columns: dict[str, str], on_bad: str, check: Callable = lambda row: None
+    file: Path | Table, columns: dict[str, str], on_bad: str, check: Callable = lambda row: None
 ) -> tuple[list[dict], list[Problem]]:
-    """The good records of a table as {"id": row number, role: field, ...}; `columns` is {role: name}.
+    """The good records of a table (or its file) as {"id": row number, role: field}; `columns` is {role: name}.
 
     `check(row)` says what else is wrong with a row, or None. A row with a blank group is a group of its own.
     """
-    table = read_table(file)
+    table = file if isinstance(file, Table) else read_table(file)
     places = table.places(columns)
     refuse_swallowed_rows(table, places.get("label"))
     rows, faults = [], dict(table.faults)

@@ -1,5 +1,6 @@
 """What was understood of the data, in lines that a person reads before a training begins (chapter 07)."""
 
+from helpers.data.splits import missing_classes
 from helpers.data.tokens import TokenCounts
 from helpers.models.pretrained import Classifier
 from helpers.own.labels import alike
@@ -48,8 +49,7 @@ def notices(prepared: Prepared, cut: TokenCounts | None) -> list[str]:
         found.append(f"{dropped:,} rows are copies of each other with different labels; none of them is used")
     for labels in alike(prepared.classes):
         found.append(f"the labels {' and '.join(map(repr, labels))} look alike: are they one class?")
-    trained = set(prepared.splits["train"]["label"])
-    untrained = [name for name in prepared.classes if name not in trained]
+    untrained = missing_classes(prepared.splits, prepared.classes)
     if untrained:
         some = ", ".join(map(repr, untrained[:5]))
         what = f"{len(untrained):,} of {len(prepared.classes):,} classes have no training row ({some})"
