@@ -45,7 +45,7 @@ def read_table(file: str | Path) -> Table:
 def read_rows(
     file: Path | Table, columns: dict[str, str], on_bad: str, check: Callable = lambda row: None
 ) -> tuple[list[dict], list[Problem]]:
-    """The good records of a table (or its file) as {"id": row number, role: field}; `columns` is {role: name}.
+    """The good records of a table or its file as {"id": row number, role: field}; `columns` is {role: name}.
 
     `check(row)` says what else is wrong with a row, or None. A row with a blank group is a group of its own.
     """
