@@ -101,10 +101,8 @@ class Keeper:
         self.progress.seconds = time.perf_counter() - self.started
         if self.folder is None:
             if step.is_best:
-                state = self.model.state_dict()
-                check_tensors(
-                    {f"model.{name}": tensor for name, tensor in state.items()}, self.model, step.step
-                )
+                state = self.runtime.state(self.model)
+                check_tensors(state, self.model, step.step)
                 self.best = {name: tensor.clone() for name, tensor in state.items()}
             return
         self.unwritten.append((step, self.progress.seconds))
@@ -124,7 +122,7 @@ class Keeper:
             self.runtime.wait()
             self.runtime.load(load_checkpoint(self.folder / BEST)[0], self.model)
         elif self.best:
-            self.model.load_state_dict(self.best)
+            self.runtime.load(self.best, self.model)
 
     def _tidy(self) -> None:
         """Make the folders of a new training and remove an earlier one's files, or what a killed one left."""

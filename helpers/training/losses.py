@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.models.forward import forward
+from helpers.data.chat import IGNORED
+from helpers.models.forward import forward, writes
 
 
 class Loss(Protocol):
@@ -59,21 +60,34 @@ class Classification(RowLoss):
 class CausalLM:
     """Cross-entropy (nats) of every next token that has a label; the items are those tokens, not the rows.
 
-    A batch holds `input_ids`, `attention_mask` and `labels`, each int64 (B, L). Labels stand at their own
-    token's place
-    and are shifted here, once: position t predicts token t + 1. A label of -100 is left out.
+    A batch holds `input_ids` and `labels`, int64 (B, L), and `attention_mask` or `position_ids`. Labels stand
+    at their own token's place and are shifted here, once: position t predicts token t + 1. A label of -100 is
+    left out, and its position never meets the last layer, the widest of all.
 
     Example: `perplexity = math.exp(loss(model, batch) / loss.items(batch))`
     """
 
-    IGNORED = -100
-
     def items(self, batch):
-        return int((batch["labels"][:, 1:] != self.IGNORED).sum())
+        return int((batch["labels"][:, 1:] != IGNORED).sum())
 
     def __call__(self, model, batch):
-        logits = forward(model, batch)[:, :-1].float()  # (B, L - 1, V)
         labels = batch["labels"][:, 1:]  # (B, L - 1)
-        return F.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), reduction="sum", ignore_index=self.IGNORED
-        )
+        chosen = labels != IGNORED
+        logits = _logits_at(chosen, model, batch).float()  # (N, V) of the N positions that have a label
+        return F.cross_entropy(logits, labels[chosen], reduction="sum")
+
+
+def _logits_at(chosen: torch.Tensor, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Logits (N, V) at the positions `chosen` (B, L - 1) alone, where the model says which layer is its last.
+
+    By a hook, because the call must be that of the whole model: the wrappers of several processes watch it.
+    """
+    inner = getattr(model, "module", model)
+    if not writes(inner):
+        return forward(model, batch)[:, :-1][chosen]
+    cut = lambda _, inputs: (inputs[0][:, :-1][chosen],)  # hidden vectors (B, L, D) to (N, D)
+    hook = inner.get_output_embeddings().register_forward_pre_hook(cut)
+    try:
+        return forward(model, batch)
+    finally:
+        hook.remove()

@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from helpers import environment
 from helpers.errors import InputError
 from helpers.safety.signals import Signals
+from helpers.tuning.lora import has_lora
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -135,9 +136,12 @@ class Runtime:
         return self.accelerator.gather(self.accelerator.pad_across_processes(tensor, pad_index=filling)).cpu()
 
     def state(self, model: nn.Module, optimizer=None) -> dict[str, torch.Tensor]:
-        """Whole tensors on the CPU: `model.NAME`, and `optimizer.NUMBER.NAME` by the parameter's number."""
+        """Whole tensors on the CPU: `model.NAME`, and `optimizer.NUMBER.NAME` by the parameter's number.
+
+        Of a model with adapters only what moves: the frozen weights are those of the pretrained model.
+        """
         first = _first_names(model)
-        own = {name: tensor for name, tensor in model.state_dict().items() if first[name] == name}
+        own = {name: tensor for name, tensor in model.state_dict().items() if first.get(name) == name}
         tensors = {f"model.{name}": tensor for name, tensor in own.items()}
         moments = optimizer.state_dict()["state"] if optimizer is not None else {}
         for number, values in moments.items():
@@ -158,7 +162,8 @@ class Runtime:
         own, saved, first = model.state_dict(), _below(state, "model"), _first_names(model)
         if set(saved) != set(first.values()):
             raise RuntimeError(f"{len(set(saved) ^ set(first.values()))} of its weights have other names")
-        model.load_state_dict({name: _like(saved[first[name]], tensor) for name, tensor in own.items()})
+        kept = {name: _like(saved[first[name]], own[name]) for name in first}
+        model.load_state_dict(kept, strict=len(kept) == len(own))
         if optimizer is None:
             return
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -229,10 +234,19 @@ def _below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tenso
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:
-    """Every name in the model's state with the first name of the same tensor: tied weights have two."""
+    """Every name that is kept of the model's state with the first name of the same tensor: tied weights have
+    two.
+    """
     first: dict[int, str] = {}
     tensors = model.state_dict(keep_vars=True)
+    if has_lora(model):
+        tensors = {name: tensor for name, tensor in tensors.items() if not _is_still(name, tensor)}
     return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
+
+
+def _is_still(name: str, tensor: torch.Tensor) -> bool:
+    """Whether it is of the pretrained model below the adapters: a frozen weight, or its parts in 4 bits."""
+    return ".base_layer." in name or (isinstance(tensor, nn.Parameter) and not tensor.requires_grad)
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:

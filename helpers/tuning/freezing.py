@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from helpers.errors import InputError
+from helpers.models.forward import writes
 from helpers.tuning.layers import layer_groups
 from helpers.tuning.lora import add_lora, has_lora, merge_lora
 
@@ -19,13 +20,17 @@ def begin_strategy(model: nn.Module, strategy: str, *, sharded: bool = False) ->
     if sharded and strategy in ("gradual", "lora"):
         problem = f"strategy {strategy} needs whole weights, these are shared out among processes"
         raise InputError(f"{problem}; use full or head")
-    if strategy == "lora" and not has_lora(model):
-        add_lora(model)
+    if strategy == "lora":
+        if not has_lora(model):
+            add_lora(model)
+        apply_strategy(model, strategy, 0, 1)
 
 
 def end_strategy(model: nn.Module, strategy: str) -> None:
-    """Leave a plain model, in place, after the last step: "lora" merges its adapters."""
-    if strategy == "lora":
+    """Leave a plain model, in place, after the last step: "lora" merges its adapters, but those of a language
+    model, which are saved by themselves (`models.adapters`).
+    """
+    if strategy == "lora" and not writes(model):
         merge_lora(model)
 
 
@@ -34,8 +39,9 @@ def apply_strategy(model: nn.Module, strategy: str, epoch: int, epochs: int) -> 
 
     Args:
         strategy: "full" moves all weights, "head" those of the head, "lora" those of the head and the
-            adapters. "gradual" begins with the head and opens the groups below it in equal steps, so that the
-            last epoch trains the whole model (Howard and Ruder, 2018).
+            adapters (of a language model the adapters alone: its head is its table of words). "gradual"
+            begins with the head and opens the groups below it in equal steps, so that the last epoch trains
+            the whole model (Howard and Ruder, 2018).
         epoch, epochs: number of this epoch, from 0, and how many there will be.
 
     Raises InputError: another strategy, "lora" without adapters, or a head that `layer_groups` cannot find.
@@ -52,17 +58,19 @@ def _moving(model: nn.Module, strategy: str, epoch: int, epochs: int) -> set[nn.
     if strategy == "full":
         return set(model.parameters())
     groups = layer_groups(model)
-    share = min(1, epoch / (epochs - 1)) if strategy == "gradual" and epochs > 1 else 0
-    num_open = 1 + round((len(groups) - 1) * share)
-    if num_open == len(groups):
-        return set(model.parameters())
-    chosen = {p for _, modules in groups[-num_open:] for module in modules for p in module.parameters()}
     if strategy == "lora":
         if not has_lora(model):
             advice = "call tuning.lora.add_lora(model) first"
             raise InputError(f"strategy lora needs a model with adapters, found none; {advice}")
-        chosen |= {p for name, p in model.named_parameters() if "lora_" in name}
-    return chosen
+        adapters = {p for name, p in model.named_parameters() if "lora_" in name}
+        return adapters if writes(model) else adapters | _parameters(groups[-1:])
+    share = min(1, epoch / (epochs - 1)) if strategy == "gradual" and epochs > 1 else 0
+    num_open = 1 + round((len(groups) - 1) * share)
+    return set(model.parameters()) if num_open == len(groups) else _parameters(groups[-num_open:])
+
+
+def _parameters(groups: list) -> set[nn.Parameter]:
+    return {p for _, modules in groups for module in modules for p in module.parameters()}
 
 
 def train_mode(model: nn.Module) -> None:

@@ -11,13 +11,22 @@ from helpers.errors import InputError
 from helpers.tuning.layers import layer_groups
 
 
-def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0) -> None:
+def add_lora(
+    model: nn.Module,
+    *,
+    rank: int = 8,
+    alpha: float = 16.0,
+    dropout: float = 0.0,
+    rank_stabilised: bool = False,
+) -> None:
     """Adapt, in place, every linear layer and ungrouped convolution below the head; seed before calling.
 
     Args:
         rank: rows of A and columns of B; the corrections' size grows with it.
         alpha: the corrections are multiplied by alpha / rank.
         dropout: share of the adapters' inputs that is zeroed in training.
+        rank_stabilised: by alpha / sqrt(rank) instead, so that large ranks learn as fast as small ones
+            (rsLoRA: Kalajdzievski, 2023).
 
     Raises InputError: the model has adapters already, its architecture is not known, or it has no such layer.
     """
@@ -34,7 +43,8 @@ def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: f
             f"no linear layer was found below the head of {type(model).__name__}; use strategy full"
         )
     options = {"lora_alpha": alpha, "lora_dropout": dropout, "target_modules": list(targets)}
-    config = LoraConfig(r=rank, fan_in_fan_out=any(map(_is_turned, targets.values())), **options)
+    options |= {"use_rslora": rank_stabilised, "fan_in_fan_out": any(map(_is_turned, targets.values()))}
+    config = LoraConfig(r=rank, **options)
     inject_adapter_in_model(config, model)
 
 
