@@ -6,6 +6,7 @@ Rows are a DataFrame with `id` (str, unique), `group` (str: rows that must stay 
 
 import ast
 import gzip
+import json
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ PLATFORMS = {
     "movies": "movieReviewSnippets",
     "nyt": "nytEditorialSnippets",
 }
+TOPICS = {"amazon": "product", "movies": "film", "nyt": "news"}  # of a tweet it is not known
+CHAT_SYSTEM = "Rate the comment as JSON."
 SENTIMENTS = ("negative", "neutral", "positive")
 ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
@@ -40,6 +43,22 @@ def sentiment(ratings) -> np.ndarray:
     """Mean ratings (N,) on -4..4 as words: negative up to -0.5, positive from +0.5, neutral between them."""
     ratings = np.asarray(ratings, dtype=float)
     return np.select([ratings <= -0.5, ratings >= 0.5], ["negative", "positive"], "neutral")
+
+
+def conversation(row) -> list[dict[str, str]]:
+    """A row of `comments` as the course's job for a language model: comment in, JSON out (chapter 10).
+
+    The answer has the sentiment, its strength (the raters' mean, rounded, -4 to 4), and what the comment is
+    about where the platform tells it.
+    """
+    answer = {"sentiment": row["label"], "strength": round(row["rating"])}
+    if row["platform"] in TOPICS:
+        answer["topic"] = TOPICS[row["platform"]]
+    return [
+        {"role": "system", "content": CHAT_SYSTEM},
+        {"role": "user", "content": row["text"]},
+        {"role": "assistant", "content": json.dumps(answer)},
+    ]
 
 
 def rater_shares(ratings) -> np.ndarray:

@@ -3,17 +3,26 @@
 It comes from the course's own weights ("smollm2"), a folder of transformers, a finished run, or the hub.
 """
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from helpers import assets
+from helpers.assets import sha256
 from helpers.errors import InputError
+from helpers.files import write_atomically
+from helpers.models.adapters import load_adapter, save_adapter
 from helpers.models.classifier import quiet_transformers, shortened
+from helpers.models.folders import GIVE_A_RUN, WRITE_AGAIN
 from helpers.models.forward import max_positions
+from helpers.models.low_bit import to_low_bit
+from helpers.safety.whole import whole_folder
 
+DESCRIPTION = "chat.json"
 MAX_TOKENS = 1024  # of a conversation by default: longer ones cost memory that a laptop does not have
 
 
@@ -34,6 +43,7 @@ class LanguageModel:
     tokenizer: object
     max_length: int = MAX_TOKENS
     system: str | None = None
+    base_bits: int = 16  # 4: frozen weights in blocks of 4 bits, see `low_bit`
 
 
 def language_model(
@@ -69,6 +79,67 @@ def language_model(
         max_length, getattr(model.config, "max_position_embeddings", max_length), max_positions(model)
     )
     return LanguageModel(name, model.eval(), tokenizer, longest, system)
+
+
+def save_language_model(lm: LanguageModel, folder: str | Path) -> None:
+    """Write the model as the folder `folder`, in which an earlier one is replaced as a whole.
+
+    Of a model with LoRA only the adapter is written; it needs the model `lm.name` again.
+    """
+    with whole_folder(folder, (DESCRIPTION,)) as new:
+        if is_adapted(lm.model):
+            save_adapter(lm.model, new, lm.name)
+        else:
+            with quiet_transformers():
+                lm.model.save_pretrained(new)
+        lm.tokenizer.save_pretrained(new)
+        said = {"name": lm.name, "max_length": lm.max_length, "system": lm.system, "base_bits": lm.base_bits}
+        files = {file.name: sha256(file) for file in sorted(new.iterdir())}
+        base = weights_hash(lm.model) if is_adapted(lm.model) else None
+        content = {"task": "chat", **said, "base": base, "sha256": files}
+        write_atomically(new / DESCRIPTION, json.dumps(content, indent=2).encode())
+
+
+def load_language_model(folder: str | Path) -> LanguageModel:
+    """Read what `save_language_model` wrote: whole weights, or an adapter on the model it was trained on.
+
+    Raises InputError: no such folder, a file that is missing, damaged or changed, or the model below the
+        adapter is not there any more, or another one.
+    """
+    folder = Path(folder)
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        raise InputError(f"{folder} holds no trained language model ({DESCRIPTION} is missing); {GIVE_A_RUN}")
+    try:
+        said = json.loads(file.read_bytes())
+        names = ("name", "max_length", "system", "base_bits")
+        name, max_length, system, base_bits = (said[name] for name in names)
+        expected, base = dict(said["sha256"]), said["base"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"{file} is damaged ({shortened(error)}); {WRITE_AGAIN}") from error
+    for known, digest in expected.items():
+        if not (folder / known).is_file() or sha256(folder / known) != digest:
+            raise InputError(f"{folder / known} is missing, damaged or changed; {WRITE_AGAIN}")
+    lm = language_model(name if base else str(folder), max_length=max_length, system=system)
+    if base:
+        if weights_hash(lm.model) != base:
+            what = f"the adapter in {folder} was trained on other weights than {name!r} has now"
+            raise InputError(f"{what}; bring them back, or train again")
+        if base_bits == 4:
+            to_low_bit(lm.model)
+        load_adapter(lm.model, folder)
+    return replace(lm, name=name, model=lm.model.eval(), base_bits=base_bits)
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Whether the model carries an adapter, which is saved alone."""
+    return hasattr(model, "peft_config")
+
+
+def weights_hash(model: nn.Module) -> str:
+    """A hash of the embeddings, which no adapter moves, by which it knows its model again."""
+    table = model.get_input_embeddings().weight.detach().cpu().contiguous()
+    return hashlib.sha256(table.view(torch.uint8).numpy()).hexdigest()[:32]
 
 
 def check_tokenizer(name: str, tokenizer) -> None:

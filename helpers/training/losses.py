@@ -74,7 +74,11 @@ class CausalLM:
         labels = batch["labels"][:, 1:]  # (B, L - 1)
         chosen = labels != IGNORED
         logits = _logits_at(chosen, model, batch).float()  # (N, V) of the N positions that have a label
-        return F.cross_entropy(logits, labels[chosen], reduction="sum")
+        return self.of_logits(logits, labels[chosen], batch)
+
+    def of_logits(self, logits, labels, batch):
+        """The sum () over the N positions; make your own by another one."""
+        return F.cross_entropy(logits, labels, reduction="sum")
 
 
 def _logits_at(chosen: torch.Tensor, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
