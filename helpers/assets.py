@@ -155,7 +155,7 @@ def sha256(file: Path) -> str:
 
 
 def _expected(folder: Path) -> dict[str, str | None]:
-    """The sha256 that each file must have, pinned or of the manifest; None where no manifest vouches for it."""
+    """The sha256 that each file must have, pinned or of the manifest; None where none vouches for it."""
     pinned = {member.target: member.sha256 for member in MEMBERS}
     try:
         manifest = json.loads((folder / CONVERTED / MANIFEST).read_bytes())
