@@ -45,7 +45,7 @@ results: setup
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready
 
-$(VENV)/ready: requirements.lock pyproject.toml data/assets.txt data/files.toml helpers/assets.py
+$(VENV)/ready: requirements.lock pyproject.toml data/assets.txt data/files.toml helpers/assets.py helpers/conversion.py
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "error: the course needs Python 3.11 or newer, found $$("$(PYTHON)" --version 2>&1); install it, or name one: make setup PYTHON=python3.12" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV) || { echo "error: $(PYTHON) could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }

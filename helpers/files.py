@@ -140,6 +140,27 @@ def locked(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[bool]:
+    """Wait until no other process is in here with this folder; it is made where it is missing.
+
+    The lock is the kernel's and on the folder itself: no file shows it, and that of a killed process is gone.
+    Yields whether nobody else is in here: on Windows and on disks without such locks nobody waits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield False
+        return
+    handle, is_held = os.open(folder, os.O_RDONLY), False
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            is_held = True
+        yield is_held
+    finally:
+        os.close(handle)
+
+
 def _lock(folder: Path) -> int:
     """An open descriptor of the folder's lock file, which this process holds."""
     file, mode = folder / LOCK, os.O_RDONLY  # open for writing it would keep its disk from being remounted

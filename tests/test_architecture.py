@@ -13,7 +13,7 @@ from helpers.files import ROOT
 ROWS = [
     ("errors", "threads"),
     ("files",),
-    ("assets", "environment", "doctor", "plots", "display"),
+    ("assets", "conversion", "environment", "doctor", "plots", "display"),
     ("safety",),
     ("data",),
     ("own",),
