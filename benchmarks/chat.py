@@ -49,10 +49,12 @@ SIZES = (200, 600, 2000)
 MIDDLE = 600
 LORA = {"way": "lora", "rank": 8, "rate": 1e-3, "epochs": 2, "batch": 16, "votes": False}
 FULL = LORA | {"way": "full", "rank": None, "rate": 1e-4}
-ALL = (
-    LORA | {"rate": 5e-4, "batch": 32, "votes": True, "rank": 16},
-    FULL | {"rate": 1e-4, "batch": 32, "votes": True},
-    FULL | {"rate": 1e-4, "batch": 32, "votes": False},
+ALL = (  # recipes for all comments, and with how many seeds
+    (LORA | {"rate": 5e-4, "batch": 32, "votes": True, "rank": 16}, 3),
+    (FULL | {"rate": 1e-4, "batch": 32, "votes": True}, 3),
+    (FULL | {"rate": 1e-4, "batch": 32, "votes": False}, 1),
+    (FULL | {"rate": 5e-5, "batch": 32, "votes": True, "epochs": 3}, 1),
+    (FULL | {"rate": 2e-4, "batch": 32, "votes": True}, 1),
 )
 STATED = 1000  # validation rows that are answered in full, for valid JSON
 OPENING = '{"sentiment": "'
@@ -290,6 +292,8 @@ def tuned_run(bench: Bench, key: dict, recipe: dict, *, size: int, seed: int, st
     validation = bench.parts["validation"]
     logits = label_logits(lm, validation)
     keep(key, logits)
+    if size == max(SIZES):  # to teach another model
+        keep(key | {"rows_of": "train"}, label_logits(lm, bench.parts["train"]))
     return recipe | measured | scores(logits, validation) | (stated(lm, validation) if state else {})
 
 
@@ -412,10 +416,11 @@ def normal(text: str) -> str:
     return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
-def all_comments(bench: Bench, store: Store) -> None:
+def all_comments(bench: Bench, store: Store, recipes: list | None = None, only: int | None = None) -> None:
     """Recipes on all training rows, scored on validation rows; the logits of test rows are kept unread."""
-    for number, recipe in enumerate(ALL):
-        for seed in seeds(bench):
+    for number in recipes or range(len(ALL)):
+        recipe, count = ALL[number]
+        for seed in [only] if only else seeds(bench)[:count]:
             key = {"part": "all", "recipe": number, "seed": seed}
 
             def run(key=key, recipe=recipe, seed=seed):
@@ -462,7 +467,10 @@ def main(arguments: list[str]) -> None:
         return
     bench, store = Bench(options.packed, options.quick), Store(options.output)
     for name in options.parts or PARTS:
-        PARTS[name](bench, store)
+        part, *chosen = name.split(":")  # "all:1:2" is recipe 1 with seed 2
+        numbers = [int(number) for number in chosen]
+        more = {"recipes": [numbers[0]], "only": numbers[1]} if numbers else {}
+        PARTS[part](bench, store, **more)
 
 
 if __name__ == "__main__":

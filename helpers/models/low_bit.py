@@ -64,7 +64,6 @@ class _Product(torch.autograd.Function):
     """x W' + bias, which keeps the codes for the backward pass, not the matrix."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu")
     def forward(ctx, x, codes, scale, minimum, bias):
         ctx.save_for_backward(codes, scale, minimum)
         return F.linear(x, dequantise(codes, scale, minimum, x.dtype), bias)
