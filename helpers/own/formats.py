@@ -11,35 +11,58 @@ from helpers.own.table import Table, decoded, shortened
 MISSING = ("NaTType", "NAType")  # pandas' marks of a value that is not there
 
 
+Objects = tuple[str, list[tuple[int, dict]], dict[int, str]]  # "line" or "row", objects, faults by numbers
+
+
 def read_json(file: Path) -> Table:
     """One object on each line, or a list of objects."""
-    text, faults, objects = decoded(file), {}, []
+    _, objects, faults = json_objects(file, '{"text": "...", "label": "..."}')
+    columns = list(dict.fromkeys(name for _, value in objects for name in value))
+    return _as_text(file, columns, [(n, [v.get(c) for c in columns]) for n, v in objects], faults)
+
+
+def json_objects(file: Path, expected: str) -> Objects:
+    """The objects of lines or of a list, with nested values; `expected` shows one to those who wrote none."""
+    text, faults, objects, unit = decoded(file), {}, [], "line"
     if text.lstrip().startswith("["):
         try:
             found = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{file.name} is no valid JSON ({error}); mend it") from error
-        lines = list(enumerate(found, 1))
+            advice = "expected one list of objects, or an object on each line"
+            raise InputError(f"{file.name} is no valid JSON ({_reason(error)}), {advice}") from error
+        lines, unit = list(enumerate(found, 1)), "row"
     else:  # not by `splitlines`: other characters that end a line may stand in a text
         lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     for number, value in lines:
         try:
             value = json.loads(value, object_pairs_hook=_once) if isinstance(value, str) else value
         except (ValueError, RecursionError) as error:
-            faults[number] = f"is no JSON object ({str(error) or type(error).__name__})"
+            faults[number] = f"is no JSON object ({_reason(error)})"
             continue
         if isinstance(value, dict):
             objects.append((number, value))
         else:
-            faults[number] = 'is no JSON object, expected {"text": "...", "label": "..."}'
-    columns = list(dict.fromkeys(name for _, value in objects for name in value))
-    return _as_text(file, columns, [(n, [v.get(c) for c in columns]) for n, v in objects], faults)
+            faults[number] = f"is no JSON object, expected {expected}"
+    return unit, objects, faults
+
+
+def _reason(error: Exception) -> str:
+    """Why something is no JSON, and the characters at which it ends to be."""
+    place = getattr(error, "pos", 0)
+    rest = error.doc[place:] if place else ""
+    at = f", at {shortened(rest)!r}" if rest.strip() else ""
+    return f"{str(error) or type(error).__name__}{at}"
 
 
 def _once(pairs: list[tuple]) -> dict:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("it names a field twice")
     return dict(pairs)
+
+
+def parquet_rows(file: Path) -> list[tuple[int, dict]]:
+    """The rows of a Parquet file by their numbers, with nested values."""
+    return list(enumerate(_read(lambda path: _parquet(path).to_pylist(), "pyarrow", file), 1))
 
 
 def read_parquet(file: Path) -> Table:

@@ -15,13 +15,13 @@ class Inputs:
     """What is to be labelled, in order.
 
     Attributes:
-        values: texts, or paths of pictures.
+        values: texts, paths of pictures, or prompts, each a list of messages.
         numbers: of the rows or lines, or from 1.
         columns, records: what stood beside them, to be written beside the answers.
         noticed: what else a person should know, in sentences.
     """
 
-    values: list[str]
+    values: list
     numbers: list[int]
     columns: list[str]
     records: list[list[str]]
@@ -86,10 +86,10 @@ def decoded(file: Path) -> str:
     """
     content = file.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{file.name} is UTF-16, expected UTF-8; save it as 'CSV UTF-8' and try again")
+        raise InputError(f"{file.name} is UTF-16, expected UTF-8; save it so (in Excel as 'CSV UTF-8')")
     if b"\0" in content:
         raise InputError(f"{file.name} is no text file, expected {KINDS}; give it the ending of its kind")
     text = content.decode("utf-8-sig", errors="surrogateescape")
     if not text.strip():
-        raise InputError(f"{file.name} is empty, expected a header line and rows below it")
+        raise InputError(f"{file.name} is empty, expected rows (a table's below a header line)")
     return text

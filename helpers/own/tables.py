@@ -30,16 +30,22 @@ def read_table(file: str | Path) -> Table:
 
     Raises InputError: the file is missing, empty, of another kind or damaged, or its quotation marks are.
     """
-    file = Path(file)
-    if file.is_dir():
-        raise InputError(f"{file} is a folder, expected a file; give a table ({KINDS})")
-    if not file.is_file():
-        raise InputError(f"the file {file} does not exist; give the path of a table ({KINDS})")
+    file = existing(file)
     table = READERS.get(file.suffix.lower(), read_delimited)(file)
     if not table.columns or not (table.records or table.faults):
         first = f" (first: {table.problems(table.faults)[0]})" if table.faults else ""
         raise InputError(f"{file.name} holds no usable row{first}; expected some below the column names")
     return table
+
+
+def existing(file: str | Path) -> Path:
+    """The path of a table. Raises InputError: it is missing, or a folder."""
+    file = Path(file)
+    if file.is_dir():
+        raise InputError(f"{file} is a folder, expected a file; give a table ({KINDS})")
+    if not file.is_file():
+        raise InputError(f"the file {file} does not exist; give the path of a table ({KINDS})")
+    return file
 
 
 def read_rows(

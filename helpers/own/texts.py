@@ -59,7 +59,7 @@ def texts_from(
     else:
         where, lines = "input {}", source
         if isinstance(source, Path):
-            where, lines = f"line {{}} of {source.name}", _lines(source)
+            where, lines = f"line {{}} of {source.name}", text_lines(source)
         records = [[line] for line in lines]
         table, place = Table(Path("the input"), ["input"], records, list(range(1, len(records) + 1)), {}), 0
     good, faults = Inputs([], [], table.columns, [], noticed_swallowing(table)), dict(table.faults)
@@ -78,7 +78,8 @@ def texts_from(
     return good, problems
 
 
-def _lines(file: Path) -> list[str]:
+def text_lines(file: Path) -> list[str]:
+    """The lines of a .txt file, whatever ends them. Raises InputError: it is missing, empty or no text."""
     if not file.is_file():
         raise InputError(f"the file {file} does not exist; give a .txt file with one text per line")
     return decoded(file).replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
