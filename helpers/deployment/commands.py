@@ -82,9 +82,12 @@ def export(options) -> None:
 
 def serve(options) -> None:
     """Print the address, and requests to stderr; exit status 0 after Ctrl-C, 2 for bad input."""
+    from functools import partial
+
     from helpers.deployment import service
 
-    service.serve(options.folder, engine=options.engine, host=options.host, port=options.port)
+    make_app = partial(service.run_app, options.folder, options.engine)
+    service.serve(make_app, f"{options.folder} ({options.engine})", host=options.host, port=options.port)
 
 
 def predict(options) -> None:

@@ -59,6 +59,10 @@ class Sampling:
 GREEDY = Sampling()
 
 
+class TooLong(InputError):
+    """A conversation and its answer are longer than what the model reads."""
+
+
 @dataclass(frozen=True)
 class Written:
     """An answer, the tokens of prompt and answer, and why it ended: "stop", or "length" where it was cut."""
@@ -74,7 +78,7 @@ def generate(lm: LanguageModel, conversations: Sequence[list], sampling: Samplin
 
     Example: `generate(lm, [[{"role": "user", "content": "What is the capital of France?"}]])[0].text`
 
-    Raises InputError: a conversation does not fit with its answer; then none is answered.
+    Raises TooLong: a conversation does not fit with its answer; then none is answered.
     """
     prompts = [_prompt(lm, messages, sampling, number) for number, messages in enumerate(conversations, 1)]
     # Prompts of similar length together: what is padded is computed, too.
@@ -93,7 +97,7 @@ def stream(
     Example: `for piece in stream(lm, messages): print(piece, end="", flush=True)`
 
     A thread writes. It ends after its current token when the generator is closed, which leaving the loop
-    does, or when `stop_event` (a threading.Event) is set. Raises InputError: as `generate`.
+    does, or when `stop_event` (a threading.Event) is set. Raises TooLong: as `generate`.
     """
     prompt, texts, sent, closed = _prompt(lm, messages, sampling), queue.SimpleQueue(), 0, threading.Event()
     events = [event for event in (closed, stop_event) if event]
@@ -118,7 +122,7 @@ def _prompt(lm: LanguageModel, messages: list[dict], sampling: Sampling, number:
     prompt, new = prompt_ids(messages, lm.tokenizer, lm.system), sampling.max_new_tokens
     if len(prompt) + new > lm.max_length:
         what = f"conversation {number} has {len(prompt):,} tokens, with {new:,} new ones more than the"
-        raise InputError(f"{what} {lm.max_length:,} of this model; shorten it, or ask for a shorter answer")
+        raise TooLong(f"{what} {lm.max_length:,} of this model; shorten it, or ask for a shorter answer")
     return prompt
 
 
@@ -164,7 +168,7 @@ def _write(lm, prompts, places, sampling, tell=None, is_over=lambda: False) -> l
 def _settled(text: str, stop: tuple[str, ...]) -> str:
     """A text without an end that may become another character, or a stop text."""
     text = text.rstrip(HALF)
-    for size in range(max(map(len, stop), default=0), 0, -1):
+    for size in range(min(len(text), max(map(len, stop), default=0)), 0, -1):
         if any(part.startswith(text[-size:]) for part in stop):
             return text[:-size]
     return text
