@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
+from jinja2 import TemplateError
 from transformers import GenerationConfig, generation
 
 from helpers.data.chat import prompt_ids
@@ -119,7 +120,16 @@ def stream(
 
 
 def _prompt(lm: LanguageModel, messages: list[dict], sampling: Sampling, number: int = 1) -> list[int]:
-    prompt, new = prompt_ids(messages, lm.tokenizer, lm.system), sampling.max_new_tokens
+    for message in messages:
+        signs = [sign for sign in lm.tokenizer.all_special_tokens if sign in message["content"]]
+        if signs:
+            what = f"conversation {number} holds {signs[0]!r}, which for this model ends or begins a message"
+            raise InputError(f"{what}; write it in another way")
+    try:
+        prompt, new = prompt_ids(messages, lm.tokenizer, lm.system), sampling.max_new_tokens
+    except TemplateError as error:
+        what = f"the model's template refuses conversation {number} ({error})"
+        raise InputError(f"{what}; let user and assistant take turns, the user first") from error
     if len(prompt) + new > lm.max_length:
         what = f"conversation {number} has {len(prompt):,} tokens, with {new:,} new ones more than the"
         raise TooLong(f"{what} {lm.max_length:,} of this model; shorten it, or ask for a shorter answer")

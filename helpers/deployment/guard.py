@@ -158,7 +158,7 @@ def _plain_request(scope) -> dict:
 
 class Guard:
     """ASGI middleware: whom it answers, limits on bodies, a line in the log, `record(path, status, seconds)`,
-    no traceback. `hosts` are the names under which it may be asked, none: any; `refusal` makes bodies of them.
+    no traceback. `hosts` are the names under which it may be asked, none: any; `refusal` makes bodies.
     """
 
     def __init__(
