@@ -221,7 +221,7 @@ async def refuse(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse(problem(status, sentence, *fields), status)
     if isinstance(error, InputError):
         code = "context_length_exceeded" if isinstance(error, TooLong) else None
-        return JSONResponse(problem(400, str(error), "messages" if code else None, code), 400)
+        return JSONResponse(problem(400, str(error), "messages", code), 400)
     content = error.detail if isinstance(error.detail, dict) else problem(error.status_code, error.detail)
     return JSONResponse(content, error.status_code, error.headers)
 
@@ -230,8 +230,9 @@ def refuse_unsupported(part: Loose) -> None:
     """Raises HTTPException: a field that is not known here would change the answer."""
     for name, value in part.model_extra.items():
         if name not in IDLE and value is not None and value != NEUTRAL.get(name):
-            sentence = f"{name[:80]} is not supported here with this value; leave it out"
-            raise HTTPException(400, problem(400, sentence, name[:80], "unsupported_parameter"))
+            name = ascii(name[:80])[1:-1]
+            sentence = f"{name} is not supported here with this value; leave it out"
+            raise HTTPException(400, problem(400, sentence, name, "unsupported_parameter"))
     for name in part.model_fields_set:
         value = getattr(part, name)
         for inner in value if isinstance(value, list) else [value]:

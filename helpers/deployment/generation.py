@@ -6,6 +6,7 @@ penalties does not count here: how an answer was drawn stands in `Sampling` alon
 
 import copy
 import queue
+import re
 import threading
 import zlib
 from collections.abc import Generator, Sequence
@@ -122,8 +123,9 @@ def stream(
 def _prompt(lm: LanguageModel, messages: list[dict], sampling: Sampling, number: int = 1) -> list[int]:
     for message in messages:
         signs = [sign for sign in lm.tokenizer.all_special_tokens if sign in message["content"]]
+        signs += re.findall("[\ud800-\udfff]", message["content"])  # halves of a pair
         if signs:
-            what = f"conversation {number} holds {signs[0]!r}, which for this model ends or begins a message"
+            what = f"conversation {number} holds {signs[0]!r}, which is a sign for the model, or no text"
             raise InputError(f"{what}; write it in another way")
     try:
         prompt, new = prompt_ids(messages, lm.tokenizer, lm.system), sampling.max_new_tokens

@@ -10,11 +10,16 @@ from helpers import assets
 from helpers.models.language import LanguageModel
 
 
-def small_llama(vocabulary: int, **options) -> LlamaForCausalLM:
+def tiny_llama(vocabulary: int, **options) -> LlamaForCausalLM:
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     sizes |= {"intermediate_size": 64, "max_position_embeddings": 8192, "initializer_range": 0.5}
     signs = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **sizes | signs | options)).eval()
+
+
+@pytest.fixture(scope="session")
+def small_llama():
+    return tiny_llama
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +31,7 @@ def tokenizer():
 def random_lm(tokenizer):
     """It writes nonsense, and hardly ever an end sign."""
     torch.manual_seed(0)
-    return LanguageModel("random", small_llama(len(tokenizer)), tokenizer, 1024)
+    return LanguageModel("random", tiny_llama(len(tokenizer)), tokenizer, 1024)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +41,7 @@ def parrot(tokenizer):
     def build(text: str) -> LanguageModel:
         chain = [tokenizer.encode("\n")[-1], *tokenizer.encode(text), tokenizer.eos_token_id]
         assert len(chain) == len(set(chain)) <= 32, "a token comes twice, or there are too many"
-        model = small_llama(len(tokenizer), num_hidden_layers=1, tie_word_embeddings=False)
+        model = tiny_llama(len(tokenizer), num_hidden_layers=1, tie_word_embeddings=False)
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 weight.fill_(float("norm" in name))
