@@ -83,7 +83,9 @@ def serve(options) -> None:
 
     if options.engine != "torch":
         raise InputError(f"--{options.engine} has no effect on a language model; leave it out")
-    make_app = lambda hosts: create_chat_app(load(options.folder), name=options.folder.name, hosts=hosts)
+    make_app = lambda hosts: create_chat_app(
+        load(options.folder), name=options.folder.absolute().name, hosts=hosts
+    )
     service.serve(make_app, f"{options.folder} (chat)", host=options.host, port=options.port)
 
 

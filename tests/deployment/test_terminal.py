@@ -38,9 +38,11 @@ def test_lines_of_a_pipe_are_answered_until_its_end(writer_folder):
 
 
 def test_the_seed_decides_what_is_drawn(writer_folder, capsys):
-    said = []
+    said, short = [], ["--max-new-tokens", "8"]
     for seed in "112":
-        assert main(["generate", str(writer_folder), "Hi", "--temperature", "1.5", "--seed", seed]) == 0
+        assert (
+            main(["generate", str(writer_folder), "Hi", "--temperature", "1.5", "--seed", seed, *short]) == 0
+        )
         said.append(capsys.readouterr().out)
     assert said[0] == said[1] != said[2]
 
