@@ -4,12 +4,15 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+from helpers.deployment import chat_commands
 from helpers.display import counting
 from helpers.errors import InputError
 from helpers.runs.commands import refuse_given
 
+FORMATS = ("onnx", "safetensors", "gguf")
 CHECKED = 500  # validation rows on which an export must agree with the PyTorch model
 
 
@@ -33,12 +36,13 @@ def add_commands(command: Callable) -> None:
     add("--on-bad", choices=("stop", "skip"), default="stop", help="what to do with bad rows or files")
     add_engine_options(parser)
 
-    about = "write a trained run as an ONNX file, checked against the PyTorch model"
+    about = "write a trained run as a file for other programs, checked against the PyTorch model"
     add = command("export", export, about).add_argument
     add("folder", type=Path, metavar="RUN")
-    add("--format", choices=("onnx",), required=True, help="the format to write")
+    add("--format", choices=FORMATS, required=True, help="the format to write: onnx, or of a language model")
     add("--int8", action="store_true", help="texts only: weights in 8 bits, a quarter of the size")
-    add("--output", type=Path, metavar="FOLDER", help="where to write (default: RUN/onnx or RUN/onnx-int8)")
+    add("--quantise", choices=("bf16", "q8_0"), help="gguf only: instead of 16-bit floats (f16)")
+    add("--output", type=Path, metavar="PATH", help="where to write (default: into RUN)")
     add("--json", action="store_true", help="print one JSON object")
 
     parser = command("serve", serve, "answer HTTP requests with a trained run, until Ctrl-C")
@@ -47,6 +51,7 @@ def add_commands(command: Callable) -> None:
     add("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: 8000)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: this machine only)")
     add_engine_options(parser)
+    chat_commands.add_commands(command)
 
 
 def add_engine_options(parser) -> None:
@@ -59,6 +64,14 @@ def add_engine_options(parser) -> None:
 
 def export(options) -> None:
     """Print the file's size and how far it agrees with PyTorch, or JSON; exit status 2 if it does not."""
+    is_writer = chat_commands.is_writer(options.folder)
+    if is_writer != (options.format != "onnx"):
+        what = "language model: use safetensors or gguf" if is_writer else "classifier: use onnx"
+        raise InputError(f"--format {options.format} does not suit {options.folder}, which is a {what}")
+    refuse_given(options, [(("quantise",), options.format != "gguf", "without --format gguf")])
+    refuse_given(options, [(("int8",), is_writer, "on a language model")])
+    if is_writer:
+        return chat_commands.export(options)
     from helpers.data.splits import subsample
     from helpers.deployment.export import export_onnx
     from helpers.deployment.predict import FOLDERS, load_run
@@ -82,9 +95,12 @@ def export(options) -> None:
 
 def serve(options) -> None:
     """Print the address, and requests to stderr; exit status 0 after Ctrl-C, 2 for bad input."""
+    if chat_commands.is_writer(options.folder):
+        return chat_commands.serve(options)
     from helpers.deployment import service
 
-    service.serve(options.folder, engine=options.engine, host=options.host, port=options.port)
+    make_app = partial(service.run_app, options.folder, options.engine)
+    service.serve(make_app, f"{options.folder} ({options.engine})", host=options.host, port=options.port)
 
 
 def predict(options) -> None:
@@ -96,6 +112,8 @@ def predict(options) -> None:
     if bool(options.inputs) == bool(options.input):
         found = "both" if options.input else "none"
         raise InputError(f"predict needs either inputs on the command line or --input FILE, found {found}")
+    if chat_commands.is_writer(options.folder):
+        raise InputError(f"{options.folder} is a language model, which has no labels; use generate or chat")
     classifier = load_run(options.folder, engine=options.engine)
     refuse_idle_options(options, classifier.task)
     inputs, problems = TASKS[classifier.task].read_inputs(options.input or options.inputs, options)

@@ -22,7 +22,7 @@ LINGER = 1  # seconds in which a client that still sends can read that it was re
 
 
 def server(app: FastAPI) -> uvicorn.Server:
-    """The server of an application of `service.create_app`; `run(sockets=[listening])` starts it."""
+    """The server of an application, which `Guard` is part of; `run(sockets=[listening])` starts it."""
     # `Guard` answers and logs errors inside the application; the server itself has nothing to add.
     silent = {"log_level": "critical", "access_log": False, "server_header": False}
     plain = {"proxy_headers": False, "http": Connection, "lifespan": "off", "ws": "none", "backlog": BACKLOG}
@@ -147,7 +147,7 @@ class Connection(H11Protocol):
         self._unset_keepalive_if_required()
         is_under_way = cycle is not None and not cycle.response_complete
         if not is_under_way or not cycle.response_started:
-            body = json.dumps({"detail": sentence}).encode()
+            body = json.dumps(self.config.app.state.refusal(status, sentence)).encode()
             about = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
             lines = [b"%s: %s" % line for line in (*about, (b"connection", b"close"), *HEADERS)]
             first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()

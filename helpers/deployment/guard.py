@@ -102,13 +102,23 @@ async def accepted_picture(request: Request) -> list[np.ndarray]:
 
 async def refuse_body(request: Request, error: RequestValidationError) -> JSONResponse:
     """One sentence for a body that is not the expected JSON."""
+    status, problem = body_problem(request, error)
+    return JSONResponse(detail(status, f'{problem}; send {{"texts": ["..."]}}'), status)
+
+
+def body_problem(request: Request, error: RequestValidationError) -> tuple[int, str]:
+    """Status, and half a sentence, for a body that is not the expected JSON."""
     first = error.errors()[0]
-    status, sentence = 422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}; send"
     if not re.match(r"application/(.+\+)?json\b", request.headers.get("content-type", ""), re.IGNORECASE):
-        status, sentence = 415, "send JSON with the content type application/json:"
-    elif first["type"] == "json_invalid":
-        status, sentence = 400, f"the body is no valid JSON ({first['ctx']['error']}); send"
-    return JSONResponse({"detail": f'{sentence} {{"texts": ["..."]}}'}, status)
+        return 415, "the body is no JSON with the content type application/json"
+    if first["type"] == "json_invalid":
+        return 400, f"the body is no valid JSON ({first['ctx']['error']})"
+    return 422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def detail(status: int, sentence: str) -> dict:
+    """The body of a refusal, as FastAPI has it."""
+    return {"detail": sentence}
 
 
 class Form(NamedTuple):
@@ -148,7 +158,7 @@ def _plain_request(scope) -> dict:
 
 class Guard:
     """ASGI middleware: whom it answers, limits on bodies, a line in the log, `record(path, status, seconds)`,
-    no traceback. `hosts` are the names under which it may be asked, none: any.
+    no traceback. `hosts` are the names under which it may be asked, none: any; `refusal` makes bodies.
     """
 
     def __init__(
@@ -159,8 +169,9 @@ class Guard:
         body_seconds: float,
         arriving_bytes: int = Limits.arriving_bytes,
         hosts: tuple[str, ...] = (),
+        refusal: Callable[[int, str], dict] = detail,
     ):
-        self.app, self.record, self.hosts = app, record, hosts
+        self.app, self.record, self.hosts, self.refusal = app, record, hosts, refusal
         self.body_bytes, self.body_seconds, self.arriving_bytes = body_bytes, body_seconds, arriving_bytes
         self.arriving = {}  # time limits of the bodies that arrive, and what has come of each; oldest first
 
@@ -182,7 +193,8 @@ class Guard:
         except Exception as error:
             print(f"internal error: {type(error).__name__}: {error!r:.300}", file=sys.stderr, flush=True)
             if not status:
-                answer = JSONResponse({"detail": "the service made a mistake; its log says which"}, 500)
+                mistake = "the service made a mistake; its log says which"
+                answer = JSONResponse(self.refusal(500, mistake), 500)
                 await answer(scope, receive, reply)
         seconds = time.perf_counter() - start
         status = status or scope.get("refused", 499)  # 499: the client went away, as other servers call it
@@ -253,8 +265,9 @@ class Guard:
     async def refuse(self, refusal: HTTPException, receive, reply) -> None:
         """Answer at once, then read on for a moment without keeping anything."""
         # A client that is still sending would else meet a closed connection before it has read the answer.
-        answer = JSONResponse({"detail": refusal.detail}, headers={"Connection": "close"})
-        start = {"status": refusal.status_code, "headers": answer.raw_headers}
+        status, close = refusal.status_code, {"Connection": "close"}
+        answer = JSONResponse(self.refusal(status, refusal.detail), headers=close)
+        start = {"status": status, "headers": answer.raw_headers}
         await reply({"type": "http.response.start", **start})
         await reply({"type": "http.response.body", "body": answer.body, "more_body": True})
         with contextlib.suppress(TimeoutError):

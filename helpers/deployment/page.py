@@ -1,4 +1,4 @@
-"""The page of the HTTP service, on which a person tries the model (chapter 07).
+"""The pages of the HTTP services, on which a person tries a model (chapters 07 and 10).
 
 Plain HTML with a little JavaScript of its own: no other host is asked for anything, and the content security
 policy, which admits this script and this style by their hashes alone, would not let it.
@@ -24,11 +24,17 @@ FIELDS = {
 def page(classifier: Classifier, characters: int) -> HTMLResponse:
     """The page on which a person labels one picture, or one comment of at most so many characters."""
     noun, field = FIELDS[classifier.task]
-    style, script = _part("page.css"), _part("page.js")
     names = {"name": short_name(classifier), "classes": ", ".join(classifier.classes)}
-    names = {what: html.escape(name) for what, name in names.items()}
     asked = {"task": classifier.task, "noun": noun, "field": field.format(characters)}
-    content = Template(_part("page.html")).substitute(names | asked, style=style, script=script)
+    return rendered("page", names, asked)
+
+
+def rendered(part: str, names: dict[str, str], markup: dict[str, str] | None = None) -> HTMLResponse:
+    """The page of `part`.html with its style and script; names are shown as they are, markup is HTML."""
+    style = "".join(map(_part, dict.fromkeys(("page.css", f"{part}.css"))))
+    script = _part(f"{part}.js")
+    values = {what: html.escape(name) for what, name in names.items()} | (markup or {})
+    content = Template(_part(f"{part}.html")).substitute(values, style=style, script=script)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; "
         "img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

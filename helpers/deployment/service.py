@@ -2,7 +2,7 @@
 
 `guard` holds the limits on requests, `connections` those on what comes before one, `page` the page. One
 thread runs the model: more would only share the same cores. Its queue is bounded: one without an end would
-answer everybody too late.
+answer everybody too late. `chat_service` is the same for a model that writes.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from helpers.deployment.drift import FEWEST_ROWS, DriftMonitor
-from helpers.deployment.guard import FORMS, Guard, Limits, refuse_blank, refuse_body
+from helpers.deployment.guard import FORMS, Guard, Limits, detail, refuse_blank, refuse_body
 from helpers.deployment.page import page, short_name
 from helpers.deployment.predict import OnnxModel, answer, load_run, predict
 from helpers.errors import InputError
@@ -57,13 +58,13 @@ def create_app(
     names, in lower case and without port, that a request's Host may have: any where none is given.
     """
     form, limits = FORMS[classifier.task], limits or Limits()
-    counters, worker = Counters(classifier.classes, reference), Worker(classifier, limits.waiting)
-    app = FastAPI(title="Classifier of the course", version="1", docs_url=None, redoc_url=None)
-    app.state.limits, app.state.counters = limits, counters
+    counters, worker = PredictionCounters(classifier.classes, reference), Worker(limits.waiting)
+    body_bytes = limits.body_bytes or form.body_bytes
+    app = guarded_app("Classifier of the course", limits, counters, hosts, body_bytes)
 
     @app.post("/predict", summary=form.summary, openapi_extra=form.openapi)
     async def predict(inputs: Annotated[list, Depends(form.read)]) -> Answer:
-        probabilities = await worker.predict(inputs)
+        probabilities = await worker.run(_probabilities, classifier, inputs)
         counters.record(probabilities)
         answers = (answer(row, classifier.classes) for row in probabilities)
         return Answer(predictions=[Prediction(label=label, probabilities=p) for label, p in answers])
@@ -74,18 +75,26 @@ def create_app(
         named = {"task": classifier.task, "model": short_name(classifier), "engine": engine}
         return {"status": "ok", **named, "classes": list(classifier.classes)}
 
-    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
-    async def metrics() -> Response:
-        return Response(counters.text(), media_type=prometheus.CONTENT_TYPE_LATEST)
-
     @app.get("/", include_in_schema=False)
     async def show_page() -> Response:
         return page(classifier, limits.characters)
 
     app.add_exception_handler(RequestValidationError, refuse_body)
-    body = {"body_bytes": limits.body_bytes or form.body_bytes, "body_seconds": limits.body_seconds}
-    body["arriving_bytes"] = limits.arriving_bytes
-    app.add_middleware(Guard, record=counters.request, hosts=hosts, **body)
+    return app
+
+
+def guarded_app(title: str, limits: Limits, counters, hosts, body_bytes: int, refusal=detail) -> FastAPI:
+    """An application behind a `Guard`, with `/metrics`; `refusal` makes the body of what is refused."""
+    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None)
+    app.state.limits, app.state.counters, app.state.refusal = limits, counters, refusal
+    options = {"body_seconds": limits.body_seconds, "arriving_bytes": limits.arriving_bytes}
+    options |= {"body_bytes": body_bytes, "record": counters.request, "hosts": hosts, "refusal": refusal}
+    app.add_middleware(Guard, **options)
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(counters.text(), media_type=prometheus.CONTENT_TYPE_LATEST)
+
     return app
 
 
@@ -100,42 +109,54 @@ def _probabilities(classifier: Classifier, inputs: list) -> np.ndarray:
 class Worker:
     """One thread that runs the model, one request after another, and a bound on how many may wait for it."""
 
-    def __init__(self, classifier: Classifier, places: int):
-        self.classifier, self.places = classifier, asyncio.Semaphore(places)
+    def __init__(self, places: int):
+        self.places = asyncio.Semaphore(places)
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
 
-    async def predict(self, inputs: list) -> np.ndarray:
-        """Probabilities (N, C); a 503 that says when to come again where all places are taken."""
+    async def run(self, function: Callable, *arguments):
+        """What the function returns; a 503 that says when to come again where all places are taken."""
         if self.places.locked():  # nobody waits for a place: who finds none is sent away
             raise HTTPException(503, "too many requests wait; try again in a second", {"Retry-After": "1"})
         async with self.places:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.thread, _probabilities, self.classifier, inputs)
+            return await loop.run_in_executor(self.thread, function, *arguments)
 
 
 class Counters:
-    """What the service counts about itself, in a registry of its own: two in one process do not mix."""
+    """What a service counts about itself, in a registry of its own: two in one process do not mix."""
 
-    def __init__(self, classes: tuple[str, ...], reference: np.ndarray | None):
-        self.classes, self.recent = classes, deque(maxlen=WATCHED)
-        self.monitor = None if reference is None else DriftMonitor(classes, reference)
-        self.registry = prometheus.CollectorRegistry()
+    def __init__(self, paths: tuple[str, ...]):
+        self.paths, self.registry = paths, prometheus.CollectorRegistry()
         own = {"registry": self.registry}
         prometheus.ProcessCollector(**own)  # memory, open files and processor time, on Linux
         self.requests = prometheus.Counter("course_requests", "Requests answered", ["path", "code"], **own)
         self.seconds = prometheus.Histogram("course_request_seconds", "Time to the answer", ["path"], **own)
+        self.connections = prometheus.Gauge("course_connections", "Connections open now", **own)
+
+    def request(self, path: str, status: int, seconds: float) -> None:
+        """Count one request; all unknown paths together, or strangers could fill the memory with names."""
+        path = path if path in self.paths else "other"
+        self.requests.labels(path, status).inc()
+        self.seconds.labels(path).observe(seconds)
+
+    def text(self) -> bytes:
+        """All figures in the text format of Prometheus."""
+        return prometheus.generate_latest(self.registry)
+
+
+class PredictionCounters(Counters):
+    """Also the labels, how sure the model was, and drift."""
+
+    def __init__(self, classes: tuple[str, ...], reference: np.ndarray | None):
+        super().__init__(PATHS)
+        self.classes, self.recent = classes, deque(maxlen=WATCHED)
+        self.monitor = None if reference is None else DriftMonitor(classes, reference)
+        own = {"registry": self.registry}
         self.predictions = prometheus.Counter("course_predictions", "Predictions by label", ["label"], **own)
         about, tenths = "Probability of the predicted class", [tenth / 10 for tenth in range(1, 11)]
         self.confidence = prometheus.Histogram("course_confidence", about, buckets=tenths, **own)
         about = f"Population stability index of the last {WATCHED} predictions against the test rows"
         self.drift = prometheus.Gauge("course_drift_psi", about, ["what"], **own)
-        self.connections = prometheus.Gauge("course_connections", "Connections open now", **own)
-
-    def request(self, path: str, status: int, seconds: float) -> None:
-        """Count one request; all unknown paths together, or strangers could fill the memory with names."""
-        path = path if path in PATHS else "other"
-        self.requests.labels(path, status).inc()
-        self.seconds.labels(path).observe(seconds)
 
     def record(self, probabilities: np.ndarray) -> None:
         """Count the predictions (N, C) of one request."""
@@ -150,11 +171,17 @@ class Counters:
             for finding in self.monitor.compare(np.array(self.recent)):
                 if finding.what in ("confidence", "predicted class"):
                     self.drift.labels(finding.what).set(finding.psi)
-        return prometheus.generate_latest(self.registry)
+        return super().text()
 
 
-def serve(folder: str | Path, *, engine: str = "torch", host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Load a run and serve it until Ctrl-C or SIGTERM, which end the process with status 0.
+def run_app(folder: str | Path, engine: str, hosts: tuple[str, ...]) -> FastAPI:
+    """The application of a run folder with a classifier."""
+    classifier = load_run(folder, engine=engine)
+    return create_app(classifier, reference=reference_probabilities(folder, classifier.classes), hosts=hosts)
+
+
+def serve(make_app: Callable, what: str, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve `make_app(hosts)` until Ctrl-C or SIGTERM, which end the process with status 0.
 
     Prints one line with the address; each request is a line on stderr. Nobody is asked for a password, and
     only the host 127.0.0.1 keeps other machines out. Port 0 is any free one, one in use raises an InputError.
@@ -164,11 +191,9 @@ def serve(folder: str | Path, *, engine: str = "torch", host: str = "127.0.0.1",
     for number in (signal.SIGINT, signal.SIGTERM):  # while loading; uvicorn ends its work, then signals again
         signal.signal(number, lambda *_: sys.exit(0))
     with _listen(host, port) as listening:
-        classifier = load_run(folder, engine=engine)
-        reference = reference_probabilities(folder, classifier.classes)
-        app = create_app(classifier, reference=reference, hosts=_own_hosts(host, listening))
+        app = make_app(_own_hosts(host, listening))
         address = f"http://{_in_address(host)}:{listening.getsockname()[1]}/"
-        print(f"serving {folder} ({engine}) at {address} until Ctrl-C", flush=True)
+        print(f"serving {what} at {address} until Ctrl-C", flush=True)
         server(app).run(sockets=[listening])
 
 

@@ -446,10 +446,11 @@ def test_an_error_inside_is_one_sentence(image_app, capsys, monkeypatch):
 
 def test_overload_is_refused_at_once(text_run):
     """Two places: of five requests at the same time two are answered and three are told to come again."""
-    worker = Worker(load_run(text_run), 2)
+    worker, classifier = Worker(2), load_run(text_run)
 
     async def all_at_once():
-        return await asyncio.gather(*(worker.predict(["a text"]) for _ in range(5)), return_exceptions=True)
+        asked = (worker.run(predict, classifier, ["a text"]) for _ in range(5))
+        return await asyncio.gather(*asked, return_exceptions=True)
 
     for _ in range(2):  # the places are free again afterwards
         results = asyncio.run(all_at_once())
