@@ -1,0 +1,133 @@
+"""All documents as ONE stream of token ids on disk, and blocks of it to pretrain on (chapter 09)."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from helpers.errors import InputError
+from helpers.files import write_atomically
+
+HEADER = 512  # bytes before the first id: one line of JSON, filled up with blanks
+
+
+def fingerprint(tokenizer) -> str:
+    """16 hexadecimal digits that change with anything that makes ids of a text: vocabulary, merges, rules.
+
+    Raises InputError: a tokenizer without `backend_tokenizer`, the fast kind.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise InputError(f"{type(tokenizer).__name__} is no fast tokenizer; load it with AutoTokenizer")
+    rules = json.loads(backend.to_str())
+    for changing in ("truncation", "padding"):  # what the last call has left behind
+        rules.pop(changing, None)
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class TokenStream:
+    """Token ids of many documents, one after another, read from a memory-mapped file.
+
+    A sign stands before each document and behind the last: it ends one document and begins the next.
+    `ids` is a read-only array (N,) of uint16, or uint32 for a vocabulary beyond 65,536; `sign` is the id.
+
+    Example: `TokenStream.write(Path("train.ids"), texts, tokenizer, "<|endoftext|>").ids[:10]`
+
+    Args:
+        file: written by `TokenStream.write`.
+        tokenizer: the one that wrote it.
+
+    Raises InputError: no such file, no stream, one that is cut off, or ids of another tokenizer.
+    """
+
+    def __init__(self, file: Path, tokenizer):
+        self.file = Path(file)
+        if not self.file.is_file():
+            raise InputError(f"{file} does not exist; write it first with TokenStream.write")
+        with self.file.open("rb") as opened:
+            header = opened.read(HEADER)
+        try:
+            stored = json.loads(header)
+            dtype, count, self.sign = np.dtype(stored["dtype"]), stored["tokens"], stored["sign"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file} is no token stream; write one with TokenStream.write") from error
+        expected, found = HEADER + count * dtype.itemsize, self.file.stat().st_size
+        if found != expected:
+            raise InputError(f"{file} must have {expected:,} bytes, found {found:,}; write it again")
+        own = fingerprint(tokenizer)
+        if stored["tokenizer"] != own:
+            made = f"{file} was written with the tokenizer {stored['tokenizer']}, found {own}"
+            raise InputError(f"{made}: its ids mean other tokens; use that tokenizer, or write it again")
+        self.ids = np.memmap(self.file, dtype, "r", HEADER, (count,))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def write(cls, file: Path, texts: Iterable[str], tokenizer, sign: str) -> "TokenStream":
+        """Tokenise `texts` into `file`, whole or not at all, and open it.
+
+        The ids of all texts are in memory once (2 bytes each); write a larger collection as several streams.
+
+        Args:
+            sign: a token of the vocabulary that no text contains, such as "<|endoftext|>".
+
+        Raises InputError: the sign is no token, a text contains it, or there is no text.
+        """
+        number = tokenizer.get_vocab().get(sign)
+        if number is None:
+            raise InputError(f"{sign!r} is no token of this vocabulary; choose one of its special tokens")
+        dtype = np.uint16 if max(tokenizer.get_vocab().values()) < 2**16 else np.uint32
+        texts = list(texts)
+        rows = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+        inside = [place for place, row in enumerate(rows) if number in row]
+        if inside or not rows:
+            found = f"text {inside[0]} contains {sign!r}, which stands between texts" if inside else "no text"
+            raise InputError(f"{found}: a stream needs texts without that sign; choose others")
+        ids = np.fromiter(chain.from_iterable([number, *row] for row in rows), dtype)
+        ids = np.append(ids, dtype(number))
+        stored = {"tokens": len(ids), "dtype": ids.dtype.name, "sign": number}
+        header = json.dumps(stored | {"tokenizer": fingerprint(tokenizer)}).encode().ljust(HEADER)
+        write_atomically(Path(file), header + ids.tobytes())
+        return cls(file, tokenizer)
+
+
+class TokenBlocks(Dataset):
+    """Blocks of `length` tokens of a stream, none twice, as samples for next-token prediction.
+
+    Samples: {"input_ids", "next_ids", "position_ids"}, each int64 (length,). `next_ids[t]` follows
+    `input_ids[t]`: already shifted, so a loss must not shift again. Positions begin at 0 with each document
+    (and with the block), which is how a model can tell where its text begins.
+
+    Raises InputError: the stream is shorter than one block.
+    """
+
+    def __init__(self, stream: TokenStream, length: int):
+        self.ids, self.sign, self.length = stream.ids, stream.sign, length
+        if len(self) < 1:
+            raise InputError(
+                f"a block needs {length + 1:,} tokens, found {len(self.ids):,}; shorten the block"
+            )
+
+    def __len__(self) -> int:
+        return (len(self.ids) - 1) // self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start = index * self.length
+        window = torch.from_numpy(self.ids[start : start + self.length + 1].astype(np.int64))
+        ids, next_ids = window[:-1], window[1:]
+        return {"input_ids": ids, "next_ids": next_ids, "position_ids": positions(ids, self.sign)}
+
+
+def positions(ids: torch.Tensor, sign: int) -> torch.Tensor:
+    """int64 (L,) -> (L,): 0 1 2 ..., beginning anew at every `sign`."""
+    places = torch.arange(len(ids))
+    starts = torch.where(ids == sign, places, 0).cummax(0).values
+    return places - starts
