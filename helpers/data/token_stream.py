@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from helpers.errors import InputError
 from helpers.files import write_atomically
 
+TYPES = {"uint16": np.uint16, "uint32": np.uint32}
 HEADER = 512  # bytes before the first id: one line of JSON, filled up with blanks
 
 
@@ -53,10 +54,13 @@ class TokenStream:
             header = opened.read(HEADER)
         try:
             stored = json.loads(header)
-            dtype, count, self.sign = np.dtype(stored["dtype"]), stored["tokens"], stored["sign"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file} is no token stream; write one with TokenStream.write") from error
-        expected, found = HEADER + count * dtype.itemsize, self.file.stat().st_size
+            dtype, count, self.sign = TYPES[stored["dtype"]], stored["tokens"], stored["sign"]
+            is_stream = isinstance(self.sign, int) and count > 0
+        except (ValueError, KeyError, TypeError):
+            is_stream = False
+        if not is_stream:
+            raise InputError(f"{file} is no token stream; write one with TokenStream.write")
+        expected, found = HEADER + count * dtype().nbytes, self.file.stat().st_size
         if found != expected:
             raise InputError(f"{file} must have {expected:,} bytes, found {found:,}; write it again")
         own = fingerprint(tokenizer)
