@@ -59,7 +59,7 @@ def three_shifts():
 
 
 def three_packers():
-    # Change a neighbour: only b moves. Change the last token of a document: only a moves the tokens before it.
+    # A neighbour changes: only b moves. The last token changes: only in a do the tokens before it move.
     return {"a": "sees the future", "b": "no boundaries", "c": "right"}
 
 
@@ -73,7 +73,7 @@ def block_length():
 
 
 def nucleus():
-    return 0.9
+    return 0.95  # the model is too sure: at 0.9 fewer than 0.8 of the written tokens pass
 
 
 def scheme():

@@ -32,14 +32,16 @@ def head_weights(model, ids: list[int], layer: int) -> np.ndarray:
 
 def sentence(tokens: list[str], weights: np.ndarray, layer: int, head: int) -> str:
     """Weights (L, L) of a head in words."""
+    if len(tokens) < 2:
+        return "Type a text: there is nothing to look at yet."
     first = weights[1:, 0].mean()
     before = np.diagonal(weights, -1).mean()
     own = np.diagonal(weights)[1:].mean()
     target = int(weights[-1].argmax())
     return (
         f"Layer {layer}, head {head}: a token gives on average {first:.0%} of its attention to the first "
-        f"sign, {before:.0%} to the token just before it and {own:.0%} to itself; the last token, {tokens[-1]!r}, "
-        f"looks most at {tokens[target]!r} ({weights[-1, target]:.0%})."
+        f"sign, {before:.0%} to the token just before it and {own:.0%} to itself; the last token, "
+        f"{tokens[-1]!r}, looks most at {tokens[target]!r} ({weights[-1, target]:.0%})."
     )
 
 

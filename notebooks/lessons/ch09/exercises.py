@@ -41,16 +41,17 @@ def _counted(shift: int) -> tuple[float, str]:
     """Loss (nats per letter) and writing of a model that counts what stands `shift` behind three letters."""
     followers = {}
     for place in range(2, len(STORY) - shift):
-        followers.setdefault(STORY[place - 2 : place + 1], []).append(STORY[place + shift])
-    shares = [
-        followers[STORY[place - 2 : place + 1]].count(STORY[place + shift])
-        / len(followers[STORY[place - 2 : place + 1]])
-        for place in range(2, len(STORY) - shift)
-    ]
+        for size in (1, 2, 3):  # fewer letters are asked where three were never seen
+            followers.setdefault(STORY[place - size + 1 : place + 1], []).append(STORY[place + shift])
+    loss = 0.0
+    for place in range(2, len(STORY) - shift):
+        seen = followers[STORY[place - 2 : place + 1]]
+        loss += math.log(len(seen) / seen.count(STORY[place + shift]))
     draw, written = random.Random(0), "the"
     for _ in range(45):
-        written += draw.choice(followers.get(written[-3:], ["t"]))
-    return -sum(map(math.log, shares)) / len(shares), written
+        known = next(written[-size:] for size in (3, 2, 1) if written[-size:] in followers)
+        written += draw.choice(followers[known])
+    return loss / (len(STORY) - shift - 2), written
 
 
 def three_shifts_answers() -> None:
@@ -81,7 +82,7 @@ three_shifts = Exercise(
 
 
 def _verify_ruler(attempt):
-    for text, count in (("plain text", 3), ("Great 😍🔥", 4), ("我爱", 6)):
+    for text, count in (("plain text", 3), ("Great 😍🔥", 4), ("我爱", 5)):
         log_p = torch.linspace(-1, -3, count)
         found = attempt(log_p, text)
         if isinstance(found, bool) or not isinstance(found, int | float):
@@ -278,7 +279,7 @@ def _verify_sliding_cache(attempt):
         place += size
     held = [t for t in vars(cache).values() if isinstance(t, torch.Tensor)]
     held += [t for d in vars(cache).values() if isinstance(d, dict) for t in d.values()]
-    if any(3 < max(t.shape[1:3]) for t in held if t.ndim in (2, 4)):
+    if any(max(t.shape[1:3]) > 3 for t in held if t.ndim in (2, 4)):
         raise AssertionError("the cache still holds more than `window` places: the memory grows")
 
 
@@ -296,7 +297,7 @@ sliding_cache = Exercise(
 def _verify_min_p(attempt):
     logits = torch.tensor([[0.6, 0.3, 0.07, 0.03], [0.25, 0.25, 0.25, 0.25]]).log()
     before = logits.clone()
-    for share, wanted in ((0.4, [[0, 1], [0, 1, 2, 3]]), (0.08, [[0, 1, 2], [0, 1, 2, 3]])):
+    for share, wanted in ((0.45, [[0, 1], [0, 1, 2, 3]]), (0.08, [[0, 1, 2], [0, 1, 2, 3]])):
         found = attempt(logits, share)
         if not isinstance(found, torch.Tensor) or found.shape != logits.shape:
             what = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
@@ -367,7 +368,10 @@ three_samplers = Exercise(
 
 @functools.cache
 def _hidden_places() -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (T, V) of SmolLM2 at places of hidden comments, and the tokens (T,) that people wrote there."""
+    """What likelier tokens have together, at T places of hidden comments.
+
+    For all tokens, the likeliest first (T, V), and for those that people wrote there (T,).
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(assets.path("smollm2"))
@@ -375,20 +379,20 @@ def _hidden_places() -> tuple[torch.Tensor, torch.Tensor]:
     with torch.device("meta"):
         model = Decoder(DecoderConfig())
     model.load_state_dict({n.removeprefix("model."): t.float() for n, t in tensors.items()}, assign=True)
-    logits, written = [], []
-    for ids in tokenizer(_hidden_texts(900))["input_ids"]:
+    before, of_written = [], []
+    for ids in tokenizer(_hidden_texts(2000))["input_ids"]:
         x = torch.tensor([SIGN, *ids])
         with torch.inference_mode():
-            logits.append(model(x[None])[0, :-1])
-        written.append(x[1:])
-    return torch.cat(logits), torch.cat(written)
+            values, order = model(x[None])[0, :-1].softmax(-1).sort(descending=True)
+        before.append(values.cumsum(-1) - values)
+        of_written.append(before[-1].gather(1, (order == x[1:, None]).int().argmax(1, keepdim=True))[:, 0])
+    return torch.cat(before), torch.cat(of_written)
 
 
 def kept_by(top_p: float) -> tuple[float, float]:
-    """On hidden comments: share of the written tokens that `top_p` lets through, and tokens left per place."""
-    logits, written = _hidden_places()
-    kept = keep_top_p(logits, top_p).isfinite()  # (T, V)
-    return kept.gather(1, written[:, None]).float().mean().item(), kept.sum(1).float().mean().item()
+    """On hidden comments: share of the written tokens that pass `top_p`, and tokens left per place."""
+    before, of_written = _hidden_places()
+    return (of_written < top_p).float().mean().item(), (before < top_p).sum(1).float().mean().item()
 
 
 def _verify_nucleus(attempt):
@@ -398,16 +402,17 @@ def _verify_nucleus(attempt):
     found = (
         f"top_p {attempt} lets {share:.0%} of the written tokens through, and leaves {left:,.0f} per place"
     )
-    if share < 0.85:
+    if share < 0.8:
         raise AssertionError(f"{found}: people say what this model cannot say; choose a larger one")
-    if left > 1500:
+    if left > 2000:
         raise AssertionError(f"{found}: too much noise; choose a smaller one")
 
 
 nucleus = Exercise(
     verify=_verify_nucleus,
     hints=(
-        "If the model is well calibrated, top_p is about the share of written tokens that pass.",
+        "If the model were well calibrated, top_p would be the share of written tokens that pass. It is too sure "
+        "of itself on these comments: take more.",
         "The number of tokens that are left grows very fast near 1.",
     ),
     answer=answers.nucleus,

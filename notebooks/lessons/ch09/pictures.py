@@ -18,12 +18,13 @@ def token_losses(tokens: list[str], losses, *, title: str) -> Figure:
     lines = int(np.ceil(len(tokens) / PER_LINE))
     figure = Figure(figsize=(9.5, 0.75 * lines + 0.5), layout="constrained")
     ax = figure.subplots()
+    style = {"ha": "center", "va": "center", "parse_math": False}
     shades = cm.Oranges(np.clip(np.asarray(losses) / 16, 0, 1) * 0.75)
     for place, (token, loss) in enumerate(zip(tokens, losses)):
         row, column = divmod(place, PER_LINE)
         ax.add_patch(_box(column, row, shades[place]))
-        ax.text(column + 0.5, row + 0.38, plots.printable(token), ha="center", va="center", fontsize=9)
-        ax.text(column + 0.5, row + 0.72, f"{loss:.1f}", ha="center", va="center", fontsize=7.5)
+        ax.text(column + 0.5, row + 0.38, plots.printable(token), fontsize=9, **style)
+        ax.text(column + 0.5, row + 0.72, f"{loss:.1f}", fontsize=7.5, **style)
     ax.set(xlim=(0, PER_LINE), ylim=(lines, 0), title=title)
     ax.set_axis_off()
     return figure
