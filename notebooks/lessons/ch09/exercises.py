@@ -411,8 +411,8 @@ def _verify_nucleus(attempt):
 nucleus = Exercise(
     verify=_verify_nucleus,
     hints=(
-        "If the model were well calibrated, top_p would be the share of written tokens that pass. It is too sure "
-        "of itself on these comments: take more.",
+        "If the model were well calibrated, top_p would be the share of written tokens that pass. It is too "
+        "sure of itself on these comments: take more.",
         "The number of tokens that are left grows very fast near 1.",
     ),
     answer=answers.nucleus,

@@ -13,6 +13,11 @@ DOCUMENTS = ListedColormap(["white", BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION
 PER_LINE = 12  # tokens side by side
 
 
+def show(figure: Figure, alt: str) -> None:
+    """`plots.show`, sharp enough for a projector."""
+    plots.show(figure, alt, dpi=150)
+
+
 def token_losses(tokens: list[str], losses, *, title: str) -> Figure:
     """The tokens of a text in reading order, each shaded by its loss (bits), which stands below it."""
     lines = int(np.ceil(len(tokens) / PER_LINE))

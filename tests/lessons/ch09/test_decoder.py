@@ -13,7 +13,9 @@ SMALL = DecoderConfig(61, 48, layers=3, heads=6, key_value_heads=2, intermediate
 @pytest.fixture(scope="module")
 def decoder():
     torch.manual_seed(0)
-    return Decoder(SMALL).eval()
+    model = Decoder(SMALL).eval().requires_grad_(False)
+    model.embed_tokens.weight.mul_(0.05)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +89,17 @@ def test_gradients_reach_every_weight(ids):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-greedy = lambda logits, written: logits.argmax(-1)
+# A random model's likeliest token is its last one again; its fifth one moves about.
+fifth = lambda logits, written: logits.topk(5).indices[:, 4]
 
 
-def test_the_cache_writes_the_same_tokens(decoder, ids):
-    assert torch.equal(write(decoder, ids, 20, greedy), write(decoder, ids, 20, greedy, cached=False))
+@pytest.mark.parametrize("cached", [True, False])
+def test_writing_is_asking_again_with_the_whole_text(decoder, ids, cached):
+    expected = ids
+    for _ in range(20):
+        expected = torch.cat([expected, fifth(decoder(expected)[:, -1], None)[:, None]], dim=1)
+    assert expected[:, 12:].unique().numel() > 6
+    assert torch.equal(write(decoder, ids, 20, fifth, cached=cached), expected[:, 12:])
 
 
 @torch.inference_mode()
@@ -105,11 +113,11 @@ def test_the_cache_takes_parts_of_any_size(decoder, ids):
 
 def test_left_padding_with_positions_writes_as_alone(decoder, ids):
     lengths = (12, 7)
-    alone = [write(decoder, row[None, 12 - size :], 9, greedy)[0] for row, size in zip(ids, lengths)]
+    alone = [write(decoder, row[None, 12 - size :], 9, fifth)[0] for row, size in zip(ids, lengths)]
     places = torch.stack([(torch.arange(12) - (12 - size)).clamp(min=0) for size in lengths])
     padded = ids.clone()
     padded[1, :5] = 3
-    assert torch.equal(write(decoder, padded, 9, greedy, positions=places), torch.stack(alone))
+    assert torch.equal(write(decoder, padded, 9, fifth, positions=places), torch.stack(alone))
 
 
 def test_writing_stops_when_every_text_has_said_stop(decoder, ids):
