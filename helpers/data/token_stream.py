@@ -18,16 +18,12 @@ HEADER = 512  # bytes before the first id: one line of JSON, filled up with blan
 
 
 def fingerprint(tokenizer) -> str:
-    """16 hexadecimal digits that change with anything that makes ids of a text: vocabulary, merges, rules.
-
-    Raises InputError: a tokenizer without `backend_tokenizer`, the fast kind.
-    """
+    """16 hexadecimal digits of all that makes ids of a text; raises InputError: no fast tokenizer."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise InputError(f"{type(tokenizer).__name__} is no fast tokenizer; load it with AutoTokenizer")
-    rules = json.loads(backend.to_str())
-    for changing in ("truncation", "padding"):  # what the last call has left behind
-        rules.pop(changing, None)
+    last_call = ("truncation", "padding")  # has left its traces there
+    rules = {name: rule for name, rule in json.loads(backend.to_str()).items() if name not in last_call}
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -39,27 +35,20 @@ class TokenStream:
 
     Example: `TokenStream.write(Path("train.ids"), texts, tokenizer, "<|endoftext|>").ids[:10]`
 
-    Args:
-        file: written by `TokenStream.write`.
-        tokenizer: the one that wrote it.
-
     Raises InputError: no such file, no stream, one that is cut off, or ids of another tokenizer.
     """
 
     def __init__(self, file: Path, tokenizer):
         self.file = Path(file)
-        if not self.file.is_file():
-            raise InputError(f"{file} does not exist; write it first with TokenStream.write")
-        with self.file.open("rb") as opened:
-            header = opened.read(HEADER)
         try:
-            stored = json.loads(header)
+            with self.file.open("rb") as opened:
+                stored = json.loads(opened.read(HEADER))
             dtype, count, self.sign = TYPES[stored["dtype"]], stored["tokens"], stored["sign"]
-            is_stream = isinstance(self.sign, int) and count > 0
-        except (ValueError, KeyError, TypeError):
+            is_stream = isinstance(self.sign, int) and count > 0 and "tokenizer" in stored
+        except (OSError, ValueError, KeyError, TypeError):
             is_stream = False
         if not is_stream:
-            raise InputError(f"{file} is no token stream; write one with TokenStream.write")
+            raise InputError(f"{file} is missing, or no token stream; write it with TokenStream.write")
         expected, found = HEADER + count * dtype().nbytes, self.file.stat().st_size
         if found != expected:
             raise InputError(f"{file} must have {expected:,} bytes, found {found:,}; write it again")
@@ -74,12 +63,9 @@ class TokenStream:
 
     @classmethod
     def write(cls, file: Path, texts: Iterable[str], tokenizer, sign: str) -> "TokenStream":
-        """Tokenise `texts` into `file`, whole or not at all, and open it.
+        """Tokenise `texts` into `file`, whole or not at all, and open it; `sign` is a token of no text.
 
         The ids of all texts are in memory once (2 bytes each); write a larger collection as several streams.
-
-        Args:
-            sign: a token of the vocabulary that no text contains, such as "<|endoftext|>".
 
         Raises InputError: the sign is no token, a text contains it, or there is no text.
         """
@@ -87,14 +73,11 @@ class TokenStream:
         if number is None:
             raise InputError(f"{sign!r} is no token of this vocabulary; choose one of its special tokens")
         dtype = np.uint16 if max(tokenizer.get_vocab().values()) < 2**16 else np.uint32
-        texts = list(texts)
-        rows = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        inside = [place for place, row in enumerate(rows) if number in row]
-        if inside or not rows:
-            found = f"text {inside[0]} contains {sign!r}, which stands between texts" if inside else "no text"
-            raise InputError(f"{found}: a stream needs texts without that sign; choose others")
-        ids = np.fromiter(chain.from_iterable([number, *row] for row in rows), dtype)
-        ids = np.append(ids, dtype(number))
+        rows = tokenizer(list(texts) or [sign], add_special_tokens=False, verbose=False)["input_ids"]
+        bad = [place for place, row in enumerate(rows) if number in row]
+        if bad:  # no texts at all end here, too
+            raise InputError(f"text {bad[0]} contains {sign!r}, which stands between texts, or there is none")
+        ids = np.fromiter(chain(chain.from_iterable([number, *row] for row in rows), [number]), dtype)
         stored = {"tokens": len(ids), "dtype": ids.dtype.name, "sign": number}
         header = json.dumps(stored | {"tokenizer": fingerprint(tokenizer)}).encode().ljust(HEADER)
         write_atomically(Path(file), header + ids.tobytes())
