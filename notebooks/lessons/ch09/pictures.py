@@ -74,12 +74,13 @@ def masks(named: dict[str, torch.Tensor]) -> Figure:
 def choices(tokens: list[str], named: dict[str, np.ndarray]) -> Figure:
     """Probabilities of the same tokens under several ways to choose; blue can be drawn, grey has chance 0."""
     figure = Figure(figsize=(10, 3.3), layout="constrained")
+    most = 1.4 * max(values.max() for values in named.values())
     for ax, (name, values) in zip(figure.subplots(1, len(named), sharey=True), named.items()):
         ax.barh(range(len(tokens)), values, color=BLUE, height=0.7)
         for place, value in enumerate(values):
             text, colour = (f"{value:.0%}", "black") if value > 0 else ("never", GREY)
-            ax.text(value + 0.02, place, text, va="center", fontsize=8, color=colour)
-        ax.set(title=name, xlim=(0, 1.25), xlabel="probability")
+            ax.text(value + 0.02 * most, place, text, va="center", fontsize=8, color=colour)
+        ax.set(title=name, xlim=(0, most), xlabel="probability")
         ax.set_yticks(range(len(tokens)), [plots.printable(token) for token in tokens], parse_math=False)
     ax.invert_yaxis()
     return figure
@@ -105,16 +106,17 @@ def ladder(named: dict[str, float], *, groups: dict[str, str]) -> Figure:
 
 
 def sizes(named: dict[str, tuple[float, float]]) -> Figure:
-    """Models as points: megabytes on the horizontal axis, bits per byte on the vertical one."""
+    """Models as points: megabytes, bits per byte; those that need twice the bits of the best lie above it."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     ax = figure.subplots()
-    for place, (name, (megabytes, bits)) in enumerate(named.items()):
-        ax.plot(megabytes, bits, "o", color=BLUE, markersize=8)
-        above = 7 if place % 2 else -13
-        ax.annotate(name, (megabytes, bits), (6, above), textcoords="offset points", fontsize=9)
+    best = min(bits for _, bits in named.values())
+    for name, (megabytes, bits) in named.items():
+        if bits < 2 * best:
+            ax.plot(megabytes, bits, "o", color=BLUE, markersize=8)
+            ax.annotate(name, (megabytes, bits), (9, 0), textcoords="offset points", va="center", fontsize=9)
     ax.set(xlabel="size of the weights (MB)", ylabel="bits per byte (less is better)")
     ax.set_xlim(0, max(size for size, _ in named.values()) * 1.25)
-    ax.margins(y=0.2)
+    ax.margins(y=0.15)
     return figure
 
 
