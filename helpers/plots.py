@@ -23,17 +23,18 @@ FAMILIES = (
 )
 
 
-def show(figure: Figure, alt: str) -> None:
+def show(figure: Figure, alt: str, *, dpi: int = 80) -> None:
     """Display a figure in a notebook with a text that says what a reader should see in it, and close it.
 
     Args:
         figure: the finished figure, with labelled axes.
         alt: one or two sentences; screen readers speak them, and they replace a picture that cannot be shown.
+        dpi: pixels per inch.
     """
     from IPython.display import display
     from matplotlib import pyplot as plt
 
-    bundle = {"image/png": _png(figure, 80), "text/plain": alt}
+    bundle = {"image/png": _png(figure, dpi), "text/plain": alt}
     display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
 
