@@ -63,7 +63,7 @@ def load(run: Path):
 
 def sampling_of(options):
     """`generation.Sampling` of the options."""
-    from helpers.deployment.generation import Sampling
+    from helpers.generation import Sampling
 
     names = ("max_new_tokens", "temperature", "top_p", "seed")
     return Sampling(**{name: getattr(options, name) for name in names})
@@ -151,7 +151,7 @@ def generate(options) -> None:
 
 def written(lm, inputs, sampling, start: int, end: int | None = None):
     """A line of JSON, and the text alone, for each input from `start` on."""
-    from helpers.deployment import generation
+    from helpers import generation
 
     for first in range(start, min(end or len(inputs.values), len(inputs.values)), PORTION):
         rows = slice(first, first + PORTION)

@@ -22,11 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from helpers.data.chat import prompt_ids
-from helpers.deployment.generation import Sampling, TooLong, Written, stream
 from helpers.deployment.guard import Limits, body_problem
 from helpers.deployment.page import rendered
 from helpers.deployment.service import Counters, Worker, guarded_app
 from helpers.errors import InputError
+from helpers.generation import Sampling, TooLong, Written, stream
 from helpers.models.language import LanguageModel
 from helpers.safety.values import MOST
 

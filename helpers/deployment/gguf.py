@@ -15,9 +15,9 @@ import torch
 
 from helpers.data.chat import prompt_ids
 from helpers.deployment.export import Export, _folder_to_write
-from helpers.deployment.generation import Sampling, generate
 from helpers.deployment.predict import Comparison, compare
 from helpers.errors import InputError
+from helpers.generation import Sampling, generate
 from helpers.models.classifier import quiet_transformers
 from helpers.models.language import LanguageModel, language_model
 from helpers.models.low_bit import from_low_bit

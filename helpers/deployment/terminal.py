@@ -6,8 +6,8 @@ import sys
 import threading
 from dataclasses import replace
 
-from helpers.deployment.generation import Sampling, TooLong, stream
 from helpers.errors import InputError
+from helpers.generation import Sampling, TooLong, stream
 from helpers.models.language import LanguageModel
 
 HELP = "/new begins anew, /system TEXT too with that system message, /quit ends; Ctrl-C stops an answer"

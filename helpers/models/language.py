@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from helpers import assets
@@ -59,26 +60,37 @@ def language_model(
 
     Raises InputError: no such model, no language model, one without a chat template or a fast tokenizer.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
+    tokenizer = load_tokenizer(name)
+    model = _loaded(name, AutoModelForCausalLM, dtype=torch.float32, use_safetensors=True)
+    context = getattr(model.config, "max_position_embeddings", max_length)
+    longest = min(max_length, context, max_positions(model))
+    return LanguageModel(name, model.eval(), tokenizer, longest, system)
+
+
+def load_tokenizer(name: str):
+    """The tokenizer of a language model, without its weights.
+
+    Raises InputError: as `language_model` does.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _loaded(name, AutoTokenizer)
+    check_tokenizer(name, tokenizer)
+    return tokenizer
+
+
+def _loaded(name: str, kind, **options):
+    """What `kind` of transformers reads from the model called `name`."""
     source, revision = (assets.path("smollm2"), None) if name == "smollm2" else _source(name)
-    options = {"revision": revision, "trust_remote_code": False}
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=torch.float32, use_safetensors=True, **options
-            )
-    except (OSError, ValueError, KeyError) as error:
-        advice = "give smollm2, a folder of transformers, a finished run, or a causal model of the hub"
-        raise InputError(
-            f"the language model {name!r} cannot be loaded ({shortened(error)}); {advice}"
-        ) from error
-    check_tokenizer(name, tokenizer)
-    longest = min(
-        max_length, getattr(model.config, "max_position_embeddings", max_length), max_positions(model)
-    )
-    return LanguageModel(name, model.eval(), tokenizer, longest, system)
+            return kind.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        advice = "give smollm2, a folder of transformers, or a causal language model of the hub"
+        what = f"the language model {name!r} cannot be loaded ({shortened(error)})"
+        raise InputError(f"{what}; {advice}") from error
 
 
 def save_language_model(lm: LanguageModel, folder: str | Path) -> None:
@@ -161,6 +173,9 @@ def check_tokenizer(name: str, tokenizer) -> None:
 
 
 def _source(name: str) -> tuple[str, str | None]:
+    if (Path(name) / "model" / DESCRIPTION).is_file():
+        made = f"`python -m helpers export {name} --format safetensors`"
+        raise InputError(f"{name} is a run, not a model; make one of it by {made} and give that folder")
     if Path(name).is_dir():
         return name, None
     repository, _, revision = name.partition("@")

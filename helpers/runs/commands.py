@@ -15,15 +15,19 @@ from helpers.display import progress_display
 from helpers.errors import InputError
 from helpers.files import is_first_process
 
-DATA_OPTIONS = ("text_column", "label_column", "group_column", "file_column", "on_bad")
+COLUMNS = ("text_column", "label_column", "group_column", "file_column")
+DATA_OPTIONS = (*COLUMNS, "on_bad")
+CHAT_COLUMNS = ("prompt_column", "answer_column")
+CHAT_OPTIONS = (*CHAT_COLUMNS, "system", "rank", "base_bits", "packing")
 TRAINING_OPTIONS = ("epochs", "max_steps", "batch_size", "learning_rate", "seed", "strategy")
 # What a resumed run must not change; `workers` may differ, as batches do not depend on them.
-PLANNED_OPTIONS = ("data", "model", "limit", "log_with", "max_length", *DATA_OPTIONS, *TRAINING_OPTIONS)
+PLANNED_OPTIONS = ("data", "model", "limit", "log_with", "max_length")
+PLANNED_OPTIONS += (*DATA_OPTIONS, *TRAINING_OPTIONS, *CHAT_OPTIONS)
 
 
 def add_commands(command: Callable) -> None:
     """Add the commands by `command(name, function, help_text)`, which returns their parser."""
-    add_training_options(command("train", train, "train a classifier and write a run folder with a report"))
+    add_training_options(command("train", train, "train a model and write a run folder with a report"))
     about = "measure a trained run on its test rows, or on your own labelled data"
     parser = command("evaluate", evaluate, about)
     parser.add_argument("folder", type=Path, metavar="RUN")
@@ -35,12 +39,15 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     add = parser.add_argument
     add_number = partial(add, type=int, metavar="N")
-    add("task", choices=("text", "sentiment", "images"), help="texts (two words for them) or images")
+    about = "classes of texts (two words for them), classes of images, or a language model"
+    add("task", choices=("text", "sentiment", "images", "chat"), help=about)
     add("--output", type=Path, metavar="RUN", help="the run folder to write")
     add("--dry-run", action="store_true", help="say what was understood of the data, and stop")
     images = "efficientnet_lite0, resnet50 or any image model of timm"
-    add("--model", metavar="NAME|DIR", help=f"minilm, a folder or an encoder of the hub; {images}")
-    add("--strategy", choices=("full", "head", "gradual", "lora"), help="which weights move (default: full)")
+    chat = "chat: smollm2, a folder or a causal language model of the hub, NAME@REVISION"
+    add("--model", metavar="NAME|DIR", help=f"minilm, a folder or an encoder of the hub; {images}; {chat}")
+    moving = "which weights move (default: full; chat: lora)"
+    add("--strategy", choices=("full", "head", "gradual", "lora"), help=moving)
     add_number("--epochs", help="passes over the training rows (default: of the recipe)")
     add_number("--max-steps", help="optimizer steps in all, in place of --epochs")
     add_number("--batch-size", help="rows per batch, all processes together (default: of the recipe)")
@@ -48,9 +55,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add_number("--seed", help="seed of head, order, dropout and augmentation (default: 0)")
     add_number("--workers", help="processes that load batches (default: where they pay)")
     add_number("--limit", help="at most N training rows, 0 = all (default: 2000 at quick scale, else 0)")
-    add_number(
-        "--max-length", help="texts: tokens that the model reads of one, the rest is cut (default: 128)"
-    )
+    longest = "texts: tokens that the model reads of one, the rest is cut (128); chat: most tokens (1024)"
+    add_number("--max-length", help=longest)
+    add_number("--rank", help="chat: rank of LoRA's corrections (default: 8)")
+    add("--base-bits", type=int, choices=(16, 4), help="chat: bits of the frozen weights below LoRA")
+    add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
+    add("--system", metavar="TEXT", help="chat: system message of conversations that bring none")
     add("--no-cache", action="store_true", help="photographs: decode them anew in each epoch")
     hard = "comments: learn only the label of the mean rating, not the raters' votes as well"
     add("--hard-labels", action="store_true", help=hard)
@@ -65,7 +75,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     """The options that say where rows come from."""
     add = parser.add_argument
     data = "your own table (CSV, TSV, JSON Lines, Parquet, Excel), image folder, or table of image files"
-    add("--data", metavar="PATH", help=f"{data} (default: the course's data)")
+    chats = "chat: JSON Lines or a table of conversations"
+    add("--data", metavar="PATH", help=f"{data}; {chats} (default: the course's data)")
+    add("--prompt-column", metavar="C", help="chat: column with what is asked (default: prompt)")
+    add("--answer-column", metavar="C", help="chat: column with the answer (default: completion or answer)")
     add("--text-column", metavar="C", help="column with the text (default: text)")
     add("--label-column", metavar="C", help="column with the label (default: label)")
     add("--group-column", metavar="C", help="column whose equal values stay on one side of the split")
@@ -81,14 +94,14 @@ def train(options) -> None:
     if options.output is None and not options.dry_run:
         raise InputError("train writes a run folder, found no name for it; give --output RUN")
     config = None if options.resume else run_config(options)
-    from helpers.runs import folder, report, run, understood
+    from helpers.runs import folder, report, run
 
     if options.resume:
         config = resumed_config(options, folder.load_config(options.output))
     if is_first_process() and config.data:
         print(f"reading {config.data}", file=sys.stderr, flush=True)
     if options.dry_run:
-        print(*understood.understand(config), sep="\n")
+        print(*run.understand(config), sep="\n")
         return
     with progress_display() as show:
         told = {"on_step": show, "on_ready": say if is_first_process() else None}
@@ -115,6 +128,8 @@ def run_config(options):
 
     changes = {name: getattr(options, name) for name in TRAINING_OPTIONS if name != "strategy"}
     changes["num_workers"] = options.workers
+    if options.task == "chat":
+        return chat_config(options, changes)
     limit = options.limit
     if limit is None:
         limit = recipes.QUICK_LIMIT if environment.scale() == "quick" else 0
@@ -133,25 +148,36 @@ def run_config(options):
     )
 
 
+def chat_config(options, changes: dict):
+    """The configuration of a language model's run."""
+    from helpers import environment
+    from helpers.runs.chat_config import QUICK_LIMIT, ChatConfig, default_training
+
+    names = ("data", "on_bad", "model", "max_length", "limit", "log_with", *CHAT_OPTIONS)
+    values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    values.setdefault("limit", QUICK_LIMIT if environment.scale() == "quick" and not options.data else 0)
+    return ChatConfig(training=default_training(options.strategy or "lora", **changes), **values)
+
+
 def resumed_config(options, config):
     """The configuration of a run that goes on; options that were given again must be those it began with.
 
     Raises InputError: an option asks for something else than the run was planned with.
     """
-    from helpers.tasks import task_named
+    from helpers.tasks import SYNONYMS
 
     planned = asdict(config) | asdict(config.training)
-    other = [] if task_named(options.task).name == config.task else [f"the task {options.task}"]
+    other = [] if SYNONYMS.get(options.task, options.task) == config.task else [f"the task {options.task}"]
     for name in PLANNED_OPTIONS:
         given = getattr(options, name)
-        same = given == planned[name]
-        if name == "data" and given is not None and planned[name] is not None:
-            same = Path(given).absolute() == Path(planned[name]).absolute()
+        same = given == planned.get(name)
+        if name == "data" and given is not None and planned.get(name) is not None:
+            same = Path(given).absolute() == Path(planned.get(name)).absolute()
         if given is not None and not same:
-            other.append(f"--{name.replace('_', '-')} {given} (planned with {planned[name]})")
-    if options.hard_labels and config.soft_labels:
+            other.append(f"--{name.replace('_', '-')} {given} (planned with {planned.get(name)})")
+    if options.hard_labels and planned.get("soft_labels", True):
         other.append("--hard-labels")
-    if options.no_cache and config.cache:
+    if options.no_cache and planned.get("cache", True):
         other.append("--no-cache")
     if other:
         what = f"--resume goes on with the plan in {options.output / 'config.json'}, found {', '.join(other)}"
@@ -166,10 +192,13 @@ def refuse_idle_options(options) -> None:
 
     Raises InputError: it names them, and says why.
     """
-    images = options.task == "images"
+    images, is_chat = options.task == "images", options.task == "chat"
     in_folder = images and options.data is not None and Path(options.data).is_dir()
     idle = [
-        (DATA_OPTIONS, options.data is None, "without --data"),
+        (CHAT_OPTIONS, not is_chat, "but on chat"),
+        ((*COLUMNS, "hard_labels", "no_cache"), is_chat, "on chat"),
+        ((*DATA_OPTIONS, *CHAT_COLUMNS), options.data is None, "without --data"),
+        (("rank", "base_bits"), options.strategy == "full", "with strategy full"),
         (("hard_labels",), options.data is not None, "on your own data: they hold no raters' votes"),
         (("label_column", "group_column", "file_column"), in_folder, "on a folder of images: use a table"),
         (("text_column", "max_length", "hard_labels"), images, "on images"),
@@ -191,14 +220,17 @@ def refuse_given(options, idle: list[tuple[tuple[str, ...], bool, str]]) -> None
 
 def data_options(options) -> dict:
     """The data options that were given."""
-    names = ("data", *DATA_OPTIONS)
+    names = ("data", *DATA_OPTIONS, *CHAT_COLUMNS)
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def evaluate(options) -> None:
     """Print accuracy, macro-F1 with its interval and loss, or JSON; exit status 2 for bad input."""
-    refuse_given(options, [(DATA_OPTIONS, options.data is None, "without --data")])
-    from helpers.runs import run
+    refuse_given(options, [((*DATA_OPTIONS, *CHAT_COLUMNS), options.data is None, "without --data")])
+    from helpers.runs import folder, run
+
+    is_chat = folder.load_config(options.folder).task == "chat"
+    refuse_given(options, [(COLUMNS, is_chat, "on chat"), (CHAT_COLUMNS, not is_chat, "but on chat")])
 
     metrics = run.evaluate(options.folder, **data_options(options))
     if options.json:
@@ -215,19 +247,35 @@ def evaluate(options) -> None:
 
 
 def score_text(metrics: dict) -> str:
-    """Accuracy and macro-F1 with its interval, in words."""
+    """Accuracy and macro-F1 with its interval, in words; of a language model what it has instead."""
+    if "perplexity" in metrics:
+        return chat_text(metrics)
     low, high = metrics["macro_f1_interval"]
     f1 = f"macro-F1 {metrics['macro_f1']:.3f} (95% interval {low:.3f} to {high:.3f})"
     return f"accuracy {metrics['accuracy']:.3f}, {f1}, loss {metrics['loss']:.3f}"
 
 
+def chat_text(metrics: dict) -> str:
+    """Loss and answers of a language model, in words."""
+    bits = f"{metrics['bits_per_byte']:.3f} bits per byte of the answers"
+    names = {
+        "exact_match": "right to the letter", "valid_json": "valid JSON", "stopped": "ended by themselves",
+        "accuracy": "right sentiment",
+    }  # fmt: skip
+    shares = [f"{metrics[name]:.1%} {words}" for name, words in names.items() if name in metrics]
+    answers = f"of {metrics['answered']:,} answers {', '.join(shares)}"
+    f1 = f", macro-F1 {metrics['macro_f1']:.3f}" if "macro_f1" in metrics else ""
+    return f"loss {metrics['loss']:.3f} (perplexity {metrics['perplexity']:.2f}), {bits}; {answers}{f1}"
+
+
 def summary(metrics: dict, folder: Path) -> str:
     """What a person wants to know after a training run."""
-    majority = metrics["majority_baseline"]
-    lines = [
-        f"test, {metrics['test']['n']:,} rows: {score_text(metrics['test'])}",
-        f"always answering {majority['class']!r} would score accuracy {majority['accuracy']:.3f}",
-    ]
+    lines = [f"test, {metrics['test']['n']:,} rows: {score_text(metrics['test'])}"]
+    if "majority_baseline" in metrics:
+        majority = metrics["majority_baseline"]
+        lines.append(
+            f"always answering {majority['class']!r} would score accuracy {majority['accuracy']:.3f}"
+        )
     if "human_ceiling" in metrics:
         scores = "accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}".format(**metrics["human_ceiling"])
         lines.append(f"one person against the mean of the others, same rows: {scores}")

@@ -19,6 +19,7 @@ from scipy.special import softmax
 from helpers.errors import InputError, Problem
 from helpers.files import LOCK, is_temporary, is_writable, locked, remove_temporary, write_atomically
 from helpers.models.pretrained import GIVE_A_RUN
+from helpers.runs.chat_config import ChatConfig
 from helpers.runs.recipes import RunConfig
 from helpers.tasks import task_named
 from helpers.training.checkpoints import CHECKPOINT
@@ -76,7 +77,7 @@ def is_started(folder: Path) -> bool:
     return (folder / "rows.csv").is_file() or (folder / CHECKPOINT).is_file()
 
 
-def start(folder: Path, config: RunConfig, splits: dict[str, pd.DataFrame]) -> None:
+def start(folder: Path, config: RunConfig | ChatConfig, splits: dict[str, pd.DataFrame]) -> None:
     """Fill the run folder with its configuration, without which nobody can go on, and its rows."""
     write_json(folder / "config.json", asdict(config))
     for name in KEPT_SPLITS:
@@ -84,7 +85,7 @@ def start(folder: Path, config: RunConfig, splits: dict[str, pd.DataFrame]) -> N
     write_csv(folder / "rows.csv", _all_rows(splits))  # last, see `is_started`
 
 
-def load_config(folder: Path) -> RunConfig:
+def load_config(folder: Path) -> RunConfig | ChatConfig:
     """Read `config.json` of a run folder.
 
     Raises InputError: `folder` is no run folder.
@@ -94,7 +95,8 @@ def load_config(folder: Path) -> RunConfig:
         raise InputError(f"{folder} is no run folder (config.json is missing); {GIVE_A_RUN}")
     try:
         values = json.loads(file.read_bytes())
-        config = RunConfig(**values | {"training": TrainingConfig(**values["training"])})
+        kind = ChatConfig if values["task"] == "chat" else RunConfig
+        config = kind(**values | {"training": TrainingConfig(**values["training"])})
         check_types(config)
         return config
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:

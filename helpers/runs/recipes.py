@@ -20,7 +20,8 @@ from helpers.data import sources, splits
 from helpers.data.collate import collate_features
 from helpers.data.datasets import MAX_TOKENS, FeatureDataset, encode_labels
 from helpers.data.loaders import make_loader
-from helpers.errors import DataError, InputError, Problem
+from helpers.data.tokens import TokenCounts
+from helpers.errors import InputError, Problem
 from helpers.models.pretrained import Classifier
 from helpers.tasks import TASKS, task_named
 from helpers.training.config import TrainingConfig
@@ -111,6 +112,7 @@ class Job:
         model: what is trained: the classifier's model, or its head alone, on features computed once.
         loaders: "train" and "validation", of what `model` takes.
         loss, score, runtime, config: arguments of `fit`.
+        cut: what the model will not see of texts; None for pictures, or where nobody has counted.
     """
 
     classifier: Classifier
@@ -120,6 +122,12 @@ class Job:
     score: Callable[[nn.Module], dict[str, float]]
     runtime: Runtime
     config: TrainingConfig
+    cut: TokenCounts | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the pretrained model."""
+        return self.classifier.name
 
 
 def default_training(task: str, strategy: str, **changes) -> TrainingConfig:
@@ -187,29 +195,6 @@ def emptied_classes(read: set[str], cleaned: pd.DataFrame, counts: dict[str, int
 def counted(counts: dict[str, int]) -> str:
     """Counts in words, without those that are 0."""
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-
-
-def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]):
-    """Your own labelled rows for the evaluation of a run, a DataFrame, the problems of those left out, and
-    what else was noticed.
-
-    Raises DataError: with `on_bad="stop"`, some rows are bad or have a label that the run does not know.
-    """
-    if Path(data).is_dir():
-        config = replace(config, group_column=None)  # a folder has no columns, whatever the run was made of
-    frame, problems = load_rows(config, data)
-    noticed = list(frame.attrs.get("noticed", []))
-    frame, known = task_named(config.task).repaired(frame), ", ".join(classes)
-    unknown = ~frame["label"].isin(classes)
-    found = []
-    for row in frame[unknown].itertuples():
-        where = f"row {row.id}" if row.id.isdigit() else row.id
-        found.append(Problem(where, f"unknown label {row.label!r}, the run knows {known}"))
-    if found and config.on_bad == "stop":
-        raise DataError(found, f"mend them in {data}, or pass --on-bad skip to go on without them")
-    if unknown.all():
-        raise InputError(f"{data} has no row with a label that the run knows ({known})")
-    return frame[~unknown].reset_index(drop=True), problems + found, noticed
 
 
 def build_classifier(config: RunConfig, classes: tuple[str, ...]) -> Classifier:

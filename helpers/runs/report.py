@@ -42,19 +42,20 @@ def write_report(folder: Path) -> Path:
     folder = Path(folder)
     files = (folder / "config.json", folder / "metrics.json")
     config, metrics = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    predictions, classes = read_predictions(folder / "predictions.csv")
+    if config["task"] == "chat":
+        shown = [chat_table(metrics), picture(curves(folder), CURVES), written_table(folder)]
+    else:
+        predictions, classes = read_predictions(folder / "predictions.csv")
+        shown = [summary_table(metrics), picture(curves(folder), CURVES), confusions(predictions, classes)]
+        shown += [platform_table(metrics), worst_errors(predictions, kept_rows(folder, "test"))]
     title = html.escape(f"Run {folder.name}: {config['task']} with {config['model']}")
     settings = "\n".join(json.dumps(content, indent=2) for content in (config, metrics["versions"]))
     parts = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
         f"<style>{STYLE}</style></head><body><h1>{title}</h1>",
-        summary_table(metrics),
         noticed(metrics),
-        picture(curves(folder), CURVES),
-        confusions(predictions, classes),
-        platform_table(metrics),
+        *shown,
         data_section(folder, metrics),
-        worst_errors(predictions, kept_rows(folder, "test")),
         f"<h2>Configuration and versions</h2><pre>{html.escape(settings)}</pre></body></html>\n",
     ]
     page = "\n".join(parts).encode(errors="backslashreplace")  # names of files may be no text
@@ -96,6 +97,31 @@ def summary_table(metrics: dict) -> str:
         "{seconds:.0f} s on {processes} process(es), {device}, precision {precision}.</p>".format(**metrics)
     )
     return table("Results", ("who", "accuracy", "macro-F1 (95% interval)", "rows"), body) + work
+
+
+def chat_table(metrics: dict) -> str:
+    """What a language model's run reached on validation and test rows."""
+    names = {
+        "loss": "loss (nats a token)", "perplexity": "perplexity", "bits_per_byte": "bits per byte",
+        "exact_match": "share right to the letter", "valid_json": "share valid JSON",
+        "stopped": "share ended by itself", "accuracy": "accuracy of the sentiment",
+        "macro_f1": "macro-F1 of the sentiment",
+    }  # fmt: skip
+    sides = [metrics["validation"], metrics["test"]]
+    cells = lambda name: [f"{side[name]:.3f}" if name in side else "" for side in sides]
+    body = [(words, *cells(name)) for name, words in names.items() if name in metrics["test"]]
+    body.append(("rows", *(f"{side['n']:,}" for side in sides)))
+    body.append(("rows answered in full", "", f"{metrics['test']['answered']:,}"))
+    return table("Results", ("what", "validation", "test"), body)
+
+
+def written_table(folder: Path) -> str:
+    """The first test answers that are not those that were wanted, to the letter."""
+    answers = pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False)
+    other = answers[answers["target"].str.strip() != answers["prediction"].str.strip()].head(WORST)
+    if other.empty:
+        return "<p>All test answers are those that were wanted.</p>"
+    return table("Answers that differ", ("id", "wanted", "written"), other.to_numpy().tolist())
 
 
 def noticed(metrics: dict) -> str:

@@ -5,21 +5,11 @@ from helpers.data.tokens import TokenCounts
 from helpers.models.pretrained import Classifier
 from helpers.own.labels import alike
 from helpers.own.table import shortened
-from helpers.runs.recipes import Prepared, RunConfig, build_classifier, counted, prepare
+from helpers.runs.recipes import Prepared, RunConfig, counted
 from helpers.tasks import TASKS
 
 SHOWN = 6  # classes that are listed; of more, the largest and the smallest three
 IN_WORDS = {"train": "training", "validation": "validation", "test": "test"}
-
-
-def understand(config: RunConfig) -> list[str]:
-    """What `run.train` would say before it begins, after the same checks; nothing is written.
-
-    Raises InputError: as `run.train` does.
-    """
-    prepared = prepare(config)
-    classifier = build_classifier(config, prepared.classes)
-    return understood(config, prepared, cut_texts(classifier, prepared))
 
 
 def cut_texts(classifier: Classifier, prepared: Prepared) -> TokenCounts | None:

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from helpers.deployment import gguf as export
-from helpers.deployment.generation import Sampling, generate
 from helpers.errors import InputError
+from helpers.generation import Sampling, generate
 from helpers.models.language import LanguageModel, language_model
 from helpers.models.low_bit import to_low_bit
 from helpers.tuning.lora import has_lora

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from helpers.deployment.generation import BATCH, HALF, Sampling, generate, stream
 from helpers.errors import InputError
+from helpers.generation import BATCH, HALF, Sampling, generate, stream
 from helpers.models.language import language_model
 
 

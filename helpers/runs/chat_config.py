@@ -1,0 +1,61 @@
+"""What a language model's run is made of, complete: see `recipes.RunConfig` for the other tasks."""
+
+from dataclasses import dataclass, field, replace
+
+from helpers.errors import InputError
+from helpers.models.language import MAX_TOKENS
+from helpers.runs.recipes import TRACKERS
+from helpers.training.config import TrainingConfig
+
+QUICK_LIMIT = 400  # training rows at quick scale: about two minutes on two cores
+STRATEGIES = ("lora", "full")
+# Chosen on validation rows of the comments; benchmarks/chat.py measures what they reach.
+DEFAULTS = {
+    "lora": TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3),
+    "full": TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-4),
+}
+
+
+@dataclass(frozen=True)
+class ChatConfig:
+    """One training run of a language model on conversations."""
+
+    task: str = "chat"
+    data: str | None = None  # your own conversations, see own.messages; None: the course's comments
+    prompt_column: str | None = None  # the columns of your table
+    answer_column: str | None = None
+    on_bad: str = "stop"  # or "skip": bad rows
+    model: str = "smollm2"  # a name or folder, see models.language
+    system: str | None = None  # system message of conversations that bring none
+    max_length: int = MAX_TOKENS  # tokens of a conversation; a longer one is a bad row, none is cut
+    rank: int = 8  # of LoRA's corrections, which count twice (alpha is 2 * rank)
+    base_bits: int = 16  # 4: the frozen weights below LoRA in blocks of 4 bits
+    packing: bool = False  # a batch's conversations in one row, without padding
+    limit: int = QUICK_LIMIT  # most training rows; a quarter of it for validation, half for test; 0 is all
+    log_with: str | None = None  # tensorboard, mlflow or wandb, beside history.csv
+    training: TrainingConfig = field(default_factory=lambda: default_training("lora"))
+
+    def __post_init__(self):
+        if self.training.strategy not in STRATEGIES:
+            found = f"found {self.training.strategy!r}"
+            raise InputError(f"the strategy of a language model must be lora or full, {found}")
+        if self.base_bits not in (4, 16):
+            raise InputError(f"base_bits must be 16 or 4, found {self.base_bits}")
+        if self.base_bits == 4 and self.training.strategy == "full":
+            raise InputError("weights in 4 bits cannot be trained; use strategy lora, or 16 bits")
+        if self.limit < 0 or self.rank < 1 or self.max_length < 8:
+            raise InputError("limit must be 0 (all rows) or more, rank at least 1, max_length at least 8")
+        if self.log_with not in (None, *TRACKERS):
+            raise InputError(f"log_with must be one of {', '.join(TRACKERS)}, found {self.log_with!r}")
+
+
+def default_training(strategy: str = "lora", **changes) -> TrainingConfig:
+    """The recipe's numbers for a strategy, but for those `changes` that are not None.
+
+    Raises InputError: another strategy than lora or full.
+    """
+    if strategy not in DEFAULTS:
+        raise InputError(f"the strategy of a language model must be lora or full, found {strategy!r}")
+    given = {name: value for name, value in changes.items() if value is not None}
+    fixed = {"strategy": strategy, "schedule": "one-cycle", "weight_decay": 0.0, "select": "-loss"}
+    return replace(DEFAULTS[strategy], **fixed, **given)
