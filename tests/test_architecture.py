@@ -91,7 +91,7 @@ def test_the_package_knows_no_lesson():
 
 def test_no_lesson_imports_another_chapters():
     chapters = {path.name for path in LESSONS.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert len(chapters) == 11
+    assert len(chapters) == 13
     wrong = []
     for file in LESSON_FILES:
         own = file.relative_to(LESSONS).parts[0]
@@ -111,7 +111,7 @@ def test_only_the_runtime_knows_accelerate_and_the_processes():
 
 
 # Lines of each room, as they may be at most: the first four are what a learner reads. Every line counts.
-MOST_LINES = {"data": 1500, "models": 1130, "tuning": 390, "training": 1220, "safety": 430, "own": 1400}
+MOST_LINES = {"data": 1510, "models": 1130, "tuning": 390, "training": 1220, "safety": 430, "own": 1400}
 
 
 def test_the_package_is_thin():

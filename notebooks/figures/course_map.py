@@ -22,6 +22,8 @@ CHAPTERS = (
     ("06", "Case study: images", 2, 2),
     ("07", "Case study: sentiment", 2, 1),
     ("08", "Outlook", 3, 1),
+    ("09", "Language models", 0, 3),
+    ("10", "Case study: instruction tuning", 1, 3),
     ("A", "Tools and resources", 0, 2),
     ("B", "Flowcharts", 1, 2),
 )
@@ -35,6 +37,8 @@ EDGES = (
     ("05", "07"),
     ("06", "08"),
     ("07", "08"),
+    ("08", "09"),
+    ("09", "10"),
 )
 WIDTH, HEIGHT, GAP_X, GAP_Y, LEFT, TOP = 190, 76, 50, 54, 16, 16
 TITLE = "Map of the course"
@@ -52,7 +56,7 @@ def mermaid() -> str:
 
 def svg() -> str:
     """The map as an SVG document with a title and a description for screen readers."""
-    width, height = LEFT * 2 + 4 * WIDTH + 3 * GAP_X, TOP + 3 * HEIGHT + 2 * GAP_Y + 56
+    width, height = LEFT * 2 + 4 * WIDTH + 3 * GAP_X, TOP + 4 * HEIGHT + 3 * GAP_Y + 56
     names = ", ".join(f"{number} {title}" for number, title, *_ in CHAPTERS)
     parts = [_edge(start, end) for start, end in EDGES]
     parts += [_node(number, title, *_corner(column, row)) for number, title, column, row in CHAPTERS]
@@ -64,7 +68,7 @@ def svg() -> str:
         f'<text class="legend" x="{LEFT + 480}" y="{y}" font-size="14">A and B: to look things up at any '
         "time</text>",
     ]
-    text = f"Eleven chapters and the order to read them in: {names}."
+    text = f"Thirteen chapters and the order to read them in: {names}."
     return drawing.document(width, height, parts, name="map", title=TITLE, text=text)
 
 
@@ -91,8 +95,8 @@ def _edge(start: str, end: str) -> str:
     middle = HEIGHT / 2
     if x0 == x1:
         path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y1 - 4}"
-    elif x1 < x0:  # to the start of the next row
-        path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y0 + HEIGHT + GAP_Y / 2:g} H{x1 + WIDTH / 2:g} V{y1 - 4}"
+    elif x1 < x0:  # to the start of a row below, close above it
+        path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y1 - GAP_Y / 2:g} H{x1 + WIDTH / 2:g} V{y1 - 4}"
     elif y0 == y1:
         path = f"M{x0 + WIDTH},{y0 + middle:g} H{x1 - 4}"
     elif y1 > y0:  # down into the next column
