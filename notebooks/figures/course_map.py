@@ -22,8 +22,8 @@ CHAPTERS = (
     ("06", "Case study: images", 2, 2),
     ("07", "Case study: sentiment", 2, 1),
     ("08", "Outlook", 3, 1),
-    ("09", "Language models", 0, 3),
-    ("10", "Case study: instruction tuning", 1, 3),
+    ("09", "Language models", 3, 2),
+    ("10", "Case study: instruction tuning", 3, 3),
     ("A", "Tools and resources", 0, 2),
     ("B", "Flowcharts", 1, 2),
 )
@@ -95,14 +95,14 @@ def _edge(start: str, end: str) -> str:
     middle = HEIGHT / 2
     if x0 == x1:
         path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y1 - 4}"
-    elif x1 < x0:  # to the start of a row below, close above it
-        path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y1 - GAP_Y / 2:g} H{x1 + WIDTH / 2:g} V{y1 - 4}"
+    elif x1 < x0:  # to the start of the next row
+        path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y0 + HEIGHT + GAP_Y / 2:g} H{x1 + WIDTH / 2:g} V{y1 - 4}"
     elif y0 == y1:
         path = f"M{x0 + WIDTH},{y0 + middle:g} H{x1 - 4}"
     elif y1 > y0:  # down into the next column
         path = f"M{x0 + WIDTH},{y0 + middle + 14:g} h{GAP_X / 2:g} V{y1 + middle:g} H{x1 - 4}"
     else:  # up into the next column
-        path = f"M{x0 + WIDTH},{y0 + middle:g} H{x1 + WIDTH / 2:g} V{y1 + HEIGHT + 4}"
+        path = f"M{x0 + WIDTH},{y0 + middle:g} h{GAP_X / 2:g} V{y1 + middle + 14:g} H{x1 - 4}"
     return (
         f'<path class="edge" data-from="c{start}" data-to="c{end}" d="{path}" fill="none" stroke="#333" '
         'stroke-width="2" marker-end="url(#tip)"/>'
