@@ -45,6 +45,7 @@ def test_there_are_notebooks():
         "06",
         "07",
         "08",
+        "10",
         "A",
         "B",
     ]

@@ -60,17 +60,17 @@ def accumulate(sum_of_losses, batches, optimizer):
 
 
 def three_adapters():
-    # a goes on after its answer, b says nothing at all, c answers and then asks a question of its own.
-    return {"a": "no end sign", "b": "shifted twice", "c": "prompt learnt too"}
+    # a never ends its word, b begins with the end, and c goes on with what stood behind answers: padding.
+    return {"a": "no end sign", "b": "shifted twice", "c": "loss on everything"}
 
 
 def four_prompts():
-    # 1 is what the model was trained on; 2 ends too early, 3 has no template, 4 brings another system message.
+    # 1 is that of the training; 2 ends too early, 3 has no template, 4 brings another system message.
     return {1: "right", 2: "no generation prompt", 3: "no template", 4: "other system message"}
 
 
 def three_runs():
-    # 1: no label at all; 2: prompt and padding are most of the labels, and easy; 3: nothing frozen, rate of an adapter.
+    # 1: steps without a label; 2: prompt and padding are most of the labels, and easy; 3: it explodes.
     return {1: "answers cut off", 2: "loss on everything", 3: "rate too high"}
 
 

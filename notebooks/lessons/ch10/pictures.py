@@ -50,7 +50,8 @@ def _drawn(batch, tokenizer, rows: int) -> tuple[Figure, str]:
         frameon=False,
     )
     alt = (
-        f"The last {length - first} tokens of {min(rows, len(batch['input_ids']))} conversations, one row each: prompt in blue, "
+        f"The last {length - first} tokens of {min(rows, len(batch['input_ids']))} conversations, one row "
+        "each: prompt in blue, "
         f"answers with their end sign in orange ({learnt} tokens with a label), padding in grey at the right."
     )
     return figure, alt

@@ -33,7 +33,7 @@ def kinds(found: dict, part: str) -> tuple[Figure | None, str]:
 
 
 def show(drawn: tuple[Figure | None, str]) -> None:
-    """Display a figure with its sentence as alt text, and print the sentence; without data the sentence alone."""
+    """Display a figure with its sentence as alt text, and print that; without data the sentence alone."""
     figure, sentence = drawn
     if figure is not None:
         plots.show(figure, sentence)

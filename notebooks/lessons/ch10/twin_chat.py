@@ -46,7 +46,7 @@ def reply(model, tokenizer, prompt: list[int], *, max_new_tokens: int = 24) -> l
 
 
 def tokens_html(tokens: list[Token]) -> str:
-    """Tokens in reading order; the less sure the model was, the stronger the colour; below: probability, rival."""
+    """Tokens in reading order; orange where the model was unsure; below: probability and runner-up."""
     red, green, blue = bytes.fromhex(plots.ORANGE[1:])
     cells = ""
     for token in tokens:
@@ -54,7 +54,8 @@ def tokens_html(tokens: list[Token]) -> str:
         rival = f"{_shown(token.other)} {token.other_probability:.2f}"
         cells += (
             '<span style="display:inline-block;margin:2px;padding:2px 5px;text-align:center;color:#000;'
-            f'background:{shade};border:1px solid #999;border-radius:3px"><span style="font-family:monospace">'
+            f'background:{shade};border:1px solid #999;border-radius:3px"><span '
+            'style="font-family:monospace">'
             f'{_shown(token.text)}</span><br><span style="font-size:80%">{token.probability:.2f}<br>'
             f'<span style="color:#555">{rival}</span></span></span>'
         )
@@ -80,7 +81,8 @@ def twins_html(model, tokenizer, text: str, prompt_of: Callable[[str], list[int]
         ends = "stops by itself" if tokens[-1].text == tokenizer.eos_token else "was cut off here"
         parts += f"<p><b>{name}</b> ({len(tokens)} tokens, {ends}):<br>{tokens_html(tokens)}</p>"
     return (
-        f'<div style="background:#fff;color:#000;padding:6px;max-width:860px"><p><b>{html.escape(text)}</b></p>{parts}'
+        "<div "
+        f'style="background:#fff;color:#000;padding:6px;max-width:860px"><p><b>{html.escape(text)}</b></p>{parts}'
         "<p>Below each token: its probability, then the runner-up. Orange: the model was unsure.</p></div>"
     )
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lessons.ch10 import answers
+from lessons.ch10 import answers, choosing
 from lessons.ch10 import exercises as ch10
 
 
@@ -129,7 +129,7 @@ def no_step(sum_of_losses, batches, optimizer):
 
 
 def swapped_adapters():
-    return answers.three_adapters() | {"a": "prompt learnt too", "c": "no end sign"}
+    return answers.three_adapters() | {"a": "loss on everything", "c": "no end sign"}
 
 
 def unknown_fault():
@@ -197,7 +197,7 @@ WRONG = [
     (ch10.three_runs, swapped_runs, "1 of 3 are right"),
     (ch10.offsets, no_offsets, "not by feeling"),
     (ch10.offsets, always_neutral, "not by feeling"),
-    (ch10.hand_over, answer_everything, "were promised"),
+    (ch10.hand_over, answer_everything, "85% were promised"),
     (ch10.hand_over, answer_nothing, "not one hidden comment"),
     (ch10.limits, too_short, "a refused comment is lost"),
     (ch10.limits, too_large, "for its backward pass"),
@@ -215,10 +215,12 @@ def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, r
 @pytest.mark.parametrize("added", [1.5, 2.0, 2.5])
 def test_a_band_of_offsets_passes(added, capsys):
     ch10.offsets.check(lambda: {"negative": 0.0, "neutral": added, "positive": 0.0})
-    assert "Right." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("Right. ")
+    assert "hidden comments macro-F1 goes from" in out
 
 
-@pytest.mark.parametrize("limit", [0.65, 0.7, 0.75])
+@pytest.mark.parametrize("limit", [0.6, 0.7, 0.8])
 def test_a_band_of_limits_passes(limit, capsys):
     ch10.hand_over.check(lambda: limit)
     assert "Right." in capsys.readouterr().out
@@ -231,7 +233,7 @@ def test_a_band_of_sizes_passes(max_tokens, batch_size, capsys):
 
 
 def test_the_hidden_rows_fit_together():
-    rows = ch10.hidden_rows()
+    rows = choosing.hidden_rows()
     number = len(rows["labels"])
     assert number >= 200
     assert rows["zero_shot"].shape == rows["tuned"].shape == (number, 3)

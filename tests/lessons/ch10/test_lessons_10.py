@@ -1,11 +1,10 @@
-"""Chapter 10's widget, pictures and stored results: what they compute, and what they say when nothing is there."""
+"""Chapter 10's widget, pictures and stored results: what they compute, and say when nothing is there."""
 
 import json
 
 import pytest
 import torch
 
-from helpers.errors import InputError  # noqa: F401  (the package must be importable without a model)
 from lessons.ch10 import memory, pictures, probes, results, stored_pictures, twin_chat
 
 
@@ -103,7 +102,7 @@ def test_settings_are_sorted_and_their_verdict_follows_the_intervals(tmp_path):
     assert high == pytest.approx(0.71 + 4.303 * 0.01 / 3**0.5, abs=1e-4)
     figure, sentence = stored_pictures.ladder(found)
     assert "lora, 600 rows and minilm, 600 rows do not overlap" in sentence
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][0] == "majority"
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "majority"
     close = stored_pictures.ladder(
         {"ladder": rows[:3] + [row | {"macro_f1": row["macro_f1"] + 0.09} for row in rows[3:6]]}
     )

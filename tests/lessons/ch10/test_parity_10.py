@@ -1,4 +1,4 @@
-"""The rows that chapter 10 writes by hand are those of the package: ids, mask and labels of 50 real comments."""
+"""What chapter 10 writes by hand is what the package holds: ids, mask and labels of 50 real comments."""
 
 import json
 
