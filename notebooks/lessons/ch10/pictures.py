@@ -6,10 +6,10 @@ from matplotlib.patches import Patch, Rectangle
 from helpers import plots
 
 PROMPT, ANSWER, PADDING = plots.SKY, plots.ORANGE, "#cccccc"
-WIDEST = 26  # tokens of a row that can be read
+WIDEST = 20  # tokens of a row that can be read
 
 
-def label_map(batch: dict, tokenizer, rows: int = 4) -> None:
+def label_map(batch: dict, tokenizer, rows: int = 3) -> None:
     """Draw the last tokens of a batch's first rows, coloured by what the loss does with them.
 
     Args:
@@ -22,7 +22,7 @@ def label_map(batch: dict, tokenizer, rows: int = 4) -> None:
 def _drawn(batch, tokenizer, rows: int) -> tuple[Figure, str]:
     length = batch["input_ids"].shape[1]
     first = max(0, length - WIDEST)
-    figure = Figure(figsize=(13, 0.75 + 0.62 * rows), layout="constrained")
+    figure = Figure(figsize=(12, 0.6 + 0.6 * rows), layout="constrained")
     axis = figure.subplots()
     learnt = 0
     for row in range(min(rows, len(batch["input_ids"]))):
@@ -41,7 +41,7 @@ def _drawn(batch, tokenizer, rows: int) -> tuple[Figure, str]:
     names = {
         PROMPT: "prompt: read, not learnt (-100)",
         ANSWER: "answer and its end: learnt",
-        PADDING: "padding (-100)",
+        PADDING: "padding: neither (-100)",
     }
     figure.legend(
         handles=[Patch(color=color, label=name) for color, name in names.items()],
@@ -59,14 +59,14 @@ def _drawn(batch, tokenizer, rows: int) -> tuple[Figure, str]:
 
 def _write(axis, token: str, x: float, y: float) -> None:
     shown = plots.printable(token.replace("<|", "<").replace("|>", ">").strip(" ") or "␣")
-    tilt = 28 if len(shown) > 6 else 0
+    tilt = 25 if len(shown) > 6 else 0
     axis.text(
         x,
         y,
         shown,
         ha="center",
         va="center",
-        fontsize=8 if len(shown) < 8 else 7,
+        fontsize=10 if len(shown) < 8 else 8,
         rotation=tilt,
         parse_math=False,
     )

@@ -60,3 +60,12 @@ def machine_line(results: dict) -> str:
         for name, value in results["machine"].items()
         if isinstance(value, str | int | float)
     )
+
+
+def all_rows_line(results: dict) -> str:
+    """The one score on the test rows, with all training rows, and its interval; or that there is none."""
+    scored = results["all_rows"]
+    if not scored:
+        return f"all training rows, scored on the test rows: {MISSING}"
+    low, high = scored["interval"]
+    return f"all training rows: macro-F1 {scored['macro_f1']:.3f} on the test rows ({low:.3f} to {high:.3f})"

@@ -61,11 +61,11 @@ def _dots(entries: list[dict], names: list[str], label: str) -> tuple[Figure | N
 
 
 def _overlap(entries: list[dict], names: list[str]) -> str:
-    """In words, whether the two highest can be told apart by the intervals over their seeds."""
-    if len(entries) < 2:
-        return "there is nothing to compare it with"
-    second, first = entries[-2:]
-    if first["interval"] is None or second["interval"] is None:
-        return f"{names[-1]} and {names[-2]} have too few seeds to be told apart"
-    apart = first["interval"][0] > second["interval"][1]
-    return f"the intervals of {names[-1]} and {names[-2]} " + ("do not overlap" if apart else "overlap")
+    """In words, whether the two highest of those with several seeds can be told apart by their intervals."""
+    repeated = [(entry["interval"], name) for entry, name in zip(entries, names) if entry["interval"]]
+    if len(repeated) < 2:
+        return "too few have several seeds to tell them apart"
+    (second, lower), (first, higher) = repeated[-2:]
+    return f"the intervals of {higher} and {lower} " + (
+        "do not overlap" if first[0] > second[1] else "overlap"
+    )

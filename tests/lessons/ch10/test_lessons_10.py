@@ -109,6 +109,10 @@ def test_settings_are_sorted_and_their_verdict_follows_the_intervals(tmp_path):
     assert close[1].endswith("overlap.")
     assert "do not" not in close[1]
     assert "device cpu" in results.machine_line(found)
+    assert results.MISSING in results.all_rows_line(found)
+    scored = {"all_rows": {"macro_f1": 0.7123, "interval": [0.69, 0.73]}}
+    assert "0.712 on the test rows (0.690 to 0.730)" in results.all_rows_line(scored)
+    assert "too few" in stored_pictures.ladder({"ladder": rows[-1:]})[1]
 
 
 def test_the_peak_sees_a_large_tensor():

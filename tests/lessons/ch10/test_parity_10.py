@@ -1,4 +1,4 @@
-"""What chapter 10 writes by hand is what the package holds: ids, mask and labels of 50 real comments."""
+"""What chapter 10 writes by hand is what the package holds: 50 real rows, the loss, the 4-bit blocks."""
 
 import json
 
@@ -68,3 +68,37 @@ def test_prompts_are_the_same(written_by_hand):
         messages, add_generation_prompt=True, return_dict=True
     )
     assert by_hand["input_ids"] == chat.prompt_ids(messages, written_by_hand["tokenizer"])
+
+
+def test_the_loss_is_that_of_the_package():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from helpers.training.loop import to_device
+    from helpers.training.losses import CausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    base = LlamaForCausalLM(LlamaConfig(vocab_size=28, **sizes)).eval()
+    names = {"F": torch.nn.functional, "base": base, "device": "cpu", "to_device": to_device}
+    exec(cell_that_defines("answer_loss"), names)
+    batch = {
+        "input_ids": torch.tensor([[5, 6, 7, 2], [8, 9, 2, 2]]),
+        "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]),
+        "labels": torch.tensor([[-100, -100, 7, 2], [-100, 9, 2, -100]]),
+    }
+    loss = CausalLM()
+    assert loss.items(batch) == 4
+    assert torch.isclose(names["answer_loss"](batch, reduction="sum"), loss(base, batch), atol=1e-5)
+    assert torch.isclose(names["answer_loss"](batch), loss(base, batch) / 4, atol=1e-5)
+
+
+def test_the_blocks_of_four_bits_are_those_of_the_package():
+    low_bit = pytest.importorskip("helpers.models.low_bit")
+    names = {"torch": torch}
+    exec(cell_that_defines("quantise"), names)
+    weight = torch.randn(6, 64, generator=torch.Generator().manual_seed(0))
+    ours, theirs = names["quantise"](weight), low_bit.quantise(weight)
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs))
+    restored = names["dequantise"](*ours, torch.float32)
+    assert torch.equal(restored, low_bit.dequantise(*theirs, torch.float32))
+    assert (restored - weight).abs().max() < 0.25
