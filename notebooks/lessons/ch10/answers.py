@@ -65,8 +65,8 @@ def three_adapters():
 
 
 def four_prompts():
-    # 1 is that of the training; 2 ends too early, 3 has no template, 4 brings another system message.
-    return {1: "right", 2: "no generation prompt", 3: "no template", 4: "other system message"}
+    # 1 retells, the old job of an assistant; 2 has to begin its own turn; 4 goes on with a text.
+    return {1: "other system message", 2: "no generation prompt", 3: "right", 4: "no template"}
 
 
 def three_runs():

@@ -64,8 +64,8 @@ def _verify_prompts(attempt):
 four_prompts = Exercise(
     verify=_verify_prompts,
     hints=(
-        "Compare each with the picture of section 10.2, sign by sign, from the end.",
-        "The model must find the place where an assistant begins to speak.",
+        "Which answer begins with what its prompt should have ended with?",
+        "One answer retells, as the untuned model does; another goes on with the text as if unasked.",
     ),
     answer=answers.four_prompts,
     praise="One line of a template is a change of the model's input like any other.",

@@ -137,7 +137,7 @@ def unknown_fault():
 
 
 def swapped_prompts():
-    return answers.four_prompts() | {1: "other system message", 4: "right"}
+    return answers.four_prompts() | {1: "no template", 4: "other system message"}
 
 
 def swapped_runs():
