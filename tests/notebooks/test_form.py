@@ -46,6 +46,7 @@ def test_there_are_notebooks():
         "07",
         "08",
         "09",
+        "10",
         "A",
         "B",
     ]
