@@ -70,9 +70,10 @@ def device() -> str:
 def precision(*, convolutional: bool, on: str | None = None) -> str:
     """The fastest safe mixed precision for training here: "bf16", "fp16" or "no" (plain float32).
 
-    On a GPU half precision always pays: bf16 where the chip has it (same range as float32, so no loss
-    scaling), else fp16. On a CPU it pays only for matrix products on chips with bf16 instructions: on 2 such
-    cores MiniLM trains 1.6 times as fast in bf16, EfficientNet-Lite0 at six tenths of its speed.
+    On a GPU it is always half precision: bf16 where the chip has it (same range as float32, so no loss
+    scaling), else fp16. It saves memory there; steps too small to keep an H100 busy got slower. On a CPU it
+    pays only for matrix products on chips with bf16 instructions: on 2 such cores MiniLM trains 1.6 times as
+    fast in bf16, EfficientNet-Lite0 at six tenths of its speed.
 
     Args:
         convolutional: whether most of the model's work is convolutions.

@@ -76,6 +76,24 @@ def test_every_entry_of_every_part_is_stored(scripts, results):
         assert results["parts"][name]["seconds"] >= 0
 
 
+def test_stored_results_hold_every_entry_with_its_figures_or_a_reason(scripts):
+    files = sorted((ROOT / "benchmarks" / "results").glob("gpu_*.json"))
+    assert files
+    for file in files:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        assert (stored["scale"], stored["machine"]["device"]) == ("full", "cuda")
+        assert scripts.gpu.results_file(file.parent, stored["machine"]["card"]) == file
+        plan = scripts.gpu.plan(scripts.gpu.FULL)
+        assert list(stored["parts"]) == list(plan)
+        for name, part in plan.items():
+            rows = stored["parts"][name]["rows"]
+            for row, entry in zip(rows, part.entries, strict=True):
+                assert entry.items() <= row.items()
+                assert row.keys() & {"skipped", "error"} or list(figures(row)), (name, row)
+        for figure in figures(stored):
+            assert figure["min"] <= figure["median"] <= figure["max"]
+
+
 def test_what_needs_a_gpu_says_so(results):
     rows = [(name, row) for name, part in results["parts"].items() for row in part["rows"]]
     for name, row in rows:
