@@ -15,11 +15,7 @@ def forward(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     for name in ("images", "features"):
         if name in batch:
             return model(batch[name])
-    if "position_ids" in batch:  # packed rows: their mask is made of positions, but not beside a cache
-        told = {"position_ids": batch["position_ids"], "use_cache": False}
-    else:
-        told = {"attention_mask": batch["attention_mask"]}
-    output = model(input_ids=batch["input_ids"], **told)
+    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     return getattr(output, "logits", output)  # models of transformers wrap their logits, ours do not
 
 

@@ -88,10 +88,18 @@ def _logits_at(chosen: torch.Tensor, model: nn.Module, batch: dict[str, torch.Te
     """
     inner = getattr(model, "module", model)
     if not writes(inner):
-        return forward(model, batch)[:, :-1][chosen]
+        return _read(model, batch)[:, :-1][chosen]
     cut = lambda _, inputs: (inputs[0][:, :-1][chosen],)  # hidden vectors (B, L, D) to (N, D)
     hook = inner.get_output_embeddings().register_forward_pre_hook(cut)
     try:
-        return forward(model, batch)
+        return _read(model, batch)
     finally:
         hook.remove()
+
+
+def _read(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Logits of padded rows, or of packed ones: their mask is made of positions, but not beside a cache."""
+    if "position_ids" not in batch:
+        return forward(model, batch)
+    packed = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+    return model(**packed, use_cache=False).logits
