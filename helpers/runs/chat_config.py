@@ -28,7 +28,7 @@ class ChatConfig:
     model: str = "smollm2"  # a name or folder, see models.language
     system: str | None = None  # system message of conversations that bring none
     max_length: int = MAX_TOKENS  # tokens of a conversation; a longer one is a bad row, none is cut
-    rank: int = 8  # of LoRA's corrections, which count twice (alpha is 2 * rank)
+    rank: int = 32  # of LoRA's corrections, which count twice (alpha is 2 * rank)
     base_bits: int = 16  # 4: the frozen weights below LoRA in blocks of 4 bits
     packing: bool = False  # a batch's conversations in one row, without padding
     limit: int = QUICK_LIMIT  # most training rows; a quarter of it for validation, half for test; 0 is all

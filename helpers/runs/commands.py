@@ -57,7 +57,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add_number("--limit", help="at most N training rows, 0 = all (default: 2000 at quick scale, else 0)")
     longest = "texts: tokens that the model reads of one, the rest is cut (128); chat: most tokens (1024)"
     add_number("--max-length", help=longest)
-    add_number("--rank", help="chat: rank of LoRA's corrections (default: 8)")
+    add_number("--rank", help="chat: rank of LoRA's corrections (default: 32)")
     add("--base-bits", type=int, choices=(16, 4), help="chat: bits of the frozen weights below LoRA")
     add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
     add("--system", metavar="TEXT", help="chat: system message of conversations that bring none")
