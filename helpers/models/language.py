@@ -99,13 +99,15 @@ def save_language_model(lm: LanguageModel, folder: str | Path) -> None:
     Of a model with LoRA only the adapter is written; it needs the model `lm.name` again.
     """
     with whole_folder(folder, (DESCRIPTION,)) as new:
+        is_folder = lm.name != "smollm2" and Path(lm.name).is_dir()
+        name = str(Path(lm.name).absolute()) if is_folder else lm.name  # found again from anywhere
         if is_adapted(lm.model):
-            save_adapter(lm.model, new, lm.name)
+            save_adapter(lm.model, new, name)
         else:
             with quiet_transformers():
                 lm.model.save_pretrained(new)
         lm.tokenizer.save_pretrained(new)
-        said = {"name": lm.name, "max_length": lm.max_length, "system": lm.system, "base_bits": lm.base_bits}
+        said = {"name": name, "max_length": lm.max_length, "system": lm.system, "base_bits": lm.base_bits}
         files = {file.name: sha256(file) for file in sorted(new.iterdir())}
         base = weights_hash(lm.model) if is_adapted(lm.model) else None
         content = {"task": "chat", **said, "base": base, "sha256": files}
@@ -134,11 +136,11 @@ def load_language_model(folder: str | Path) -> LanguageModel:
             raise InputError(f"{folder / known} is missing, damaged or changed; {WRITE_AGAIN}")
     lm = language_model(name if base else str(folder), max_length=max_length, system=system)
     if base:
+        if base_bits == 4:
+            to_low_bit(lm.model)
         if weights_hash(lm.model) != base:
             what = f"the adapter in {folder} was trained on other weights than {name!r} has now"
             raise InputError(f"{what}; bring them back, or train again")
-        if base_bits == 4:
-            to_low_bit(lm.model)
         load_adapter(lm.model, folder)
     return replace(lm, name=name, model=lm.model.eval(), base_bits=base_bits)
 
@@ -149,9 +151,12 @@ def is_adapted(model: nn.Module) -> bool:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """A hash of the embeddings, which no adapter moves, by which it knows its model again."""
-    table = model.get_input_embeddings().weight.detach().cpu().contiguous()
-    return hashlib.sha256(table.view(torch.uint8).numpy()).hexdigest()[:32]
+    """A hash of all weights below the adapter, which it does not move, by which it knows its model again."""
+    found = {id(t): t for name, t in model.state_dict(keep_vars=True).items() if "lora_" not in name}
+    digest = hashlib.sha256()
+    for tensor in found.values():  # tied weights once
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
 
 
 def check_tokenizer(name: str, tokenizer) -> None:
