@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from helpers import assets
@@ -63,7 +62,16 @@ def language_model(
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(name)
-    model = _loaded(name, AutoModelForCausalLM, dtype=torch.float32, use_safetensors=True)
+    loading = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+    model, report = _loaded(name, AutoModelForCausalLM, **loading)
+    missing = sorted(report["missing_keys"])  # transformers would draw them at random
+    if missing:
+        what = f"{len(missing)} weights of the language model {name!r} are missing (first: {missing[0]})"
+        raise InputError(f"{what}; copy it again, or choose a causal language model")
+    words = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > words:
+        what = f"the tokenizer of {name!r} has {len(tokenizer):,} tokens, its model knows {words:,}"
+        raise InputError(f"{what}; give it the tokenizer it was trained with")
     context = getattr(model.config, "max_position_embeddings", max_length)
     longest = min(max_length, context, max_positions(model))
     return LanguageModel(name, model.eval(), tokenizer, longest, system)
@@ -87,7 +95,7 @@ def _loaded(name: str, kind, **options):
     try:
         with quiet_transformers():
             return kind.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except Exception as error:  # a class of its own for each way in which a model can be bad
         advice = "give smollm2, a folder of transformers, or a causal language model of the hub"
         what = f"the language model {name!r} cannot be loaded ({shortened(error)})"
         raise InputError(f"{what}; {advice}") from error
@@ -129,6 +137,9 @@ def load_language_model(folder: str | Path) -> LanguageModel:
         names = ("name", "max_length", "system", "base_bits")
         name, max_length, system, base_bits = (said[name] for name in names)
         expected, base = dict(said["sha256"]), said["base"]
+        kinds = (type(name) is str, type(max_length) is int, isinstance(system, str | None))
+        if not all(kinds) or base_bits not in (4, 16):
+            raise ValueError(f"{name!r}, {max_length!r}, {system!r} or {base_bits!r} cannot be")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({shortened(error)}); {WRITE_AGAIN}") from error
     for known, digest in expected.items():
@@ -183,5 +194,7 @@ def _source(name: str) -> tuple[str, str | None]:
         raise InputError(f"{name} is a run, not a model; make one of it by {made} and give that folder")
     if Path(name).is_dir():
         return name, None
+    if Path(name).is_absolute():
+        raise InputError(f"the language model {name} does not exist; bring it back, or give another one")
     repository, _, revision = name.partition("@")
     return repository, revision or None

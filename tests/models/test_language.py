@@ -1,4 +1,4 @@
-"""Language models and their adapters as folders: what peft reads and writes, and what is wrong in one sentence."""
+"""Language models and their adapters as folders: what peft reads and writes, and what is refused."""
 
 import copy
 import json
@@ -117,7 +117,7 @@ def test_other_weights_below_an_adapter_are_refused(part, adapted, base):
 
 def test_a_model_below_that_has_moved_is_said(adapted, base):
     base.rename(base.with_name("moved"))
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=f"{base} does not exist"):
         load_language_model(adapted[1])
 
 
@@ -133,7 +133,12 @@ CASES = [(name, content) for name, contents in DAMAGE.items() for content in con
 @pytest.mark.parametrize(("name", "content"), CASES)
 def test_a_damaged_folder_is_one_sentence(name, content, adapted):
     file = adapted[1] / name
-    wrong = {"MAX": ("max_length", "long"), "NAME": ("name", 3), "BITS": ("base_bits", 5), "BASE": ("base", 7)}
+    wrong = {
+        "MAX": ("max_length", "long"),
+        "NAME": ("name", 3),
+        "BITS": ("base_bits", 5),
+        "BASE": ("base", 7),
+    }
     if content in wrong:
         key, value = wrong[content]
         file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
@@ -147,7 +152,9 @@ def test_a_damaged_folder_is_one_sentence(name, content, adapted):
         load_language_model(adapted[1])
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"peft_type": "X"}', '{"peft_type": "LORA", "r": "a"}', "3"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"peft_type": "X"}', '{"peft_type": "LORA", "r": "a"}', "3"]
+)
 def test_an_adapter_with_a_damaged_configuration(content, adapted, base):
     (adapted[1] / "adapter_config.json").write_text(content)
     with pytest.raises(InputError):
@@ -203,11 +210,13 @@ def test_a_tokenizer_of_another_model_is_refused(base, small_llama, tokenizer):
 
 def test_weights_that_are_missing_are_not_drawn_at_random(base):
     write_json(base, "config.json", num_hidden_layers=3)
-    with pytest.raises(InputError, match="layers.2"):
+    with pytest.raises(InputError, match=r"layers\.2"):
         language_model(str(base))
 
 
-@pytest.mark.parametrize("changes", [{"hidden_size": 48}, {"num_attention_heads": "four"}, {"model_type": "x"}])
+@pytest.mark.parametrize(
+    "changes", [{"hidden_size": 48}, {"num_attention_heads": "four"}, {"model_type": "x"}]
+)
 def test_a_configuration_that_does_not_fit_its_weights(changes, base):
     write_json(base, "config.json", **changes)
     with pytest.raises(InputError, match="cannot be loaded"):
