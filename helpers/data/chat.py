@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
@@ -28,23 +29,35 @@ def conversation_ids(messages: Messages, tokenizer, system: str | None = None) -
 
     Prompt and answer are tokenised apart, as they are in use: the model never sees a token that spans both.
 
-    Raises InputError: the chat template rewrites what it wrote before, and no answer has a place.
+    Raises InputError: the chat template refuses these messages, or rewrites what it wrote before, and no
+        answer has a place.
     """
     messages, done, ids, labels = with_system(messages, system), "", [], []
     for place, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        asked = tokenizer.apply_chat_template(messages[:place], tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template(messages[: place + 1], tokenize=False)
+        try:
+            asked = tokenizer.apply_chat_template(
+                messages[:place], tokenize=False, add_generation_prompt=True
+            )
+            whole = tokenizer.apply_chat_template(messages[: place + 1], tokenize=False)
+        except TemplateError as error:
+            raise InputError(f"the chat template of this model refuses the messages: {error}") from error
         if not (asked.startswith(done) and whole.startswith(asked)):
             what = "the chat template of this model does not write a conversation from left to right"
             raise InputError(f"{what}: after answer {place + 1} it changed what stood before it; use another")
         prompt = tokenizer(asked[len(done) :], add_special_tokens=False)["input_ids"]
         answer = tokenizer(whole[len(asked) :], add_special_tokens=False)["input_ids"]
         ids += prompt + answer
-        labels += [IGNORED] * len(prompt) + answer
+        labels += [IGNORED] * len(prompt) + _up_to_end(answer, tokenizer.eos_token_id)
         done = whole
     return ids, labels
+
+
+def _up_to_end(answer: list[int], end: int) -> list[int]:
+    """Labels of an answer: what a template writes after the end sign, a new line, nobody ever generates."""
+    after = answer[::-1].index(end) if end in answer else 0
+    return answer[: len(answer) - after] + [IGNORED] * after
 
 
 def with_system(messages: Messages, system: str | None) -> Messages:
@@ -64,17 +77,19 @@ class ChatDataset(Dataset):
         tokenizer: of transformers, with a chat template.
         max_length: most tokens of a conversation.
         system: system message of those that bring none.
+        names: of the conversations, where a message speaks of one; their numbers from 0 by default.
 
     Raises InputError: a conversation is longer; nothing is cut.
     """
 
-    def __init__(self, conversations: list[Messages], tokenizer, max_length: int, system: str | None = None):
+    def __init__(self, conversations: list[Messages], tokenizer, max_length: int, system=None, names=None):
         rows = [conversation_ids(messages, tokenizer, system) for messages in conversations]
         self.rows = [np.array(row, dtype=np.int32) for row in rows]  # each (2, L): ids and labels
         self.lengths = np.array([row.shape[1] for row in self.rows])  # for samplers that group similar ones
         too_long = np.flatnonzero(self.lengths > max_length)
         if len(too_long):
-            first = f"conversation {too_long[0]} has {self.lengths[too_long[0]]:,} tokens"
+            name = too_long[0] if names is None else names[too_long[0]]
+            first = f"conversation {name} has {self.lengths[too_long[0]]:,} tokens"
             raise InputError(f"{first}, expected at most {max_length:,}; shorten it or raise max_length")
 
     def __len__(self) -> int:

@@ -53,7 +53,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> None:
         inject_adapter_in_model(config, model)
         tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
         result = set_peft_model_state_dict(model, tensors)
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise _other(folder, str(error).splitlines()[0]) from error
     lacking = [name for name in result.missing_keys if "lora_" in name]
     if lacking or result.unexpected_keys:

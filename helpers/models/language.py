@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from helpers import assets
@@ -63,7 +62,16 @@ def language_model(
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(name)
-    model = _loaded(name, AutoModelForCausalLM, dtype=torch.float32, use_safetensors=True)
+    loading = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+    model, report = _loaded(name, AutoModelForCausalLM, **loading)
+    missing = sorted(report["missing_keys"])  # transformers would draw them at random
+    if missing:
+        what = f"{len(missing)} weights of the language model {name!r} are missing (first: {missing[0]})"
+        raise InputError(f"{what}; copy it again, or choose a causal language model")
+    words = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > words:
+        what = f"the tokenizer of {name!r} has {len(tokenizer):,} tokens, its model knows {words:,}"
+        raise InputError(f"{what}; give it the tokenizer it was trained with")
     context = getattr(model.config, "max_position_embeddings", max_length)
     longest = min(max_length, context, max_positions(model))
     return LanguageModel(name, model.eval(), tokenizer, longest, system)
@@ -87,7 +95,7 @@ def _loaded(name: str, kind, **options):
     try:
         with quiet_transformers():
             return kind.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except Exception as error:  # a class of its own for each way in which a model can be bad
         advice = "give smollm2, a folder of transformers, or a causal language model of the hub"
         what = f"the language model {name!r} cannot be loaded ({shortened(error)})"
         raise InputError(f"{what}; {advice}") from error
@@ -99,13 +107,15 @@ def save_language_model(lm: LanguageModel, folder: str | Path) -> None:
     Of a model with LoRA only the adapter is written; it needs the model `lm.name` again.
     """
     with whole_folder(folder, (DESCRIPTION,)) as new:
+        is_folder = lm.name != "smollm2" and Path(lm.name).is_dir()
+        name = str(Path(lm.name).absolute()) if is_folder else lm.name  # found again from anywhere
         if is_adapted(lm.model):
-            save_adapter(lm.model, new, lm.name)
+            save_adapter(lm.model, new, name)
         else:
             with quiet_transformers():
                 lm.model.save_pretrained(new)
         lm.tokenizer.save_pretrained(new)
-        said = {"name": lm.name, "max_length": lm.max_length, "system": lm.system, "base_bits": lm.base_bits}
+        said = {"name": name, "max_length": lm.max_length, "system": lm.system, "base_bits": lm.base_bits}
         files = {file.name: sha256(file) for file in sorted(new.iterdir())}
         base = weights_hash(lm.model) if is_adapted(lm.model) else None
         content = {"task": "chat", **said, "base": base, "sha256": files}
@@ -127,6 +137,9 @@ def load_language_model(folder: str | Path) -> LanguageModel:
         names = ("name", "max_length", "system", "base_bits")
         name, max_length, system, base_bits = (said[name] for name in names)
         expected, base = dict(said["sha256"]), said["base"]
+        kinds = (type(name) is str, type(max_length) is int, isinstance(system, str | None))
+        if not all(kinds) or base_bits not in (4, 16):
+            raise ValueError(f"{name!r}, {max_length!r}, {system!r} or {base_bits!r} cannot be")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({shortened(error)}); {WRITE_AGAIN}") from error
     for known, digest in expected.items():
@@ -134,11 +147,11 @@ def load_language_model(folder: str | Path) -> LanguageModel:
             raise InputError(f"{folder / known} is missing, damaged or changed; {WRITE_AGAIN}")
     lm = language_model(name if base else str(folder), max_length=max_length, system=system)
     if base:
+        if base_bits == 4:
+            to_low_bit(lm.model)
         if weights_hash(lm.model) != base:
             what = f"the adapter in {folder} was trained on other weights than {name!r} has now"
             raise InputError(f"{what}; bring them back, or train again")
-        if base_bits == 4:
-            to_low_bit(lm.model)
         load_adapter(lm.model, folder)
     return replace(lm, name=name, model=lm.model.eval(), base_bits=base_bits)
 
@@ -149,9 +162,12 @@ def is_adapted(model: nn.Module) -> bool:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """A hash of the embeddings, which no adapter moves, by which it knows its model again."""
-    table = model.get_input_embeddings().weight.detach().cpu().contiguous()
-    return hashlib.sha256(table.view(torch.uint8).numpy()).hexdigest()[:32]
+    """A hash of all weights below the adapter, which it does not move, by which it knows its model again."""
+    found = {id(t): t for name, t in model.state_dict(keep_vars=True).items() if "lora_" not in name}
+    digest = hashlib.sha256()
+    for tensor in found.values():  # tied weights once
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
 
 
 def check_tokenizer(name: str, tokenizer) -> None:
@@ -178,5 +194,7 @@ def _source(name: str) -> tuple[str, str | None]:
         raise InputError(f"{name} is a run, not a model; make one of it by {made} and give that folder")
     if Path(name).is_dir():
         return name, None
+    if Path(name).is_absolute():
+        raise InputError(f"the language model {name} does not exist; bring it back, or give another one")
     repository, _, revision = name.partition("@")
     return repository, revision or None

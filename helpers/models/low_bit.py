@@ -33,8 +33,9 @@ def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
 def dequantise(codes: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor, dtype) -> torch.Tensor:
     """The matrix (out, in) that `quantise` has kept."""
     pairs = torch.stack([codes & LEVELS, codes >> 4], dim=-1)  # (out, in / 2, 2)
-    blocks = pairs.flatten(1).unflatten(1, (-1, BLOCK)).to(dtype)
-    return (blocks * scale.to(dtype)[..., None] + minimum.to(dtype)[..., None]).flatten(1)
+    blocks = pairs.flatten(1).unflatten(1, (-1, BLOCK)).float()
+    # In float32 whatever is asked for: each step in bfloat16 would round away what 4 bits have kept.
+    return (blocks * scale.float()[..., None] + minimum.float()[..., None]).flatten(1).to(dtype)
 
 
 class LowBitLinear(nn.Linear):

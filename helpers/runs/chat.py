@@ -1,5 +1,6 @@
 """A language model's run: from conversations to a training that can start, and what it wrote (chapter 10)."""
 
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from helpers.models.language import (
 from helpers.models.low_bit import to_low_bit
 from helpers.runs import folder as run_folder
 from helpers.runs.chat_config import ChatConfig
-from helpers.runs.chat_scores import WRITTEN, answers, dataset, loader_of, measured
+from helpers.runs.chat_scores import EVALUATION_BATCH, WRITTEN, answers, dataset, measured
 from helpers.runs.recipes import RunConfig, counted
 from helpers.runs.recipes import prepare as prepare_comments
 from helpers.training.config import TrainingConfig
@@ -78,6 +79,9 @@ def prepare(config: ChatConfig) -> Prepared:
     Raises InputError: bad rows, or too few of them.
     """
     tokenizer = load_tokenizer(config.model)
+    sign = next((sign for sign in control_signs(tokenizer) if sign in (config.system or "")), None)
+    if sign is not None:
+        raise InputError(f"--system holds {sign!r}, a control sign of the model's template; take it out")
     if config.data is None:
         comments = prepare_comments(RunConfig(task="text", limit=0))
         parts = {name: _as_conversations(part) for name, part in comments.splits.items()}
@@ -100,16 +104,23 @@ def read(config: ChatConfig, data: str, tokenizer) -> tuple[pd.DataFrame, list[P
     """Your own conversations; one of more than `max_length` tokens is a bad row."""
 
     def too_long(messages: list[dict]) -> str | None:
-        length = len(conversation_ids(messages, tokenizer, config.system)[0])
+        try:
+            length = len(conversation_ids(messages, tokenizer, config.system)[0])
+        except InputError as error:
+            return str(error)
         if length <= config.max_length:
             return None
         found = f"has {length:,} tokens, expected at most {config.max_length:,}"
         return f"{found}; shorten it, or raise --max-length"
 
-    signs = tuple(sign for sign in tokenizer.all_special_tokens if sign.strip())
     columns = {"prompt_column": config.prompt_column, "answer_column": config.answer_column}
-    options = {"on_bad": config.on_bad, "reserved": signs, "check": too_long}
+    options = {"on_bad": config.on_bad, "reserved": control_signs(tokenizer), "check": too_long}
     return own.messages_from(data, **columns, **options)
+
+
+def control_signs(tokenizer) -> tuple[str, ...]:
+    """What no text may hold, as the model would read it as a sign of its template."""
+    return tuple(sign for sign in tokenizer.all_special_tokens if sign.strip())
 
 
 def split(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -140,6 +151,10 @@ def job(config: ChatConfig, prepared: Prepared, *, folder: Path | None = None) -
     environment.seed_everything(config.training.seed)  # the adapter's first weights
     lm = language_model(config.model, max_length=config.max_length, system=config.system)
     lm = replace(lm, base_bits=config.base_bits)
+    if config.packing and "position_ids" not in inspect.signature(lm.model.forward).parameters:
+        raise InputError(f"{config.model} knows no positions that begin again; leave --packing out")
+    # The test rows, too: what this model cannot read is said before the training.
+    rows = {name: dataset(lm, part) for name, part in prepared.splits.items()}
     if config.base_bits == 4:
         to_low_bit(lm.model)
     if config.training.strategy == "lora":
@@ -148,12 +163,11 @@ def job(config: ChatConfig, prepared: Prepared, *, folder: Path | None = None) -
     training, pad = config.training, lm.tokenizer.pad_token_id
     collate = PackedCollate() if config.packing else AnswerCollate(pad)
     options = {"num_workers": training.num_workers, **runtime.sharding}
-    train = dataset(lm, prepared.splits["train"])
     loaders = {
         "train": make_loader(
-            train, training.batch_size, collate, shuffle=True, seed=training.seed, **options
+            rows["train"], training.batch_size, collate, shuffle=True, seed=training.seed, **options
         ),
-        "validation": loader_of(lm, prepared.splits["validation"], **options),
+        "validation": make_loader(rows["validation"], EVALUATION_BATCH, AnswerCollate(pad), **options),
     }
     loss = CausalLM()
     score = partial(mean_loss, loader=loaders["validation"], loss=loss, runtime=runtime)

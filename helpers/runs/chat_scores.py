@@ -31,7 +31,8 @@ def conversations(frame: pd.DataFrame) -> list[list[dict]]:
 
 def dataset(lm: LanguageModel, frame: pd.DataFrame) -> ChatDataset:
     """The rows as tokens."""
-    return ChatDataset(conversations(frame), lm.tokenizer, lm.max_length, lm.system)
+    names = frame["id"].tolist()
+    return ChatDataset(conversations(frame), lm.tokenizer, lm.max_length, lm.system, names)
 
 
 def loader_of(lm: LanguageModel, frame: pd.DataFrame, **options) -> DataLoader:
@@ -51,7 +52,7 @@ def measured(lm: LanguageModel, frame: pd.DataFrame, runtime: Runtime) -> dict:
     bits = loss * tokens / math.log(2) / size
     return {
         "loss": loss,
-        "perplexity": math.exp(loss),
+        "perplexity": math.exp(min(loss, 700)),  # beyond it there is no such number
         "bits_per_byte": bits,
         "tokens": tokens,
         "n": len(frame),

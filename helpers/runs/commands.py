@@ -212,7 +212,11 @@ def refuse_idle_options(options) -> None:
 def refuse_given(options, idle: list[tuple[tuple[str, ...], bool, str]]) -> None:
     """Refuse options that were given; `idle` has their names, whether they change nothing here, and why."""
     for names, is_idle, why in idle:
-        given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name, None)]
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name in names
+            if getattr(options, name, None) is not None and getattr(options, name) is not False
+        ]
         if is_idle and given:
             has = "has" if len(given) == 1 else "have"
             raise InputError(f"{', '.join(given)} {has} no effect {why}; leave it out")
