@@ -28,6 +28,7 @@ def conversation_ids(messages: Messages, tokenizer, system: str | None = None) -
     """Token ids and labels of a conversation; the labels are -100 but on the answers with their end signs.
 
     Prompt and answer are tokenised apart, as they are in use: the model never sees a token that spans both.
+    An answer is all that the template writes behind the prompt: text, end sign, and what follows that.
 
     Raises InputError: the chat template refuses these messages, or rewrites what it wrote before, and no
         answer has a place.
@@ -49,15 +50,9 @@ def conversation_ids(messages: Messages, tokenizer, system: str | None = None) -
         prompt = tokenizer(asked[len(done) :], add_special_tokens=False)["input_ids"]
         answer = tokenizer(whole[len(asked) :], add_special_tokens=False)["input_ids"]
         ids += prompt + answer
-        labels += [IGNORED] * len(prompt) + _up_to_end(answer, tokenizer.eos_token_id)
+        labels += [IGNORED] * len(prompt) + answer
         done = whole
     return ids, labels
-
-
-def _up_to_end(answer: list[int], end: int) -> list[int]:
-    """Labels of an answer: what a template writes after the end sign, a new line, nobody ever generates."""
-    after = answer[::-1].index(end) if end in answer else 0
-    return answer[: len(answer) - after] + [IGNORED] * after
 
 
 def with_system(messages: Messages, system: str | None) -> Messages:

@@ -53,7 +53,7 @@ def test_labels_stand_on_the_answers_and_their_end_signs_alone(messages, system,
     assert len(ids) == len(labels)
     assert all(label in (token, IGNORED) for token, label in zip(ids, labels))
     learnt = tokenizer.decode([label for label in labels if label != IGNORED])
-    assert learnt == "".join(m["content"] + END for m in turns if m["role"] == "assistant")
+    assert learnt == "".join(m["content"] + END + "\n" for m in turns if m["role"] == "assistant")
 
 
 @pytest.mark.parametrize(("messages", "system"), [(ONE, None), (TWO, "Be kind."), (SYSTEM, None)])
@@ -63,7 +63,7 @@ def test_the_model_learns_to_continue_what_it_will_be_asked(messages, system, to
     for place, message in enumerate(messages):
         if message["role"] == "assistant":
             asked = prompt_ids(messages[:place], tokenizer, system)
-            answer = tokenizer.encode(message["content"] + END, add_special_tokens=False)
+            answer = tokenizer.encode(message["content"] + END + "\n", add_special_tokens=False)
             whole = asked + answer
             assert ids[: len(whole)] == whole
             assert labels[len(asked) - 1 : len(whole)] == [IGNORED, *answer]
@@ -121,6 +121,11 @@ def samples(tokenizer):
     return [dataset[index] for index in range(3)]
 
 
+def read_packed(model, batch):
+    named = {name: batch[name] for name in ("input_ids", "position_ids")}
+    return model(**named, use_cache=False).logits
+
+
 def test_packing_changes_no_sum_and_no_logits(samples, random_lm):
     model, loss = random_lm.model, CausalLM()
     padded, packed = AnswerCollate(2)(samples), PackedCollate()(samples)
@@ -128,8 +133,9 @@ def test_packing_changes_no_sum_and_no_logits(samples, random_lm):
     assert loss(model, packed).item() == pytest.approx(loss(model, padded).item(), abs=1e-4, rel=1e-6)
     with torch.no_grad():
         one = forward(model, AnswerCollate(2)(samples[1:2]))[0]
-        packed = forward(model, packed)[0, len(samples[0]["input_ids"]) :][: len(one)]
-        other = forward(model, PackedCollate()([samples[2], samples[1]]))[0, len(samples[2]["input_ids"]) :]
+        packed = read_packed(model, packed)[0, len(samples[0]["input_ids"]) :][: len(one)]
+        other = PackedCollate()([samples[2], samples[1]])
+        other = read_packed(model, other)[0, len(samples[2]["input_ids"]) :]
     assert torch.allclose(packed, one, atol=1e-4)
     assert torch.allclose(other, one, atol=1e-4)
 
