@@ -235,9 +235,13 @@ class Store:
 
     def __init__(self, file: Path):
         self.file = file
-        self.content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
+        self.content = self.read()
         cuda = torch.cuda.is_available()
         self.card = torch.cuda.get_device_name() if cuda else f"CPU, {os.cpu_count()} cores"
+
+    def read(self) -> dict:
+        """What is in the file."""
+        return json.loads(self.file.read_text(encoding="utf-8")) if self.file.is_file() else {"runs": []}
 
     def measure(self, key: dict, function) -> None:
         """Run `function` unless it is done: {figures}."""
@@ -247,7 +251,9 @@ class Store:
         found = function()
         run = {"key": key, "device": self.card, "versions": versions()} | found
         run["seconds_all"] = round(time.perf_counter() - start, 1)
+        self.content = self.read()  # another call may have measured another part meanwhile
         self.content["runs"].append(run)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.file, (json.dumps(self.content, indent=1) + "\n").encode())
         print(json.dumps(run)[:400], flush=True)
 
@@ -257,6 +263,7 @@ def versions() -> dict:
     import transformers
 
     return {"torch": torch.__version__, "transformers": transformers.__version__}
+
 
 def seeds(bench: Bench) -> tuple:
     return QUICK["seeds"] if bench.quick else SEEDS

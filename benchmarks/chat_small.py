@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from chat_finish import gpu_runs
+from chat_compare import gpu_runs
 from chat_models import KEPT, Bench, Store, scores, seeds, sizes, targets_of
 from torch.nn import functional as F
 
