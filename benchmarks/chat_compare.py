@@ -115,6 +115,8 @@ class Judge:
     def difference(self, first: list[dict], second: list[dict]) -> dict:
         """The mean of `first` minus that of `second`, of the seeds that both have."""
         seeds = sorted({run["key"]["seed"] for run in first} & {run["key"]["seed"] for run in second})
+        if not seeds:
+            return {"seeds": 0}
         pair = [[run for run in runs if run["key"]["seed"] in seeds] for runs in (first, second)]
         one, other = self.means(*pair)
         found = as_scores(one - other)

@@ -56,9 +56,7 @@ def finish(bench: Bench, store: Store) -> None:
         "notes": NOTES,
         "ladder": ladder(judge),
         "means": means(judge),
-        "paired": [
-            pair(judge, "LoRA", "MiniLM", rows, lora(judge, rows), minilm(judge, rows)) for rows in SIZES
-        ],
+        "paired": pairs(judge),
         "rank": ranks(judge),
         "paired_rank": paired_ranks(judge),
         "ways": ways(judge),
@@ -119,14 +117,19 @@ def means(judge: Judge) -> list[dict]:
     ]
 
 
-def pair(judge: Judge, first: str, second: str, rows: int, *runs: list[dict]) -> dict:
-    """One method minus another, by their names."""
-    return {"first": first, "second": second, "rows": rows} | judge.difference(*runs)
+def compared(judge: Judge, *settings: tuple) -> list[dict]:
+    """One method minus another, (name, name, rows, runs, runs) each; left out if they share no seed yet."""
+    found = [
+        {"first": first, "second": second, "rows": rows} | judge.difference(*runs)
+        for first, second, rows, *runs in settings
+    ]
+    return [entry for entry in found if entry["seeds"]]
 
 
 def pairs(judge: Judge) -> list[dict]:
     """The language model minus MiniLM, by the number of rows."""
-    return [pair(judge, "LoRA", "MiniLM", rows, lora(judge, rows), minilm(judge, rows)) for rows in SIZES]
+    settings = [("LoRA", "MiniLM", rows, lora(judge, rows), minilm(judge, rows)) for rows in SIZES]
+    return compared(judge, *settings)
 
 
 def ranks(judge: Judge) -> list[dict]:
@@ -138,11 +141,12 @@ def ranks(judge: Judge) -> list[dict]:
 def paired_ranks(judge: Judge) -> list[dict]:
     """Ranks against the ladder's, and the largest against MiniLM."""
     eight, other = lora(judge, MIDDLE), lambda rank: judge.find(part="rank", rank=rank)
-    return [
-        pair(judge, "rank 2", "rank 8", MIDDLE, other(2), eight),
-        pair(judge, "rank 32", "rank 8", MIDDLE, other(32), eight),
-        pair(judge, "rank 32", "MiniLM", MIDDLE, other(32), minilm(judge, MIDDLE)),
-    ]
+    return compared(
+        judge,
+        ("rank 2", "rank 8", MIDDLE, other(2), eight),
+        ("rank 32", "rank 8", MIDDLE, other(32), eight),
+        ("rank 32", "MiniLM", MIDDLE, other(32), minilm(judge, MIDDLE)),
+    )
 
 
 def ways(judge: Judge) -> list[dict]:
@@ -154,11 +158,12 @@ def ways(judge: Judge) -> list[dict]:
 def paired_ways(judge: Judge) -> list[dict]:
     """All weights and 4 bits against LoRA, and all weights of both models."""
     plain, way = lora(judge, MIDDLE), lambda name: judge.find(part="ways", way=name)
-    return [
-        pair(judge, "full", "lora", MIDDLE, way("full"), plain),
-        pair(judge, "lora-4bit", "lora", MIDDLE, way("lora-4bit"), plain),
-        pair(judge, "full", "MiniLM", MIDDLE, way("full"), minilm(judge, MIDDLE)),
-    ]
+    return compared(
+        judge,
+        ("full", "lora", MIDDLE, way("full"), plain),
+        ("lora-4bit", "lora", MIDDLE, way("lora-4bit"), plain),
+        ("full", "MiniLM", MIDDLE, way("full"), minilm(judge, MIDDLE)),
+    )
 
 
 def generated(bench: Bench, judge: Judge) -> list[dict]:
@@ -190,14 +195,13 @@ def distilled(judge: Judge) -> list[dict]:
 
 def paired_distilled(judge: Judge) -> list[dict]:
     """What the teacher's answers are worth: against labels alone, and against the teacher."""
-    taught, teacher = judge.find(part="distilled"), lora(judge, 2000)[:1]
-    if not taught:
-        return []
-    rows = taught[0]["key"]["rows"]
-    return [
-        pair(judge, f"MiniLM, {TAUGHT}", "MiniLM, 2,000 labels", rows, taught, minilm(judge, 2000)),
-        pair(judge, f"MiniLM, {TAUGHT}", "the language model, 2,000 labels", rows, taught[:1], teacher),
-    ]
+    taught, labels, teacher = judge.find(part="distilled"), minilm(judge, 2000), lora(judge, 2000)[:1]
+    rows = taught[0]["key"]["rows"] if taught else 0
+    return compared(
+        judge,
+        (f"MiniLM, {TAUGHT}", "MiniLM, 2,000 labels", rows, taught, labels),
+        (f"MiniLM, {TAUGHT}", "the language model, 2,000 labels", rows, taught, teacher),
+    )
 
 
 def rungs(judge: Judge) -> list[dict]:
