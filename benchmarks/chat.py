@@ -26,24 +26,26 @@ chose an epoch. The test rows were touched once, by the one recipe for all rows 
 import argparse
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
-from chat_compare import gather
-from chat_finish import finish
 from chat_models import MEASURED, Bench, Store
-from chat_parts import all_comments, generated, ladder, rank, ways
-from chat_rungs import rungs
-from chat_small import baselines, distilled, fidelity, minilm
 
 COLUMNS = ["id", "text", "label", "rating", "ratings", "platform", "group"]
-HERE = {
-    "minilm": minilm,
-    "distilled": distilled,
-    "baselines": baselines,
-    "fidelity": fidelity,
-    "rungs": rungs,
-    "finish": finish,
+HERE = {  # by name, because a GPU's machine need not have what the others import
+    "minilm": "chat_small:minilm",
+    "distilled": "chat_small:distilled",
+    "baselines": "chat_small:baselines",
+    "fidelity": "chat_small:fidelity",
+    "rungs": "chat_rungs:rungs",
+    "finish": "chat_finish:finish",
 }
-PARTS = HERE | {"ladder": ladder, "rank": rank, "ways": ways, "generated": generated, "all": all_comments}
+PARTS = HERE | {
+    "ladder": "chat_parts:ladder",
+    "rank": "chat_parts:rank",
+    "ways": "chat_parts:ways",
+    "generated": "chat_parts:generated",
+    "all": "chat_parts:all_comments",
+}
 
 
 def pack(folder: Path) -> None:
@@ -61,16 +63,25 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--packed", type=Path)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
-    if options.parts[:1] in (["pack"], ["gather"]):
-        {"pack": pack, "gather": gather}[options.parts[0]](Path(options.parts[1]))
+    if options.parts[:1] == ["pack"]:
+        pack(Path(options.parts[1]))
         return
+    if options.parts[:1] == ["gather"]:
+        resolve_name("chat_compare:gather")(Path(options.parts[1]))
+        return
+    names = options.parts or [name for name in HERE if name != "finish" or not options.quick]
+    unknown = [name for name in names if name.split(":")[0] not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {unknown[0]!r}, only {', '.join(PARTS)}")
+    if options.quick and "finish" in names:
+        parser.error("finish reads whole runs; leave out --quick")
     bench = Bench(options.packed, options.quick)
     store = Store(options.runs or (bench.kept / "runs.json" if options.quick else MEASURED))
-    for name in options.parts or HERE:
+    for name in names:
         part, *chosen = name.split(":")  # "all:1:2" is recipe 1 with seed 2
         numbers = [int(number) for number in chosen]
         more = {"recipes": [numbers[0]], "only": numbers[1]} if numbers else {}
-        PARTS[part](bench, store, **more)
+        resolve_name(PARTS[part])(bench, store, **more)
 
 
 if __name__ == "__main__":

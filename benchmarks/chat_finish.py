@@ -257,4 +257,5 @@ def person_table(ratings, drawn: np.ndarray) -> np.ndarray:
     counts = np.vstack([np.ones(len(ratings)), drawn])
     tables = (counts @ confusion.reshape(len(ratings), 9)).reshape(-1, 3, 3)
     hits, sums = np.diagonal(tables, axis1=1, axis2=2), tables.sum(1) + tables.sum(2)
-    return np.array([hits.sum(1) / tables.sum((1, 2)), (2 * hits / sums).mean(1)])
+    f1_scores = np.divide(2 * hits, sums, out=np.zeros_like(hits), where=sums > 0)
+    return np.array([hits.sum(1) / tables.sum((1, 2)), f1_scores.mean(1)])
