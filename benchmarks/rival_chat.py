@@ -33,7 +33,7 @@ BATCH, RANK, RATE = 16, 8, 1e-3
 class Bench:
     """One trainer, ready to be measured again and again from the same first weights."""
 
-    def __init__(self, name: str, rows: int):
+    def __init__(self, name: str, rows: int, model: str = "smollm2"):
         import torch
 
         from helpers import environment
@@ -49,7 +49,7 @@ class Bench:
             epochs=1, batch_size=BATCH, learning_rate=RATE, schedule="one-cycle", weight_decay=0.0,
             strategy="lora", evaluate_every=10**9,
         )  # fmt: skip
-        lm = language_model("smollm2")
+        lm = language_model(model)
         self.model, self.tokenizer = lm.model, lm.tokenizer
         environment.seed_everything(0)
         add_lora(self.model, rank=RANK, alpha=2 * RANK)
@@ -78,7 +78,7 @@ class Bench:
         watch, self.tokens = Watch(), 0
         environment.seed_everything(seed)
         self.train(self, seed, watch)
-        moved = dict(self.model.named_parameters())
+        moved = {key: p.detach() for key, p in self.model.named_parameters()}
         change = sum(float((moved[key] - first).abs().sum()) for key, first in self.first.items())
         return {
             "seconds": round(watch.seconds, 3), "steps": watch.steps, "real_tokens": self.real_tokens(),

@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from helpers import assets
 from helpers.data.sources import human_ceiling
 from helpers.files import ROOT
 from helpers.training.metrics import macro_f1_interval, paired_interval
@@ -129,3 +131,33 @@ def test_speeds_are_tokens_without_padding_by_the_second(script):
     assert found["ours"]["median"] == 25
     assert found["trainer"]["ours_to_it"] == 2.5
     assert found["trainer"]["tokens_that_are_padding"] == 0.5
+
+
+@pytest.fixture(scope="module")
+def tiny_writer(tmp_path_factory):
+    """A folder with a language model of one narrow layer behind SmolLM2's tokenizer."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(assets.path("smollm2"))
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **sizes)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", ["trainer", "trl"])
+def test_a_rival_makes_the_same_update(name, script, tiny_writer):
+    rival = script("rival_chat")
+    if not rival.available(name):
+        pytest.skip("trl is not installed")
+    ours, other = (rival.Bench(one, 16, tiny_writer) for one in ("ours", name))
+    assert ours.describe() == other.describe()
+    first, second = ours.run(seed=0), other.run(seed=0)
+    assert first["steps"] == second["steps"] == 1
+    assert first["tokens"] == second["tokens"] > first["real_tokens"]
+    assert second["change"] == pytest.approx(first["change"], rel=1e-3)
+    again = ours.run(seed=0)  # from the first weights
+    assert again["change"] == first["change"] > 0
