@@ -182,7 +182,7 @@ def generated(bench: Bench, judge: Judge) -> list[dict]:
 def distilled(judge: Judge) -> list[dict]:
     """MiniLM from labels, MiniLM from the language model's answers, and that model."""
     entries = []
-    for run in judge.find(part="distilled"):
+    for run in sorted(judge.find(part="distilled"), key=lambda run: run["key"]["rows"]):
         rows, right = run["key"]["rows"], run["teacher_accuracy"]
         names = {"kind": f"MiniLM, {TAUGHT}, {rows:,} rows", "rows": rows, "seed": run["key"]["seed"]}
         entries.append(judge.entry(run, **names, teacher_accuracy=right))
@@ -195,13 +195,12 @@ def distilled(judge: Judge) -> list[dict]:
 
 def paired_distilled(judge: Judge) -> list[dict]:
     """What the teacher's answers are worth: against labels alone, and against the teacher."""
-    taught, labels, teacher = judge.find(part="distilled"), minilm(judge, 2000), lora(judge, 2000)[:1]
-    rows = taught[0]["key"]["rows"] if taught else 0
-    return compared(
-        judge,
-        (f"MiniLM, {TAUGHT}", "MiniLM, 2,000 labels", rows, taught, labels),
-        (f"MiniLM, {TAUGHT}", "the language model, 2,000 labels", rows, taught, teacher),
-    )
+    labels, teacher, settings = minilm(judge, 2000), lora(judge, 2000)[:1], []
+    for rows in sorted({run["key"]["rows"] for run in judge.find(part="distilled")}):
+        taught, name = judge.find(part="distilled", rows=rows), f"MiniLM, {TAUGHT}"
+        settings.append((name, "MiniLM, 2,000 labels", rows, taught, labels))
+        settings.append((name, "the language model, 2,000 labels", rows, taught, teacher))
+    return compared(judge, *settings)
 
 
 def rungs(judge: Judge) -> list[dict]:

@@ -22,7 +22,7 @@ from helpers.training.loop import evaluate, fit, predict_logits
 from helpers.training.losses import Classification
 from helpers.training.runtime import Runtime
 
-TAUGHT_ROWS = 6000  # rows without a label that the language model answers, for MiniLM to learn from
+TAUGHT_ROWS = (2000, 6000)  # without a label, answered by the language model for MiniLM to learn from
 TEACHER = {"part": "ladder", "rung": "lora", "rows": 2000, "seed": 1}
 JUDGE = {"part": "minilm", "rung": "minilm", "rows": 2000, "seed": 1}  # labels what was generated
 BAND = 0.05  # of VADER's score (-1 to 1) around 0, neutral as its authors advise
@@ -119,32 +119,31 @@ def minilm(bench: Bench, store: Store) -> None:
             store.measure(key, partial(minilm_run, bench, key, bench.drawn(size, seed)))
 
 
-def taught_rows(bench: Bench, seed: int) -> np.ndarray:
+def taught_rows(bench: Bench, size: int, seed: int) -> np.ndarray:
     """Places in the training rows that the teacher's training did not see, in a random order."""
     train = bench.parts["train"]
     seen = set(bench.drawn(TEACHER["rows"], TEACHER["seed"])["id"])
     unseen = np.flatnonzero(~train["id"].isin(seen))
-    return np.random.default_rng(seed).permutation(unseen)[:TAUGHT_ROWS]
+    return np.random.default_rng(seed).permutation(unseen)[:size]
 
 
 def distilled(bench: Bench, store: Store) -> None:
     """MiniLM learns the probabilities that the language model gives for comments which it never saw."""
     teacher = next(run for run in gpu_runs() if run["key"] == TEACHER)
     logits = np.frombuffer(base64.b64decode(teacher["of_train"]), np.float16).reshape(-1, 3)
-    logits = logits.astype(np.float32)
-    for seed in seeds(bench):
-        places = taught_rows(bench, seed)
-        frame = bench.parts["train"].iloc[places].reset_index(drop=True)
-        shares = F.softmax(torch.from_numpy(logits[places]), dim=1)  # (N, 3)
-        key = {"part": "distilled", "kind": "taught by the language model", "rows": len(places), "seed": seed}
+    probabilities = F.softmax(torch.from_numpy(logits.astype(np.float32)), dim=1)  # (N, 3)
+    for size in sizes(bench)[:1] if bench.quick else TAUGHT_ROWS:
+        for seed in seeds(bench):
+            places = taught_rows(bench, size, seed)
+            frame = bench.parts["train"].iloc[places].reset_index(drop=True)
+            key = {"part": "distilled", "rows": len(places), "seed": seed}
 
-        def run(key=key, frame=frame, shares=shares):
-            taught = shares.argmax(1).numpy()
-            right = float((taught == targets_of(frame)).mean())
-            loss = Classification(distributions=shares)
-            return {"teacher_accuracy": right} | minilm_run(bench, key, frame, loss)
+            def run(key=key, frame=frame, shares=probabilities[places]):
+                right = float((shares.argmax(1).numpy() == targets_of(frame)).mean())
+                loss = Classification(distributions=shares)
+                return {"teacher_accuracy": right} | minilm_run(bench, key, frame, loss)
 
-        store.measure(key, run)
+            store.measure(key, run)
 
 
 def fidelity(bench: Bench, store: Store) -> None:

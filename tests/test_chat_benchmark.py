@@ -118,7 +118,7 @@ def test_the_stored_results_are_complete(script):
     assert {row["rank"] for row in found["rank"]} == {2, 8, 32}
     assert {row["way"] for row in found["ways"]} == {"full", "lora", "lora-4bit"}
     assert [row["rung"] for row in found["rungs"]] == list(script("chat_rungs").RUNGS)
-    assert len({row["kind"] for row in found["distilled"]}) == 3
+    assert len({row["kind"] for row in found["distilled"]}) >= 3
     texts = [row for row in found["generated"] if row["kind"] == "generated texts"]
     assert all(0 < row["fidelity"] < 1 and len(row["samples"]) == 12 for row in texts)
 
