@@ -5,6 +5,7 @@ import platform
 from datetime import date
 
 import numpy as np
+import readme_tables
 from chat_compare import Judge, as_scores, draws, table
 from chat_models import MIDDLE, SIZES, Bench, Store, scored, targets_of
 from chat_rungs import RUNGS
@@ -68,6 +69,34 @@ def finish(bench: Bench, store: Store) -> None:
         "all_rows": all_rows(bench, judge),
     }
     write_atomically(RESULTS, (json.dumps(found, indent=1) + "\n").encode())
+    readme_tables.write("chat", readme(found))
+
+
+def readme(found: dict) -> str:
+    """The ladder as the README shows it: macro-F1 by rung and training rows."""
+    means = {(row["rung"], row["rows"]): row for row in found["means"]}
+    sizes = (0, *SIZES)
+    lines = [
+        "| macro-F1 | no training | 200 comments | 600 comments | 2,000 comments |",
+        "|---|---|---|---|---|",
+    ]
+    for rung in dict.fromkeys(row["rung"] for row in found["means"]):
+        cells = [_cell(means.get((rung, size))) for size in sizes]
+        lines.append(f"| {rung} | {' | '.join(cells)} |")
+    wider = {32: "LoRA, rank 32", "full": "all weights of SmolLM2"}
+    for name, label in wider.items():
+        rows = [row for row in found["rank"] + found["ways"] if name in (row.get("rank"), row.get("way"))]
+        mean = np.mean([row["macro_f1"] for row in rows])
+        low, high = min(row["macro_f1"] for row in rows), max(row["macro_f1"] for row in rows)
+        lines.append(f"| {label} | | | {mean:.3f} (seeds {low:.3f} to {high:.3f}) | |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict | None) -> str:
+    if row is None:
+        return ""
+    low, high = row["interval"]
+    return f"{row['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def machine(judge: Judge) -> dict:

@@ -42,6 +42,12 @@ def test_the_readmes_tables_are_the_measured_ones(name, script):
     assert readme != with_table(readme, name, "| another | table |")
 
 
+def test_the_readmes_ladder_is_the_measured_one(script):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = script("chat_finish").readme(stored("chat"))
+    assert readme == script("readme_tables").with_table(readme, "chat", table)
+
+
 def test_the_results_are_complete(script):
     strategies, images, augmentation, sentiment = map(
         script, ("strategies", "images", "augmentation", "sentiment")

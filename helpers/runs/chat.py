@@ -34,10 +34,12 @@ from helpers.runs.recipes import prepare as prepare_comments
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import mean_loss
 from helpers.training.losses import CausalLM
+from helpers.training.progress import planned_steps
 from helpers.training.runtime import Runtime
 from helpers.tuning.lora import add_lora
 
 SCORES = ("loss",)
+FEW_STEPS = 50  # 200 comments learnt far more in 100 steps than in 25, see benchmarks/results/chat.json
 SHARES = {"train": 1, "validation": 1 / 4, "test": 1 / 2}  # of the limit
 
 
@@ -187,6 +189,9 @@ def understood(config: ChatConfig, prepared: Prepared, job: Job | None) -> list[
         lines.append(
             f"training: {total:,} tokens, {share}; the longest conversation has {tokens.lengths.max():,}"
         )
+        steps = planned_steps(job.loaders["train"], job.config)
+        if steps < FEW_STEPS:
+            lines.append(f"only {steps} optimizer steps: with so few rows more --epochs often help")
     if prepared.skipped:
         listed = "; ".join(map(str, prepared.skipped[:3]))
         lines.append(f"{len(prepared.skipped):,} bad rows are left out: {listed}")
