@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helpers.cli import main
+
 # Ends itself by a signal after a step, in the middle of an epoch.
 STOPPING = """
 import os, sys
@@ -28,7 +30,7 @@ sys.exit(cli.main())
 
 @pytest.fixture(scope="module")
 def words(writer_folder, tmp_path_factory):
-    """What `train chat` needs beside --output: 8 steps of 5 rows in 2 epochs."""
+    """What `train chat` needs beside --output: 10 steps of 5 rows in 2 epochs."""
     data = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     rows = [{"prompt": f"What is {n}? " + "Think. " * (n % 5), "answer": f"It is {n}."} for n in range(25)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -49,7 +51,15 @@ def run(environment):
     return command
 
 
-PLAIN = ("-m", "helpers")
+@pytest.fixture
+def here():
+    """here(...): the same in this process, with one thread like the others, to save its start."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield lambda *more: (main(["train", "chat", *map(str, more)]) == 0) or pytest.fail("it did not end well")
+    torch.set_num_threads(threads)
+
+
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "helpers")
 
 
@@ -63,15 +73,15 @@ def end_of(folder):
     return metrics, history.to_csv(), texts, files
 
 
-@pytest.mark.parametrize("options", [(), ("--strategy", "full"), ("--base-bits", "4", "--packing")])
-def test_a_killed_run_goes_on_bit_for_bit(options, words, run, tmp_path):
+@pytest.mark.parametrize("options", [("--strategy", "full"), ("--base-bits", "4", "--packing")])
+def test_a_killed_run_goes_on_bit_for_bit(options, words, run, here, tmp_path):
     script = tmp_path / "stopping.py"
     script.write_text(STOPPING)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(0, PLAIN, "--output", whole, *words, *options)
+    here("--output", whole, *words, *options)
     run(-signal.SIGKILL, (str(script), "9", "6"), "--output", broken, *words, *options)
     assert not (broken / "metrics.json").exists()
-    run(0, PLAIN, "--output", broken, "--resume")
+    here("--output", broken, "--resume")
     assert end_of(whole) == end_of(broken)
     for name in ("model", "checkpoints"):
         for file in (whole / name).glob("*.safetensors"):
@@ -80,31 +90,35 @@ def test_a_killed_run_goes_on_bit_for_bit(options, words, run, tmp_path):
             assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_ctrl_c_keeps_its_step(words, run, tmp_path):
+def test_ctrl_c_keeps_its_step(words, run, here, tmp_path):
     script, folder = tmp_path / "stopping.py", tmp_path / "run"
     script.write_text(STOPPING)
     said = run(130, (str(script), "2", "2"), "--output", folder, *words)
     assert "ended by SIGINT after step" in said
     assert "--resume" in said
-    run(0, PLAIN, "--output", folder, "--resume")
-    assert len(pd.read_csv(folder / "history.csv")) == 8
+    here("--output", folder, "--resume")
+    assert len(pd.read_csv(folder / "history.csv")) == 10
 
 
-def test_a_run_does_not_go_on_above_another_model(words, run, tmp_path, small_llama, tokenizer):
-    model, folder, script = tmp_path / "model", tmp_path / "run", tmp_path / "stopping.py"
-    script.write_text(STOPPING)
+def test_a_run_does_not_go_on_above_another_model(words, tmp_path, small_llama, tokenizer, capsys):
+    model, folder = tmp_path / "model", tmp_path / "run"
+    torch.manual_seed(1)
     small_llama(len(tokenizer)).save_pretrained(model)
     tokenizer.save_pretrained(model)
-    run(-signal.SIGKILL, (str(script), "9", "6"), "--output", folder, *words, "--model", model)
-    small_llama(len(tokenizer)).save_pretrained(model)  # other random weights
-    assert "other weights" in run(2, PLAIN, "--output", folder, "--resume")
+    assert (
+        main(["train", "chat", "--output", str(folder), *words, "--model", str(model), "--max-steps", "1"])
+        == 0
+    )
+    torch.manual_seed(2)
+    small_llama(len(tokenizer)).save_pretrained(model)
+    assert main(["train", "chat", "--output", str(folder), "--resume"]) == 2
+    assert "trained on other weights" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [(), ("--strategy", "full")])
-def test_two_processes_give_the_losses_of_one(options, words, run, tmp_path, environment):
+def test_two_processes_give_the_losses_of_one(words, run, here, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    for folder, launch in ((one, PLAIN), (two, TWO)):
-        run(0, launch, "--output", folder, *words, *options)
+    here("--output", one, *words)
+    run(0, TWO, "--output", two, *words)
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, two)]
     assert [found["processes"] for found in metrics] == [1, 2]
     losses = [pd.read_csv(folder / "history.csv")[["train_loss", "validation_loss"]] for folder in (one, two)]
