@@ -3,8 +3,11 @@
 An adapter is small and useless without the model it was trained on, so its file names that model.
 """
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -60,6 +63,14 @@ def load_adapter(model: nn.Module, folder: str | Path) -> None:
         raise _other(
             folder, f"{len(lacking)} of its weights are missing, {len(result.unexpected_keys)} unknown"
         )
+
+
+def tensors_hash(tensors: Iterable[torch.Tensor]) -> str:
+    """A hash of the values of tensors in their order; tied ones count once."""
+    digest = hashlib.sha256()
+    for tensor in {id(tensor): tensor for tensor in tensors}.values():
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
 
 
 def _other(folder: Path, why: str) -> InputError:

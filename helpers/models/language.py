@@ -3,7 +3,6 @@
 It comes from the course's own weights ("smollm2"), a folder of transformers, a finished run, or the hub.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from helpers import assets
 from helpers.assets import sha256
 from helpers.errors import InputError
 from helpers.files import write_atomically
-from helpers.models.adapters import load_adapter, save_adapter
+from helpers.models.adapters import load_adapter, save_adapter, tensors_hash
 from helpers.models.classifier import quiet_transformers, shortened
 from helpers.models.folders import GIVE_A_RUN, WRITE_AGAIN
 from helpers.models.forward import max_positions
@@ -163,11 +162,7 @@ def is_adapted(model: nn.Module) -> bool:
 
 def weights_hash(model: nn.Module) -> str:
     """A hash of all weights below the adapter, which it does not move, by which it knows its model again."""
-    found = {id(t): t for name, t in model.state_dict(keep_vars=True).items() if "lora_" not in name}
-    digest = hashlib.sha256()
-    for tensor in found.values():  # tied weights once
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:32]
+    return tensors_hash(t for name, t in model.state_dict(keep_vars=True).items() if "lora_" not in name)
 
 
 def check_tokenizer(name: str, tokenizer) -> None:

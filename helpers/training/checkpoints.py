@@ -19,6 +19,7 @@ from torch import nn
 
 from helpers.errors import InputError
 from helpers.files import remove_temporary, write_atomically, writing
+from helpers.models.adapters import tensors_hash
 from helpers.safety.finite import check_tensors
 from helpers.safety.values import MOST
 from helpers.training.config import TrainingConfig
@@ -87,7 +88,7 @@ class Keeper:
         if self.folder is not None and runtime.is_main:
             with writing(self.folder, GO_ON):
                 self._tidy()
-        self.progress = Progress()
+        self.progress, self.below = Progress(), tensors_hash(runtime.frozen(model))
         if self.resume:
             self.progress = self._load(loader, config or TrainingConfig(max_steps=MOST))
         self.started = time.perf_counter() - self.progress.seconds
@@ -148,6 +149,7 @@ class Keeper:
         schedule.pop("lr_lambdas", None)  # functions: the schedule that is resumed has its own
         return {
             "tensors": sorted(tensors),
+            "below": self.below,
             "param_groups": self.optimizer.state_dict()["param_groups"],
             "schedule": schedule,
             "scaler": self.runtime.scaler.state_dict(),
@@ -184,6 +186,8 @@ class Keeper:
             raise ValueError(f"it lacks or adds {', '.join(sorted(set(rest) ^ set(now)))}")
         if rest["tensors"] != now["tensors"]:
             raise ValueError("tensors are missing or were added")
+        if rest["below"] != now["below"]:
+            raise ValueError("the adapters were trained on other weights than are below them now")
         check_tensors(tensors, self.model, step)
         rates = [_without_rate(groups) for groups in (rest["param_groups"], now["param_groups"])]
         if not (is_like(rest["param_groups"], now["param_groups"]) and rates[0] == rates[1]):

@@ -149,6 +149,11 @@ class Runtime:
             tensors |= {start + name: torch.as_tensor(value) for name, value in values.items()}
         return {name: _whole(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
 
+    def frozen(self, model: nn.Module) -> list[torch.Tensor]:
+        """What `state` leaves out: the weights below adapters."""
+        tensors = model.state_dict(keep_vars=True) if has_lora(model) else {}
+        return [tensor for name, tensor in tensors.items() if _is_still(name, tensor)]
+
     def load(self, state: dict[str, torch.Tensor], model: nn.Module, optimizer=None, groups=()) -> None:
         """Put what `state` returned back, also into a model that is shared out otherwise than before.
 
