@@ -1,9 +1,10 @@
 """A service in this process for as long as a cell asks it, on a free port of the loopback address."""
 
+import io
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import uvicorn
 
@@ -19,7 +20,8 @@ def serving(app) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with redirect_stderr(io.StringIO()):  # a line for each request
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
