@@ -41,6 +41,7 @@ results: setup
 	"$(RUN)" benchmarks/photographs.py
 	"$(RUN)" benchmarks/threads.py
 	"$(RUN)" benchmarks/rivals.py
+	"$(RUN)" benchmarks/rival_chat.py
 	rm -f runs/chat_benchmark/runs.json  # what it holds would not be measured again
 	"$(RUN)" benchmarks/chat.py
 

@@ -121,16 +121,18 @@ def test_every_promise_names_a_test_that_exists():
 
 def test_the_costs_are_those_that_were_measured():
     """The README's table "What it costs" against the stored results."""
-    names = ("scale", "threads", "photographs", "rivals", "service_load")
-    scale, threads, photographs, rivals, service = (
+    names = ("scale", "threads", "photographs", "rivals", "service_load", "rival_chat")
+    scale, threads, photographs, rivals, service, chat = (
         json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8")) for name in names
     )
     table = (ROOT / "README.md").read_text(encoding="utf-8").split("### What it costs")[1].split("##")[0]
     million, classes, predict = scale["prepare"]["1000000"], scale["classes"], scale["predict"]
     ratios, speed, scores = threads["ratios"], rivals["texts"]["speed"], rivals["texts"]["to_score"]
     later = {name: statistics.median(photographs[name]["later_epochs"]) for name in ("copies", "in full")}
-    crowd = service["crowd"]
+    crowd, tuning = service["crowd"], chat["speed"]
     said = [
+        f"| {tuning['ours']['median']:.0f}: {tuning['trainer']['ours_to_it']:.2f} and "
+        f"{tuning['trl']['ours_to_it']:.2f} times as many",
         f"| {million['seconds']['total']:.0f} s, at most {million['peak_mb'] / 1000:.1f} GB",
         f"after {predict['seconds_to_first_row']} s, all after {predict['seconds']:.0f} s",
         f"| {classes['300']['seconds'] - classes['3']['seconds']:.1f} s and "
