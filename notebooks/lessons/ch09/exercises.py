@@ -23,8 +23,14 @@ STORY = (
 )
 
 
+def _returned(attempt):
+    """What the learner's function returns; the value itself is as good."""
+    return attempt() if callable(attempt) else attempt
+
+
 def _named(attempt, names: set[str], right: dict[str, str], clue: dict[str, str]) -> None:
     """Check an attempt {"a": name, ...}: the form first, then how many are right, then a clue for one."""
+    attempt = _returned(attempt)
     if not isinstance(attempt, dict) or set(attempt) != set(right):
         raise AssertionError(f"expected a dictionary with the keys a, b and c, found {attempt!r}")
     for letter, name in attempt.items():
@@ -226,6 +232,7 @@ def _hidden_texts(every: int) -> list[str]:
 
 
 def _verify_block_length(attempt):
+    attempt = _returned(attempt)
     if isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1:
         raise AssertionError(f"expected a whole number of tokens, found {attempt!r}")
     if attempt > 512:
@@ -396,6 +403,7 @@ def kept_by(top_p: float) -> tuple[float, float]:
 
 
 def _verify_nucleus(attempt):
+    attempt = _returned(attempt)
     if isinstance(attempt, bool) or not isinstance(attempt, int | float) or not 0 < attempt <= 1:
         raise AssertionError(f"expected a number above 0 and at most 1, found {attempt!r}")
     share, left = kept_by(attempt)
@@ -440,6 +448,7 @@ def scheme_costs(bits: int, block: int) -> tuple[float, float]:
 
 
 def _verify_scheme(attempt):
+    attempt = _returned(attempt)
     if not isinstance(attempt, dict) or set(attempt) != {"bits", "block"}:
         raise AssertionError(f'expected {{"bits": ..., "block": ...}}, found {attempt!r}')
     bits, block = attempt["bits"], attempt["block"]
