@@ -21,10 +21,16 @@ class WatchedLoader(DataLoader):
     started: ClassVar = weakref.WeakSet()  # loaders whose workers may die at any moment
 
     def __iter__(self) -> Iterator:
-        batches = super().__iter__()
         if self.num_workers:
             self.started.add(self)
-            _translate_signals()
+        try:
+            batches = super().__iter__()  # the first worker may die before the last one is started
+            if self.num_workers:
+                _translate_signals()
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error):
+                raise _death(error) from error
+            raise
         return self._translated(batches)
 
     def _translated(self, batches: Iterator) -> Iterator:
