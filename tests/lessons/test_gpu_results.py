@@ -1,5 +1,6 @@
 """The chapters find the newest measurement of a GPU, and only what was really measured in it."""
 
+import ast
 import functools
 import json
 import re
@@ -191,3 +192,37 @@ def test_the_readme_names_the_measured_card_and_its_parts():
     for name, part in stored["parts"].items():
         found = measured(stored, name)
         assert not found or f"{len(found)} of {len(part['rows'])}" in section, name
+
+
+def assigned(source: str) -> set[str]:
+    """Names that a cell leaves behind; those of comprehensions do not get out."""
+    tree = ast.parse(source)
+    inner = {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.comprehension)
+        for name in ast.walk(node.target)
+        if isinstance(name, ast.Name)
+    }
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return {node.id for node in names if isinstance(node.ctx, ast.Store)} - inner
+
+
+def read(source: str) -> set[str]:
+    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    return {node.id for node in names if isinstance(node.ctx, ast.Load)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0*.ipynb")), ids=lambda p: p.stem[:2])
+def test_no_cell_on_a_gpu_changes_what_the_chapter_uses_later(path):
+    """Its loops run where a GPU has measured, and nowhere else: the chapter would break there alone."""
+    book = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    for place, cell in enumerate(cells):
+        if "gpu_results.measured(" not in cell["source"]:
+            continue
+        before = set().union(*(assigned(other["source"]) for other in cells[:place]))
+        for name in assigned(cell["source"]) & before:
+            following = [other["source"] for other in cells[place + 1 :]]
+            using = next((text for text in following if name in read(text) | assigned(text)), "")
+            assert name not in read(using) or name in assigned(using), (cell["id"], name)
