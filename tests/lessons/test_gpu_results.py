@@ -194,23 +194,20 @@ def test_the_readme_names_the_measured_card_and_its_parts():
         assert not found or f"{len(found)} of {len(part['rows'])}" in section, name
 
 
+def names_of(source: str, context: type) -> set[str]:
+    """Names that a cell reads (`ast.Load`) or leaves behind (`ast.Store`), without those of comprehensions."""
+    nodes = list(ast.walk(ast.parse(source)))
+    targets = [node.target for node in nodes if isinstance(node, ast.comprehension)]
+    inner = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, context)} - inner
+
+
 def assigned(source: str) -> set[str]:
-    """Names that a cell leaves behind; those of comprehensions do not get out."""
-    tree = ast.parse(source)
-    inner = {
-        name.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.comprehension)
-        for name in ast.walk(node.target)
-        if isinstance(name, ast.Name)
-    }
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    return {node.id for node in names if isinstance(node.ctx, ast.Store)} - inner
+    return names_of(source, ast.Store)
 
 
 def read(source: str) -> set[str]:
-    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
-    return {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    return names_of(source, ast.Load)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0*.ipynb")), ids=lambda p: p.stem[:2])
