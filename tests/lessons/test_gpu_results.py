@@ -195,7 +195,7 @@ def test_the_readme_names_the_measured_card_and_its_parts():
 
 
 def names_of(source: str, context: type) -> set[str]:
-    """Names that a cell reads (`ast.Load`) or leaves behind (`ast.Store`), without those of comprehensions."""
+    """Names that a cell reads (`ast.Load`) or leaves behind (`ast.Store`), but for comprehensions' own."""
     nodes = list(ast.walk(ast.parse(source)))
     targets = [node.target for node in nodes if isinstance(node, ast.comprehension)]
     inner = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
