@@ -90,6 +90,11 @@ class ChatDataset(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def num_learnt(self) -> int:
+        """Tokens that have a label; nobody foretells the first one of a conversation."""
+        return sum(int((labels[1:] != IGNORED).sum()) for _, labels in self.rows)
+
     def __getitem__(self, index: int) -> dict:
         ids, labels = torch.from_numpy(self.rows[index]).long()
         return {"input_ids": ids, "labels": labels, "index": index}

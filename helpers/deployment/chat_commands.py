@@ -163,9 +163,12 @@ def written(lm, inputs, sampling, start: int, end: int | None = None):
 
 
 def check_output(output: Path, source: Path | None) -> None:
-    """Raises InputError: it is the input, or holds what this command did not make."""
-    if output.suffix != ".jsonl" or not output.absolute().parent.is_dir():
-        raise InputError(f"answers are written as JSON Lines into an existing folder, found {output}")
+    """Raises InputError: it is the input, or holds what this command did not make, or cannot be written."""
+    from helpers.deployment.labelling import check_place
+
+    if output.suffix != ".jsonl":
+        raise InputError(f"answers are written as JSON Lines, found the name {output.name}; end it in .jsonl")
+    check_place(output, source)
     if not output.exists():
         return
     try:
@@ -173,5 +176,5 @@ def check_output(output: Path, source: Path | None) -> None:
             is_ours = {"row", "messages", "answer", "finish"} <= set(json.loads(next(lines)))
     except (OSError, ValueError, StopIteration, TypeError):
         is_ours = False
-    if not is_ours or (source is not None and source.exists() and output.samefile(source)):
-        raise InputError(f"{output} is the input, or no output of this command; choose another file")
+    if not is_ours:
+        raise InputError(f"{output} exists and is no output of this command; choose another file")

@@ -57,7 +57,7 @@ def export_onnx(classifier: Classifier, folder: str | Path, check_on: list, *, i
         raise InputError(f"{folder} is neither empty nor an earlier export; choose another folder")
     classifier = replace(classifier, model=copy.deepcopy(classifier.model).cpu().eval())
     expected = predict(classifier, check_on)
-    with _folder_to_write(folder) as temporary:
+    with folder_to_write(folder) as temporary:
         target = Path(temporary) / "export"
         target.mkdir()
         _write_graph(classifier, target / "model.onnx")
@@ -96,7 +96,7 @@ def quantise(file: Path) -> None:
     file.with_name(f"{file.name}.data").unlink(missing_ok=True)  # the weights of a float32 model over 2 GiB
 
 
-def _folder_to_write(folder: Path) -> tempfile.TemporaryDirectory:
+def folder_to_write(folder: Path) -> tempfile.TemporaryDirectory:
     """A temporary folder beside `folder`: on the same disk, a finished export only needs a new name."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from helpers.data.chat import prompt_ids
-from helpers.deployment.export import Export, _folder_to_write
+from helpers.deployment.export import Export, folder_to_write
 from helpers.deployment.predict import Comparison, compare
 from helpers.errors import InputError
 from helpers.generation import Sampling, generate
@@ -77,7 +77,7 @@ def export_gguf(lm: LanguageModel, file: str | Path, questions=QUESTIONS, *, kin
         raise InputError(
             f"{file} is not the name of a new or earlier GGUF file; choose one that ends in .gguf"
         )
-    with _folder_to_write(file) as temporary:
+    with folder_to_write(file) as temporary:
         new = Path(temporary) / file.name
         _write(whole, new, kind)
         _read(whole.model, new)

@@ -150,18 +150,26 @@ def check_output(output: Path, source: Path | None) -> None:
     """
     if output.suffix.lower() in OTHER_KINDS:
         raise InputError(f"predictions are written as CSV, found the name {output.name}; end it in .csv")
-    if len(os.fsencode(output.name)) > LONGEST_NAME:
-        raise InputError(f"the name {output.name[:40]}... is too long for a file; choose a shorter one")
-    if output.is_dir() or not is_writable(output.absolute().parent):
-        raise InputError(f"{output} cannot be written; choose a file in an existing, writable folder")
+    check_place(output, source)
     if not output.exists():
         return
-    if source is not None and source.exists() and output.samefile(source):
-        raise InputError(f"{output} is the input itself; choose another file for the predictions")
     with output.open(encoding="utf-8", errors="replace", newline="") as lines:
         header = next(csv.reader(lines), [])
     if not _is_ours(header):
         raise InputError(f"{output} exists and holds no predictions of this command; choose another file")
+
+
+def check_place(output: Path, source: Path | None) -> None:
+    """Refuse a file that is the input, or a place where none can be written.
+
+    Raises InputError: it says which.
+    """
+    if len(os.fsencode(output.name)) > LONGEST_NAME:
+        raise InputError(f"the name {output.name[:40]}... is too long for a file; choose a shorter one")
+    if output.is_dir() or not is_writable(output.absolute().parent):
+        raise InputError(f"{output} cannot be written; choose a file in an existing, writable folder")
+    if source is not None and source.exists() and output.exists() and output.samefile(source):
+        raise InputError(f"{output} is the input itself; choose another file")
 
 
 def _is_ours(header: list[str]) -> bool:

@@ -18,6 +18,11 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # in front of each name, as peft's own wrapper writes it
 
 
+def has_lora(model: nn.Module) -> bool:
+    """Whether the model carries adapters."""
+    return any("lora_" in name for name, _ in model.named_parameters())
+
+
 def save_adapter(model: nn.Module, folder: str | Path, base: str) -> None:
     """Write the adapter of a model with LoRA; `peft.PeftModel.from_pretrained(base_model, folder)` reads it.
 

@@ -14,7 +14,7 @@ from helpers import assets
 from helpers.assets import sha256
 from helpers.errors import InputError
 from helpers.files import write_atomically
-from helpers.models.adapters import load_adapter, save_adapter, tensors_hash
+from helpers.models.adapters import has_lora, load_adapter, save_adapter, tensors_hash
 from helpers.models.classifier import quiet_transformers, shortened
 from helpers.models.folders import GIVE_A_RUN, WRITE_AGAIN
 from helpers.models.forward import max_positions
@@ -108,7 +108,7 @@ def save_language_model(lm: LanguageModel, folder: str | Path) -> None:
     with whole_folder(folder, (DESCRIPTION,)) as new:
         is_folder = lm.name != "smollm2" and Path(lm.name).is_dir()
         name = str(Path(lm.name).absolute()) if is_folder else lm.name  # found again from anywhere
-        if is_adapted(lm.model):
+        if has_lora(lm.model):
             save_adapter(lm.model, new, name)
         else:
             with quiet_transformers():
@@ -116,7 +116,7 @@ def save_language_model(lm: LanguageModel, folder: str | Path) -> None:
         lm.tokenizer.save_pretrained(new)
         said = {"name": name, "max_length": lm.max_length, "system": lm.system, "base_bits": lm.base_bits}
         files = {file.name: sha256(file) for file in sorted(new.iterdir())}
-        base = weights_hash(lm.model) if is_adapted(lm.model) else None
+        base = weights_hash(lm.model) if has_lora(lm.model) else None
         content = {"task": "chat", **said, "base": base, "sha256": files}
         write_atomically(new / DESCRIPTION, json.dumps(content, indent=2).encode())
 
@@ -153,11 +153,6 @@ def load_language_model(folder: str | Path) -> LanguageModel:
             raise InputError(f"{what}; bring them back, or train again")
         load_adapter(lm.model, folder)
     return replace(lm, name=name, model=lm.model.eval(), base_bits=base_bits)
-
-
-def is_adapted(model: nn.Module) -> bool:
-    """Whether the model carries an adapter, which is saved alone."""
-    return hasattr(model, "peft_config")
 
 
 def weights_hash(model: nn.Module) -> str:

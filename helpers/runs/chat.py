@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from helpers import environment, own
 from helpers.data import sources, splits
-from helpers.data.chat import IGNORED, AnswerCollate, PackedCollate, conversation_ids
+from helpers.data.chat import AnswerCollate, ChatDataset, PackedCollate, conversation_ids
 from helpers.data.loaders import make_loader
 from helpers.errors import InputError, Problem
 from helpers.models.language import (
@@ -28,7 +28,7 @@ from helpers.models.language import (
 from helpers.models.low_bit import to_low_bit
 from helpers.runs import folder as run_folder
 from helpers.runs.chat_config import ChatConfig
-from helpers.runs.chat_scores import EVALUATION_BATCH, WRITTEN, answers, dataset, measured
+from helpers.runs.chat_scores import WRITTEN, answers, dataset, loader_of, measured
 from helpers.runs.recipes import RunConfig, counted
 from helpers.runs.recipes import prepare as prepare_comments
 from helpers.training.config import TrainingConfig
@@ -39,7 +39,7 @@ from helpers.training.runtime import Runtime
 from helpers.tuning.lora import add_lora
 
 SCORES = ("loss",)
-FEW_STEPS = 50  # 200 comments learnt far more in 100 steps than in 25, see benchmarks/results/chat.json
+FEW_STEPS = 50  # in benchmarks/results/chat.json 200 comments are far from learnt after 25 steps
 SHARES = {"train": 1, "validation": 1 / 4, "test": 1 / 2}  # of the limit
 
 
@@ -62,6 +62,7 @@ class Job:
     """A training that can start; the last five are arguments of `fit`."""
 
     lm: LanguageModel
+    rows: dict[str, ChatDataset]  # the splits as tokens
     model: nn.Module
     loaders: dict[str, DataLoader]
     loss: CausalLM
@@ -169,11 +170,11 @@ def job(config: ChatConfig, prepared: Prepared, *, folder: Path | None = None) -
         "train": make_loader(
             rows["train"], training.batch_size, collate, shuffle=True, seed=training.seed, **options
         ),
-        "validation": make_loader(rows["validation"], EVALUATION_BATCH, AnswerCollate(pad), **options),
+        "validation": loader_of(lm, rows["validation"], **options),
     }
     loss = CausalLM()
     score = partial(mean_loss, loader=loaders["validation"], loss=loss, runtime=runtime)
-    return Job(lm, lm.model, loaders, loss, score, runtime, training)
+    return Job(lm, rows, lm.model, loaders, loss, score, runtime, training)
 
 
 def understood(config: ChatConfig, prepared: Prepared, job: Job | None) -> list[str]:
@@ -183,8 +184,7 @@ def understood(config: ChatConfig, prepared: Prepared, job: Job | None) -> list[
     lines = [f"{source}: {rows:,} conversations ({counted(prepared.cleaning)}); used: {used}"]
     if job is not None:
         tokens = job.loaders["train"].dataset
-        learnt = sum(int((row[1][1:] != IGNORED).sum()) for row in tokens.rows)
-        total = int(tokens.lengths.sum())
+        learnt, total = tokens.num_learnt, int(tokens.lengths.sum())
         share = f"{learnt:,} of them ({learnt / total:.0%}) stand in answers and are learnt"
         lines.append(
             f"training: {total:,} tokens, {share}; the longest conversation has {tokens.lengths.max():,}"
@@ -205,7 +205,7 @@ def finish(folder: Path, config: ChatConfig, prepared: Prepared, job: Job, effor
         The content of metrics.json; {} in the other processes.
     """
     scored = {name: prepared.splits[name] for name in ("validation", "test")}
-    found = {name: measured(job.lm, part, job.runtime) for name, part in scored.items()}
+    found = {name: measured(job.lm, part, job.rows[name], job.runtime) for name, part in scored.items()}
     if not job.runtime.is_main:
         return {}
     run_folder.load_config(folder)  # it is still there: nothing below may make a new one
@@ -237,7 +237,7 @@ def evaluate(folder: Path, config: ChatConfig, data: str | None) -> dict:
             rows = f"{trained:,} of these {len(frame):,} rows"
             noticed.append(f"the run was trained on {rows}: its score flatters")
     runtime = Runtime(lm.model, config.training.precision)
-    found = measured(lm, frame, runtime)
+    found = measured(lm, frame, dataset(lm, frame), runtime)
     if len(frame) > WRITTEN:
         noticed.append(f"the first {WRITTEN:,} of {len(frame):,} rows are answered in full")
     own_data = config.data is not None or data is not None

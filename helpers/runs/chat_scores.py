@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-from helpers.data.chat import IGNORED, AnswerCollate, ChatDataset, prompt_ids
+from helpers.data.chat import AnswerCollate, ChatDataset, prompt_ids
 from helpers.data.loaders import make_loader
 from helpers.data.sources import SENTIMENTS
 from helpers.generation import Sampling, generate
@@ -35,18 +35,18 @@ def dataset(lm: LanguageModel, frame: pd.DataFrame) -> ChatDataset:
     return ChatDataset(conversations(frame), lm.tokenizer, lm.max_length, lm.system, names)
 
 
-def loader_of(lm: LanguageModel, frame: pd.DataFrame, **options) -> DataLoader:
+def loader_of(lm: LanguageModel, rows: ChatDataset, **options) -> DataLoader:
     """A loader of rows in a fixed order."""
-    return make_loader(
-        dataset(lm, frame), EVALUATION_BATCH, AnswerCollate(lm.tokenizer.pad_token_id), **options
-    )
+    return make_loader(rows, EVALUATION_BATCH, AnswerCollate(lm.tokenizer.pad_token_id), **options)
 
 
-def measured(lm: LanguageModel, frame: pd.DataFrame, runtime: Runtime) -> dict:
-    """Loss in nats a token, perplexity, and bits per byte of the answers, which no tokenizer changes."""
-    loader = loader_of(lm, frame, **runtime.sharding)
-    loss = mean_loss(lm.model, loader, CausalLM(), runtime)["loss"]
-    tokens = sum(int((row[1][1:] != IGNORED).sum()) for row in loader.dataset.rows)
+def measured(lm: LanguageModel, frame: pd.DataFrame, rows: ChatDataset, runtime: Runtime) -> dict:
+    """Loss in nats a token, perplexity, and bits per byte of the answers, which no tokenizer changes.
+
+    `rows` are those of `frame` as tokens, see `dataset`.
+    """
+    loss = mean_loss(lm.model, loader_of(lm, rows, **runtime.sharding), CausalLM(), runtime)["loss"]
+    tokens = rows.num_learnt
     spoken = [message for messages in conversations(frame) for message in messages]
     size = sum(len(m["content"].encode()) for m in spoken if m["role"] == "assistant")
     bits = loss * tokens / math.log(2) / size

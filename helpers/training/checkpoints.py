@@ -88,7 +88,9 @@ class Keeper:
         if self.folder is not None and runtime.is_main:
             with writing(self.folder, GO_ON):
                 self._tidy()
-        self.progress, self.below = Progress(), tensors_hash(runtime.frozen(model))
+        self.progress = Progress()
+        # By it a checkpoint of adapters knows the weights below them; in memory nobody asks.
+        self.below = tensors_hash(runtime.frozen(model)) if self.folder is not None else ""
         if self.resume:
             self.progress = self._load(loader, config or TrainingConfig(max_steps=MOST))
         self.started = time.perf_counter() - self.progress.seconds

@@ -18,8 +18,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from helpers import environment
 from helpers.errors import InputError
+from helpers.models.adapters import has_lora
 from helpers.safety.signals import Signals
-from helpers.tuning.lora import has_lora
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from helpers.errors import InputError
+from helpers.models.adapters import has_lora
 from helpers.models.forward import writes
 from helpers.tuning.layers import layer_groups
-from helpers.tuning.lora import add_lora, has_lora, merge_lora
+from helpers.tuning.lora import add_lora, merge_lora
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 STRATEGIES = ("full", "head", "gradual", "lora")

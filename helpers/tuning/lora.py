@@ -8,25 +8,17 @@ The work is done by peft. Source: Hu et al., "LoRA: Low-Rank Adaptation of Large
 from torch import nn
 
 from helpers.errors import InputError
+from helpers.models.adapters import has_lora
 from helpers.tuning.layers import layer_groups
 
 
-def add_lora(
-    model: nn.Module,
-    *,
-    rank: int = 8,
-    alpha: float = 16.0,
-    dropout: float = 0.0,
-    rank_stabilised: bool = False,
-) -> None:
+def add_lora(model: nn.Module, *, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0) -> None:
     """Adapt, in place, every linear layer and ungrouped convolution below the head; seed before calling.
 
     Args:
         rank: rows of A and columns of B; the corrections' size grows with it.
         alpha: the corrections are multiplied by alpha / rank.
         dropout: share of the adapters' inputs that is zeroed in training.
-        rank_stabilised: by alpha / sqrt(rank) instead, so that large ranks learn as fast as small ones
-            (rsLoRA: Kalajdzievski, 2023).
 
     Raises InputError: the model has adapters already, its architecture is not known, or it has no such layer.
     """
@@ -43,7 +35,7 @@ def add_lora(
             f"no linear layer was found below the head of {type(model).__name__}; use strategy full"
         )
     options = {"lora_alpha": alpha, "lora_dropout": dropout, "target_modules": list(targets)}
-    options |= {"use_rslora": rank_stabilised, "fan_in_fan_out": any(map(_is_turned, targets.values()))}
+    options |= {"fan_in_fan_out": any(map(_is_turned, targets.values()))}
     config = LoraConfig(r=rank, **options)
     inject_adapter_in_model(config, model)
 
@@ -61,11 +53,6 @@ def merge_lora(model: nn.Module) -> None:
     if hasattr(model, "peft_config"):
         del model.peft_config  # or peft would take later adapters for a second set
     model.requires_grad_(True)
-
-
-def has_lora(model: nn.Module) -> bool:
-    """Whether the model carries adapters."""
-    return any("lora_" in name for name, _ in model.named_parameters())
 
 
 def _can_adapt(module: nn.Module) -> bool:
