@@ -24,6 +24,8 @@ CHAPTERS = (
     ("08", "Outlook", 3, 1),
     ("09", "Language models", 3, 2),
     ("10", "Case study: instruction tuning", 3, 3),
+    ("11", "Preference tuning", 2, 3),
+    ("12", "Beyond one machine", 1, 3),
     ("A", "Tools and resources", 0, 2),
     ("B", "Flowcharts", 1, 2),
 )
@@ -39,6 +41,8 @@ EDGES = (
     ("07", "08"),
     ("08", "09"),
     ("09", "10"),
+    ("10", "11"),
+    ("11", "12"),
 )
 WIDTH, HEIGHT, GAP_X, GAP_Y, LEFT, TOP = 190, 76, 50, 54, 16, 16
 TITLE = "Map of the course"
@@ -68,7 +72,7 @@ def svg() -> str:
         f'<text class="legend" x="{LEFT + 480}" y="{y}" font-size="14">A and B: to look things up at any '
         "time</text>",
     ]
-    text = f"Thirteen chapters and the order to read them in: {names}."
+    text = f"Fifteen chapters and the order to read them in: {names}."
     return drawing.document(width, height, parts, name="map", title=TITLE, text=text)
 
 
