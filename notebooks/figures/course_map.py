@@ -81,7 +81,7 @@ def _corner(column: int, row: int) -> tuple[int, int]:
 
 
 def _node(number: str, title: str, x: int, y: int) -> str:
-    labels = textwrap.wrap(f"{number} {title}", 21)
+    labels = textwrap.wrap(f"{number} {title}", 20)
     texts = drawing.lines(labels, x + WIDTH / 2, y + HEIGHT / 2)
     rect = (
         f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="10" fill="#cfe6f5" '
@@ -99,6 +99,8 @@ def _edge(start: str, end: str) -> str:
     middle = HEIGHT / 2
     if x0 == x1:
         path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y1 - 4}"
+    elif x1 < x0 and y0 == y1:  # the last row goes back
+        path = f"M{x0},{y0 + middle:g} H{x1 + WIDTH + 4}"
     elif x1 < x0:  # to the start of the next row
         path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y0 + HEIGHT + GAP_Y / 2:g} H{x1 + WIDTH / 2:g} V{y1 - 4}"
     elif y0 == y1:
