@@ -51,7 +51,7 @@ def choose(embedded: str | None, wanted: str) -> str | None:
         return embedded
     if is_here(wanted):
         return wanted
-    missing = f"{wanted} is not on this machine and {embedded or 'the embedded data'} takes its place"
+    missing = f"{wanted} is not on this machine, and {embedded or 'what is embedded'} takes its place"
     warnings.warn(f"{missing}; `{command(wanted)}` gets it", stacklevel=2)
     return embedded
 
