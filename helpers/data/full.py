@@ -58,14 +58,7 @@ def choose(embedded: str | None, wanted: str) -> str | None:
 
 def is_here(name: str) -> bool:
     """Whether all files of an asset lie where `fetch` puts them; what is in them was verified when it did."""
-    asset = ASSETS[name]
-    if not asset.revision:
-        return place(asset).exists()
-    from huggingface_hub import try_to_load_from_cache
-
-    kind = {"revision": asset.revision, "repo_type": "dataset" if asset.is_data else "model"}
-    found = [try_to_load_from_cache(asset.repository, file["name"], **kind) for file in asset.files]
-    return all(isinstance(file, str) for file in found)
+    return all(path is not None and path.exists() for path in _found(ASSETS[name]))
 
 
 def is_data_set(name: str | None) -> bool:
@@ -74,27 +67,27 @@ def is_data_set(name: str | None) -> bool:
 
 
 def hub_source(name: str) -> tuple[str, str]:
-    """Repository and revision on the hub of a name of the table, of NAME@REVISION, or of NAME alone."""
-    if name in ASSETS:
-        return ASSETS[name].repository, ASSETS[name].revision
-    repository, _, revision = name.partition("@")
-    return repository, revision or "main"
+    """What `from_pretrained` takes for a model of the table, for NAME@REVISION or for NAME, and the revision.
+
+    A model of the table that was fetched is read from its folder, and no network is asked.
+    """
+    asset = ASSETS.get(name)
+    if asset is None or not asset.revision or asset.is_data:
+        repository, _, revision = name.partition("@")
+        return repository, revision or "main"
+    if is_here(name):
+        return str(paths(name)[0].parent), asset.revision
+    return asset.repository, asset.revision
 
 
 def paths(name: str) -> list[Path]:
-    """The files of a data set of the hub, or the folder that torchvision reads, in a list.
+    """The files of a model or data set of the hub; of another the folder or file, alone in a list.
 
     Raises InputError: it is not on this machine; the message says how to get it.
     """
-    asset = ASSETS[name]
     if not is_here(name):
         raise InputError(f"{name} is not on this machine; `{command(name)}` gets it")
-    if not asset.revision:
-        return [place(asset)]
-    from huggingface_hub import hf_hub_download
-
-    kind = {"revision": asset.revision, "repo_type": "dataset", "local_files_only": True}
-    return [Path(hf_hub_download(asset.repository, file["name"], **kind)) for file in asset.files]
+    return _found(ASSETS[name])
 
 
 def command(name: str) -> str:
@@ -109,3 +102,13 @@ def place(asset: Asset) -> Path:
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints" / asset.files[0]["name"]
+
+
+def _found(asset: Asset) -> list[Path | None]:
+    if not asset.revision:
+        return [place(asset)]
+    from huggingface_hub import try_to_load_from_cache
+
+    kind = {"revision": asset.revision, "repo_type": "dataset" if asset.is_data else "model"}
+    found = [try_to_load_from_cache(asset.repository, file["name"], **kind) for file in asset.files]
+    return [Path(file) if isinstance(file, str) else None for file in found]
