@@ -192,9 +192,12 @@ def refuse_idle_options(options) -> None:
 
     Raises InputError: it names them, and says why.
     """
+    from helpers.data import full
+
     images, is_chat = options.task == "images", options.task == "chat"
     in_folder = images and options.data is not None and Path(options.data).is_dir()
     idle = [
+        (DATA_OPTIONS, full.is_data_set(options.data), f"on {options.data}, whose columns are known"),
         (CHAT_OPTIONS, not is_chat, "but on chat"),
         ((*COLUMNS, "hard_labels", "no_cache"), is_chat, "on chat"),
         ((*DATA_OPTIONS, *CHAT_COLUMNS), options.data is None, "without --data"),
@@ -235,7 +238,6 @@ def evaluate(options) -> None:
 
     is_chat = folder.load_config(options.folder).task == "chat"
     refuse_given(options, [(COLUMNS, is_chat, "on chat"), (CHAT_COLUMNS, not is_chat, "but on chat")])
-
     metrics = run.evaluate(options.folder, **data_options(options))
     if options.json:
         print(json.dumps(metrics, indent=2))
