@@ -22,7 +22,8 @@ from helpers.data import cleaning, full, full_download, sources
 from helpers.deployment.predict import predict
 from helpers.errors import InputError
 from helpers.files import ROOT
-from helpers.models.language import language_model
+from helpers.models.adapters import has_lora
+from helpers.models.language import language_model, load_language_model
 from helpers.models.pretrained import image_classifier, load_classifier, save_classifier, text_classifier
 from helpers.runs import recipes
 from helpers.training.loop import fit
@@ -317,6 +318,17 @@ def test_a_run_on_named_data_is_evaluated_from_its_folder(here, tmp_path, capsys
     assert cli.main(export) == 0  # which checks it against the run
 
 
+def test_a_larger_language_model_is_trained_by_its_name(here, tmp_path):
+    lines = [{"prompt": f"Say {number}", "completion": f"{number}!"} for number in range(12)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = tmp_path / "run"
+    options = ["--data", str(tmp_path / "rows.jsonl"), "--model", "smollm2-1.7b", "--max-steps", "1"]
+    assert cli.main(["train", "chat", *options, "--output", str(run)]) == 0
+    lm = load_language_model(run / "model")
+    assert lm.name == "smollm2-1.7b"
+    assert has_lora(lm.model)
+
+
 # The download
 
 
@@ -466,20 +478,9 @@ for key, training in recipes.DEFAULTS.items():
     recipes.DEFAULTS[key] = replace(training, epochs=1)
 """
 CELLS = {
-    "06_image_case_study": ("06-002", "06-004", "06-008", "06-010", "06-full-2", "06-full-3"),
+    "06_image_case_study": ("06-002", "06-004", "06-010", "06-full-2", "06-full-3"),
     "07_sentiment_case_study": ("07-002", "07-full-2", "07-full-3"),
-    "10_instruction_tuning": (
-        "03f7832a",
-        "7388c0ba",
-        "39f8347a",
-        "8e3adbb9",
-        "30de5180",
-        "545913b1",
-        "abbf0c49",
-        "dd90ba56",
-        "1678d0e9",
-        "4a11be81",
-    ),
+    "10_instruction_tuning": ("03f7832a", "7388c0ba", "39f8347a", "8e3adbb9", "4a11be81"),
     "05_custom_datasets": ("05-002", "05-130"),
 }
 SAID = {
@@ -489,7 +490,7 @@ SAID = {
         "roberta-base: tokens",
         "epoch 1: val",
     ),
-    "10_instruction_tuning": ("49,152 tokens", "405 rows to learn from", "tokens per row"),
+    "10_instruction_tuning": ("49,152 tokens", "negative"),
     "05_custom_datasets": (r"\[",),
 }
 
