@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -226,18 +227,12 @@ def test_writers_of_the_hub_are_language_models(name, here):
     assert lm.tokenizer.eos_token == "<|im_end|>"
 
 
-def test_a_model_that_was_fetched_asks_no_network(here, monkeypatch):
-    """Not even for files that it does not have: without a network each question takes half a minute."""
-    import httpx
-    from huggingface_hub import constants
-
-    def refuse(*_, **__):
-        raise AssertionError("a network was asked")
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(httpx.Client, "send", refuse)
-    assert text_classifier("bert-base-uncased").name == "bert-base-uncased"
-    assert language_model("smollm2-360m").name == "smollm2-360m"
+@pytest.mark.parametrize("name", ENCODERS + WRITERS)
+def test_a_model_that_was_fetched_is_read_from_its_folder(name, here):
+    """By its name in the cache, each optional file that it lacks would be asked for in the network."""
+    folder, revision = full.hub_source(name)
+    assert Path(folder).is_dir()
+    assert Path(folder).name == revision == full.ASSETS[name].revision
 
 
 # One step on the road of the chapters
@@ -360,6 +355,21 @@ def test_archives_are_fetched_once_and_read(mirror, capsys):
     assert cli.main(["fetch", "--full"]) == 0
     assert len(mirror.asked) == before
     assert "pets: is here" in capsys.readouterr().out
+
+
+def test_weights_are_fetched_to_where_torch_looks(tmp_path, monkeypatch, nothing_here, standins):
+    (pin,) = full.ASSETS["resnet50"].files
+    with standins.Mirror({"/weights": b"weights"}) as server:
+        digest = hashlib.sha256(b"weights").hexdigest()
+        file = {"name": pin["name"], "url": f"{server.address}/weights", "size": 7, "sha256": digest}
+        asset = replace(full.ASSETS["resnet50"], files=(file,))
+        monkeypatch.setitem(full.ASSETS, "resnet50", asset)
+        for name in ("pets", "flowers"):
+            monkeypatch.delitem(full.ASSETS, name)
+        full_download.fetch(("images",), say=lambda line: None)
+    place = tmp_path / "torch" / "hub" / "checkpoints"
+    assert [path.name for path in place.iterdir()] == [pin["name"]]
+    assert (place / pin["name"]).read_bytes() == b"weights"
 
 
 def test_a_broken_download_goes_on_where_it_was(mirror, capsys):
