@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -22,7 +23,8 @@ from helpers.data import cleaning, full, full_download, sources
 from helpers.deployment.predict import predict
 from helpers.errors import InputError
 from helpers.files import ROOT
-from helpers.models.language import language_model
+from helpers.models.adapters import has_lora
+from helpers.models.language import language_model, load_language_model
 from helpers.models.pretrained import image_classifier, load_classifier, save_classifier, text_classifier
 from helpers.runs import recipes
 from helpers.training.loop import fit
@@ -225,18 +227,12 @@ def test_writers_of_the_hub_are_language_models(name, here):
     assert lm.tokenizer.eos_token == "<|im_end|>"
 
 
-def test_a_model_that_was_fetched_asks_no_network(here, monkeypatch):
-    """Not even for files that it does not have: without a network each question takes half a minute."""
-    import httpx
-    from huggingface_hub import constants
-
-    def refuse(*_, **__):
-        raise AssertionError("a network was asked")
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(httpx.Client, "send", refuse)
-    assert text_classifier("bert-base-uncased").name == "bert-base-uncased"
-    assert language_model("smollm2-360m").name == "smollm2-360m"
+@pytest.mark.parametrize("name", ENCODERS + WRITERS)
+def test_a_model_that_was_fetched_is_read_from_its_folder(name, here):
+    """By its name in the cache, each optional file that it lacks would be asked for in the network."""
+    folder, revision = full.hub_source(name)
+    assert Path(folder).is_dir()
+    assert Path(folder).name == revision == full.ASSETS[name].revision
 
 
 # One step on the road of the chapters
@@ -317,6 +313,17 @@ def test_a_run_on_named_data_is_evaluated_from_its_folder(here, tmp_path, capsys
     assert cli.main(export) == 0  # which checks it against the run
 
 
+def test_a_larger_language_model_is_trained_by_its_name(here, tmp_path):
+    lines = [{"prompt": f"Say {number}", "completion": f"{number}!"} for number in range(12)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = tmp_path / "run"
+    options = ["--data", str(tmp_path / "rows.jsonl"), "--model", "smollm2-1.7b", "--max-steps", "1"]
+    assert cli.main(["train", "chat", *options, "--output", str(run)]) == 0
+    lm = load_language_model(run / "model")
+    assert lm.name == "smollm2-1.7b"
+    assert has_lora(lm.model)
+
+
 # The download
 
 
@@ -348,6 +355,21 @@ def test_archives_are_fetched_once_and_read(mirror, capsys):
     assert cli.main(["fetch", "--full"]) == 0
     assert len(mirror.asked) == before
     assert "pets: is here" in capsys.readouterr().out
+
+
+def test_weights_are_fetched_to_where_torch_looks(tmp_path, monkeypatch, nothing_here, standins):
+    (pin,) = full.ASSETS["resnet50"].files
+    with standins.Mirror({"/weights": b"weights"}) as server:
+        digest = hashlib.sha256(b"weights").hexdigest()
+        file = {"name": pin["name"], "url": f"{server.address}/weights", "size": 7, "sha256": digest}
+        asset = replace(full.ASSETS["resnet50"], files=(file,))
+        monkeypatch.setitem(full.ASSETS, "resnet50", asset)
+        for name in ("pets", "flowers"):
+            monkeypatch.delitem(full.ASSETS, name)
+        full_download.fetch(("images",), say=lambda line: None)
+    place = tmp_path / "torch" / "hub" / "checkpoints"
+    assert [path.name for path in place.iterdir()] == [pin["name"]]
+    assert (place / pin["name"]).read_bytes() == b"weights"
 
 
 def test_a_broken_download_goes_on_where_it_was(mirror, capsys):
@@ -466,20 +488,9 @@ for key, training in recipes.DEFAULTS.items():
     recipes.DEFAULTS[key] = replace(training, epochs=1)
 """
 CELLS = {
-    "06_image_case_study": ("06-002", "06-004", "06-008", "06-010", "06-full-2", "06-full-3"),
+    "06_image_case_study": ("06-002", "06-004", "06-010", "06-full-2", "06-full-3"),
     "07_sentiment_case_study": ("07-002", "07-full-2", "07-full-3"),
-    "10_instruction_tuning": (
-        "03f7832a",
-        "7388c0ba",
-        "39f8347a",
-        "8e3adbb9",
-        "30de5180",
-        "545913b1",
-        "abbf0c49",
-        "dd90ba56",
-        "1678d0e9",
-        "4a11be81",
-    ),
+    "10_instruction_tuning": ("03f7832a", "7388c0ba", "39f8347a", "8e3adbb9", "4a11be81"),
     "05_custom_datasets": ("05-002", "05-130"),
 }
 SAID = {
@@ -489,7 +500,7 @@ SAID = {
         "roberta-base: tokens",
         "epoch 1: val",
     ),
-    "10_instruction_tuning": ("49,152 tokens", "405 rows to learn from", "tokens per row"),
+    "10_instruction_tuning": ("49,152 tokens", "negative"),
     "05_custom_datasets": (r"\[",),
 }
 
