@@ -83,6 +83,11 @@ def test_a_run_folder_holds_what_it_promises(finished):
         "the longer answer is",
     ):
         assert words in page
+    low, high = test["pair_accuracy_interval"]
+    assert f"<td>{test['pair_accuracy']:.3f} ({low:.3f} to {high:.3f})</td>" in page
+    assert "<th>id</th><th>wanted</th><th>written</th>" in page
+    answer = pd.read_csv(folder / "predictions.csv", dtype=str)["id"][0]
+    assert f"<tr><td>{answer}</td><td>It is" in page
     assert "30 pairs (30 rows); used: 24 train, 3 validation, 3 test" in printed
     assert "chosen answers have" in printed
     assert f"pair accuracy {test['pair_accuracy']:.3f} (95% interval" in printed
