@@ -219,11 +219,11 @@ def evaluate(folder: Path, config: PreferenceConfig, data: str | None) -> dict:
     if data is not None:
         noticed.append(lengths_line(frame))
     rows, runtime = dataset(lm, frame), Runtime(lm.model, config.training.precision)
-    said = log_probabilities(lm, rows, runtime)
-    shares = answers(lm, frame, own_data=config.data is not None or data is not None)[1]
     before = language_model(lm.name, max_length=lm.max_length, system=lm.system)
     if lm.base_bits == 4:
         to_low_bit(before.model)
     rows.reference = torch.from_numpy(log_probabilities(before, rows, runtime))
-    found = measured(frame, said, rows, Preference(config.beta))[0]
+    del before
+    found = measured(frame, log_probabilities(lm, rows, runtime), rows, Preference(config.beta))[0]
+    shares = answers(lm, frame, own_data=config.data is not None or data is not None)[1]
     return found | shares | {"skipped": [asdict(p) for p in skipped], "not_kept": 0, "noticed": noticed}

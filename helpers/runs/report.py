@@ -33,7 +33,8 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}
 caption{text-align:left;font-weight:600;padding:.3rem 0}pre{background:#f4f4f4;padding:1rem;overflow:auto}"""
 PAIR_SCORES = {
     "loss": "loss (nats a pair)",
-    "pair_accuracy": "pair accuracy: share with a margin above 0 (95% interval)", "margin": "margin (nats)",
+    "pair_accuracy": "pair accuracy: share with a margin above 0, ties one half (95% interval)",
+    "margin": "margin (nats)",
     "chosen_change": "change of the chosen answers' log-probability (nats a token)",
     "rejected_change": "change of the rejected answers'",
     "longer_wins": "share in which the longer answer is the chosen one",

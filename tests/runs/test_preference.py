@@ -176,6 +176,14 @@ def test_all_weights_or_four_bits(options, adapted, train, tmp_path, capsys):
     assert {name: found[name] for name in ("loss", "margin")} == {n: known[n] for n in ("loss", "margin")}
 
 
+def test_a_run_is_not_judged_without_the_model_that_it_began_with(train, writer_folder, tmp_path, capsys):
+    model = shutil.copytree(writer_folder, tmp_path / "model")
+    assert train("--strategy", "full", "--max-steps", 1, "--model", model) == 0
+    shutil.rmtree(model)
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    assert "does not exist; bring it back" in capsys.readouterr().err
+
+
 def test_a_dry_run_says_what_was_understood_and_writes_nothing(train, tmp_path, capsys):
     assert train("--dry-run") == 0
     said = capsys.readouterr().out
