@@ -93,15 +93,15 @@ def prepared_by(config: ChatConfig, read: Callable, from_comments: Callable) -> 
         raise InputError(f"--system holds {sign!r}, a control sign of the model's template; take it out")
     if config.data is None:
         comments = prepare_comments(RunConfig(task="text", limit=0))
-        parts = {name: from_comments(part) for name, part in comments.splits.items()}
+        parts, as_rows = comments.splits, from_comments
         cleaning, problems, noticed = comments.cleaning, [], []
     else:
         frame, problems = read(config, config.data, tokenizer)
         cleaning, noticed = {"rows": len(frame)}, list(frame.attrs.get("noticed", []))
-        parts = split(frame)
+        parts, as_rows = split(frame), lambda part: part
     before = {name: len(part) for name, part in parts.items()}
     for name, part in parts.items():
-        parts[name] = splits.subsample(part, math.ceil(config.limit * SHARES[name]))
+        parts[name] = as_rows(splits.subsample(part, math.ceil(config.limit * SHARES[name])))
         if len(parts[name]) < before[name]:
             noticed.append(
                 f"{len(parts[name]):,} of {before[name]:,} {name} rows are used (--limit, 0 is all)"

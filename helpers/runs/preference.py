@@ -127,19 +127,19 @@ def begin(config: PreferenceConfig, prepared: Prepared, job: Job) -> None:
     runtime.wait()
 
 
-def log_probabilities(lm: LanguageModel, rows: PairDataset, runtime: Runtime) -> torch.Tensor:
+def log_probabilities(lm: LanguageModel, rows: PairDataset, runtime: Runtime) -> np.ndarray:
     """What `lm` says of the chosen and the rejected answers, float32 (N, 2), in the order of the rows."""
     loader = loader_of(lm, rows, PairCollate, **runtime.sharding)
-    return torch.from_numpy(predict_logits(lm.model, loader, runtime, pair_log_probabilities))
+    return predict_logits(lm.model, loader, runtime, pair_log_probabilities)
 
 
 def scores(model, loader, loss: Preference, runtime: Runtime) -> dict[str, float]:
     """`pair_scores` of the loader's rows."""
-    found = torch.from_numpy(predict_logits(model, loader, runtime, pair_log_probabilities))
+    found = predict_logits(model, loader, runtime, pair_log_probabilities)
     return pair_scores(found, loader.dataset, loss)
 
 
-def pair_scores(found: torch.Tensor, rows: PairDataset, loss: Preference) -> dict[str, float]:
+def pair_scores(found: np.ndarray, rows: PairDataset, loss: Preference) -> dict[str, float]:
     """What log-probabilities (N, 2) say of pairs, each of which counts the same.
 
     Returns:
@@ -148,11 +148,11 @@ def pair_scores(found: torch.Tensor, rows: PairDataset, loss: Preference) -> dic
         (nats a token). The chosen one's is how far the model drifted from the reference on these answers; it
         is no KL divergence, whose answers the model itself would have to write.
     """
-    changes = (found - rows.reference).double()  # (N, 2)
+    changes = (found - rows.reference.numpy()).astype(np.float64)  # (N, 2)
     margins = changes[:, 0] - changes[:, 1]
     a_token = changes.sum(0) / rows.answer_lengths.sum(0)
     return {
-        "loss": float(loss.of_margins(margins)) / len(margins),
+        "loss": float(loss.of_margins(torch.from_numpy(margins))) / len(margins),
         "pair_accuracy": float(_wins(margins, 0).mean()),
         "margin": float(margins.mean()),
         "chosen_change": float(a_token[0]),
@@ -160,19 +160,20 @@ def pair_scores(found: torch.Tensor, rows: PairDataset, loss: Preference) -> dic
     }
 
 
-def measured(frame: pd.DataFrame, found: torch.Tensor, rows: PairDataset, loss: Preference) -> tuple:
+def measured(frame: pd.DataFrame, found: np.ndarray, rows: PairDataset, loss: Preference) -> tuple:
     """`pair_scores` with an interval, beside two rules that know nothing of the training; and the pairs as a
     table.
 
     The rules: the longer answer wins; the one that was likelier before the training wins. Where rows have a
     `kind`, the accuracy of each.
     """
-    changes = found - rows.reference
+    reference = rows.reference.numpy()
+    changes = found - reference
     wins = _wins(changes[:, 0], changes[:, 1])
     figures = pair_scores(found, rows, loss) | {
         "pair_accuracy_interval": mean_interval(wins, groups=frame["group"].to_numpy()),
         "longer_wins": float(_wins(frame["label"].str.len(), frame["rejected"].str.len()).mean()),
-        "likelier_wins": float(_wins(*rows.reference.T).mean()),
+        "likelier_wins": float(_wins(*reference.T).mean()),
         "n": len(frame),
     }
     if "kind" in frame:
@@ -183,8 +184,8 @@ def measured(frame: pd.DataFrame, found: torch.Tensor, rows: PairDataset, loss: 
     table = frame[["id"]].assign(
         log_p_chosen=found[:, 0],
         log_p_rejected=found[:, 1],
-        reference_chosen=rows.reference[:, 0],
-        reference_rejected=rows.reference[:, 1],
+        reference_chosen=reference[:, 0],
+        reference_rejected=reference[:, 1],
         margin=changes[:, 0] - changes[:, 1],
     )
     return figures, table
@@ -218,11 +219,11 @@ def evaluate(folder: Path, config: PreferenceConfig, data: str | None) -> dict:
     if data is not None:
         noticed.append(lengths_line(frame))
     rows, runtime = dataset(lm, frame), Runtime(lm.model, config.training.precision)
-    said = log_probabilities(lm, rows, runtime)
-    shares = answers(lm, frame, own_data=config.data is not None or data is not None)[1]
     before = language_model(lm.name, max_length=lm.max_length, system=lm.system)
     if lm.base_bits == 4:
         to_low_bit(before.model)
-    rows.reference = log_probabilities(before, rows, runtime)
-    found = measured(frame, said, rows, Preference(config.beta))[0]
+    rows.reference = torch.from_numpy(log_probabilities(before, rows, runtime))
+    del before
+    found = measured(frame, log_probabilities(lm, rows, runtime), rows, Preference(config.beta))[0]
+    shares = answers(lm, frame, own_data=config.data is not None or data is not None)[1]
     return found | shares | {"skipped": [asdict(p) for p in skipped], "not_kept": 0, "noticed": noticed}

@@ -32,7 +32,9 @@ th,td{border-bottom:1px solid #ccc;padding:.3rem .7rem;text-align:left;overflow-
 td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}
 caption{text-align:left;font-weight:600;padding:.3rem 0}pre{background:#f4f4f4;padding:1rem;overflow:auto}"""
 PAIR_SCORES = {
-    "pair_accuracy": "pair accuracy: share with a margin above 0", "margin": "margin (nats)",
+    "loss": "loss (nats a pair)",
+    "pair_accuracy": "pair accuracy: share with a margin above 0, ties one half (95% interval)",
+    "margin": "margin (nats)",
     "chosen_change": "change of the chosen answers' log-probability (nats a token)",
     "rejected_change": "change of the rejected answers'",
     "longer_wins": "share in which the longer answer is the chosen one",
@@ -117,9 +119,10 @@ def chat_table(metrics: dict) -> str:
     }  # fmt: skip
     titles, sides = ["validation", "test"], [metrics["validation"], metrics["test"]]
     if "before" in metrics:
-        names = PAIR_SCORES | names | {"loss": "loss (nats a pair)"}
+        names = PAIR_SCORES | names | PAIR_SCORES
         titles, sides = [*titles, "test, before the training"], [*sides, metrics["before"]]
-    cells = lambda name: [f"{side[name]:.3f}" if name in side else "" for side in sides]
+    cell = lambda name, side: f"{side[name]:.3f}" + interval_text(side.get(f"{name}_interval"))
+    cells = lambda name: [cell(name, side) if name in side else "" for side in sides]
     body = [(words, *cells(name)) for name, words in names.items() if name in metrics["test"]]
     for name, words in {"n": "rows", "answered": "rows answered in full"}.items():
         body.append((words, *(f"{side[name]:,}" if name in side else "" for side in sides)))
@@ -129,9 +132,15 @@ def chat_table(metrics: dict) -> str:
     return table("Results", ("what", *titles), body) + by_kind
 
 
+def interval_text(interval: list[float] | None) -> str:
+    """A 95% interval in brackets; nothing where there is none."""
+    return "" if interval is None else " ({:.3f} to {:.3f})".format(*interval)
+
+
 def written_table(folder: Path) -> str:
     """The first test answers that are not those that were wanted, to the letter."""
     answers = pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False)
+    answers = answers[["id", "target", "prediction"]]
     other = answers[answers["target"].str.strip() != answers["prediction"].str.strip()].head(WORST)
     if other.empty:
         return "<p>All test answers are those that were wanted.</p>"
