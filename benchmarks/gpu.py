@@ -12,7 +12,8 @@ file has already, of the same card and versions, stay, and the minutes go to wha
 
 That machine needs torch, torchvision, transformers, timm, accelerate, peft, safetensors, numpy, pandas,
 pillow and scikit-learn, and a C compiler for torch.compile; nothing else that the course requires is
-imported. A package that is missing there travels as a wheel: `pip download --no-deps`, then `pip install --no-index --no-deps`.
+imported. A package that is missing there travels as a wheel: `pip download --no-deps`, then
+`pip install --no-index --no-deps`.
 
 Every entry of every part is guarded: one that fails leaves its sentence in the file, and the others go on.
 None begins after `--minutes`, nor when it would take longer than what is left. Each figure has its repeats,

@@ -32,7 +32,7 @@ def scripts():
         yield SimpleNamespace(
             **{
                 name: importlib.import_module(name)
-                for name in ("gpu", "gpu_pack", "gpu_parts", "gpu_language")
+                for name in ("gpu", "gpu_pack", "gpu_parts", "gpu_language", "gpu_plan")
             }
         )
 
@@ -255,7 +255,7 @@ def test_a_failing_entry_loses_no_other(scripts, bench, monkeypatch, capsys):
 
     monkeypatch.setattr(scripts.gpu_parts, "phases", fails)
     monkeypatch.setattr(scripts.gpu_parts, "memory", lambda bench, seed: {"score": 0.25})
-    entries = scripts.gpu.axis("seed", [1, 2, 3])
+    entries = scripts.gpu_plan.axis("seed", [1, 2, 3])
     parts = {"first": scripts.gpu.Part("phases", entries), "second": scripts.gpu.Part("memory", entries[:1])}
     rows = run(scripts, parts, bench, time.monotonic() + 60)
     assert rows["first"][0] == {"seed": 1, "error": "RuntimeError: no luck"}
@@ -267,7 +267,7 @@ def test_a_failing_entry_loses_no_other(scripts, bench, monkeypatch, capsys):
 
 def test_nothing_begins_after_the_deadline(scripts, bench, monkeypatch):
     monkeypatch.setattr(scripts.gpu_parts, "phases", lambda bench, seed: time.sleep(0.2) or {"done": True})
-    part = scripts.gpu.Part("phases", scripts.gpu.axis("seed", range(4)))
+    part = scripts.gpu.Part("phases", scripts.gpu_plan.axis("seed", range(4)))
     rows = run(scripts, {"first": part, "second": part}, bench, time.monotonic() + 0.3)
     assert [row.get("done", False) for row in rows["first"]] == [True, True, False, False]
     assert rows["second"] == [{"seed": seed, "skipped": "0 s were left"} for seed in range(4)]
