@@ -156,12 +156,14 @@ def memory(workload: Workload) -> Memory:
     # next one ahead, and what stands in no layer stays whole; DDP has a second set of gradients, its buckets.
     outside = (2 if workload.base_bits == 16 else 4) * (shape.parameters - shape.in_layers)
     inside = shape.in_layers * BASES[workload.base_bits] + 4 * adapters
-    gathered = outside + 2 * inside / layers if workload.shard else 0
+    gathered = outside + 2 * inside * wide / 4 / layers if workload.shard else 0
     weights, moved = (outside + inside) / share + gathered, 4 * workload.trainable
     buckets = moved if workload.processes > 1 and not workload.shard else 0
 
-    # Autocast's copies of matrices in bf16 are kept for the backward pass; of 4 bits the codes alone are.
-    copied = 2 * ((shape.in_layers if workload.base_bits == 32 else 0) + adapters) if wide == 2 else 0
+    # Autocast's copies of matrices in bf16 are kept for the backward pass; of 4 bits the codes alone are, and
+    # FSDP2 gathers a layer in bf16 anyway.
+    copied = 2 * ((shape.in_layers if workload.base_bits == 32 else 0) + adapters)
+    copied = copied if wide == 2 and not workload.shard else 0
     last = 2 * table if wide == 2 and workload.base_bits != 16 else 0
     one_layer = read * _kept_per_token(workload, wide)
     logits = 12 * math.ceil(workload.learnt_share * read) * shape.vocabulary  # three in float32, backwards
