@@ -15,6 +15,7 @@ from helpers.deployment import commands as deployment_commands
 from helpers.errors import InputError, OutOfMemory
 from helpers.files import DISK_ERRORS, is_first_process
 from helpers.runs import commands as runs_commands
+from helpers.runs import plan
 from helpers.safety.signals import Signals
 
 
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--full", nargs="?", const="all", choices=("all", *groups), help=scale)
     added = command("doctor", doctor, "look whether this machine is ready for the course")
     added.add_argument("--json", action="store_true", help="print the findings as JSON")
+    plan.add_command(command)
     runs_commands.add_commands(command)
     deployment_commands.add_commands(command)
     return parser
