@@ -81,6 +81,57 @@ class CausalLM:
         return F.cross_entropy(logits, labels, reduction="sum")
 
 
+class Preference:
+    """Direct preference optimization: of two answers to a prompt the chosen one becomes the more likely one.
+
+    A pair's loss is -log sigmoid(beta * margin), in nats. The margin says how much further the policy moved
+    towards the chosen answer than towards the rejected one: the change of a log-probability is what the model
+    says minus the reference, what it said before the training.
+
+    A batch holds `input_ids`, `attention_mask` and `labels`, int64 (B, 2, L), of chosen (0) and rejected (1)
+    answers, and `reference` float32 (B, 2); see `data.pairs`. The items are the B pairs.
+
+    Example: `loss = Preference(beta=0.1); mean = loss(model, batch) / loss.items(batch)`
+
+    Args:
+        beta: above 0. A small one lets the model go far from the reference, a large one keeps it near.
+
+    Source: Rafailov et al., "Direct Preference Optimization" (2023), equation 7. Chapter 11.
+    """
+
+    def __init__(self, beta: float = 0.1):
+        self.beta = beta
+
+    def items(self, batch):
+        return len(batch["indices"])
+
+    def __call__(self, model, batch):
+        changes = pair_log_probabilities(model, batch) - batch["reference"]  # (B, 2)
+        return self.of_margins(changes[:, 0] - changes[:, 1])
+
+    def of_margins(self, margins):
+        """The sum () over the margins (B,); make your own by another one."""
+        return -F.logsigmoid(self.beta * margins).sum()
+
+
+def pair_log_probabilities(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """`answer_log_probabilities` (B, 2) of the chosen and the rejected answers of a batch of pairs."""
+    rows = {name: batch[name].flatten(0, 1) for name in ("input_ids", "attention_mask", "labels")}
+    return answer_log_probabilities(model, rows).unflatten(0, (-1, 2))
+
+
+def answer_log_probabilities(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Log-probabilities (N,) (nats, float32) of the rows' answers: sums over the tokens that have a label.
+
+    A batch is that of `CausalLM`, in rows (N, L).
+    """
+    labels = batch["labels"][:, 1:]  # (N, L - 1)
+    chosen = labels != IGNORED
+    logits = _logits_at(chosen, model, batch).float()
+    each = -F.cross_entropy(logits, labels[chosen], reduction="none")  # of every token with a label
+    return torch.zeros(labels.shape, device=each.device).masked_scatter(chosen, each).sum(1)
+
+
 def _logits_at(chosen: torch.Tensor, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Logits (N, V) at the positions `chosen` (B, L - 1) alone, where the model says which layer is its last.
 
