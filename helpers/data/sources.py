@@ -7,6 +7,7 @@ Rows are a DataFrame with `id` (str, unique), `group` (str: rows that must stay 
 import ast
 import gzip
 import json
+import random
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ PLATFORMS = {
 TOPICS = {"amazon": "product", "movies": "film", "nyt": "news"}  # of a tweet it is not known
 CHAT_SYSTEM = "Rate the comment as JSON."
 SENTIMENTS = ("negative", "neutral", "positive")
+STRENGTHS = {"negative": (-3, -2, -1), "neutral": (0,), "positive": (1, 2, 3)}  # that go with each, usually
+FAR_OFF = 3  # of 8: a strength that nobody could call about right
 ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
 
@@ -59,6 +62,44 @@ def conversation(row) -> list[dict[str, str]]:
         {"role": "user", "content": row["text"]},
         {"role": "assistant", "content": json.dumps(answer)},
     ]
+
+
+def preference_pairs(comments: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Two answers to each of `comments`, of which the raters make one the better (chapter 11).
+
+    The chosen answer is that of `conversation`; the rejected one is worse in one way, its `kind`: "sentiment"
+    (another one), "guess" (a sentiment where people find none), "strength" (off by 3 or more, all else right)
+    or "format" (the right content, but no JSON, or talk around it). A row's draws depend on its id and the
+    seed alone.
+
+    Returns:
+        Columns `id`, `prompt` (messages as JSON), `chosen`, `rejected` (texts), `kind`, `group`.
+    """
+    rows = []
+    for _, row in comments.iterrows():
+        *prompt, answer = conversation(row)
+        kind, rejected = _worse(answer["content"], random.Random(f"{seed} {row['id']}"))
+        answers = {"chosen": answer["content"], "rejected": rejected, "kind": kind}
+        asked = json.dumps(prompt, ensure_ascii=False)
+        rows.append({"id": row["id"], "prompt": asked, **answers, "group": row["group"]})
+    return pd.DataFrame(rows)
+
+
+def _worse(answer: str, draw: random.Random) -> tuple[str, str]:
+    """A kind of mistake, and `answer` with it."""
+    right = json.loads(answer)
+    sentiment, strength = right["sentiment"], right["strength"]
+    kind = draw.choice(("guess" if sentiment == "neutral" else "sentiment", "strength", "format"))
+    if kind == "format":
+        said = f"The comment is {sentiment}, with a strength of {strength}."
+        around = f"Sure! Here is my rating: {answer}"
+        return kind, draw.choice((answer[:-1], answer.replace('"', "'"), around, said))
+    if kind == "strength":
+        wrong = {"strength": draw.choice([n for n in range(-4, 5) if abs(n - strength) >= FAR_OFF])}
+    else:
+        other = draw.choice([name for name in SENTIMENTS if name != sentiment])
+        wrong = {"sentiment": other, "strength": draw.choice(STRENGTHS[other])}
+    return kind, json.dumps(right | wrong)
 
 
 def rater_shares(ratings) -> np.ndarray:

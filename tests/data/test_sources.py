@@ -1,4 +1,7 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -39,6 +42,47 @@ def test_sentiment_thresholds_are_inclusive():
 
 def test_rater_shares_are_votes():
     assert sources.rater_shares([[4, 0, 0, -1], [1, 2]]).tolist() == [[0.25, 0.5, 0.25], [0, 0, 1]]
+
+
+def as_json(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def test_of_two_answers_the_raters_make_one_the_better(comments):
+    some = comments.sample(2000, random_state=1)
+    pairs = sources.preference_pairs(some)
+    assert pairs["id"].tolist() == some["id"].tolist()
+    assert pairs["group"].tolist() == some["group"].tolist()
+    assert list(pairs.columns) == ["id", "prompt", "chosen", "rejected", "kind", "group"]
+    for (_, comment), pair in zip(some.iterrows(), pairs.itertuples()):
+        assert [*json.loads(pair.prompt), {"role": "assistant", "content": pair.chosen}] == (
+            sources.conversation(comment)
+        )
+        right, wrong = json.loads(pair.chosen), as_json(pair.rejected)
+        if pair.kind == "format":
+            assert wrong is None
+            continue
+        off = abs(right["strength"] - wrong["strength"])
+        assert -4 <= wrong["strength"] <= 4
+        assert right.get("topic") == wrong.get("topic")
+        assert (right["sentiment"] == wrong["sentiment"]) == (pair.kind == "strength")
+        assert pair.kind != "strength" or off >= 3
+        assert (pair.kind == "guess") == (pair.kind != "strength" and right["sentiment"] == "neutral")
+    shares = pairs["kind"].value_counts(normalize=True)
+    assert shares[["strength", "format"]].between(0.28, 0.39).all()
+    assert shares["sentiment"] + shares["guess"] == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_a_pair_depends_on_its_comment_and_the_seed_alone(comments):
+    some = comments.head(50)
+    pairs, other = sources.preference_pairs(some), sources.preference_pairs(some, seed=1)
+    backwards = sources.preference_pairs(some[10:][::-1])[::-1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(backwards, pairs[10:].reset_index(drop=True))
+    assert (pairs["rejected"] != other["rejected"]).sum() > 20
+    assert (pairs["chosen"] == other["chosen"]).all()
 
 
 def test_animals(animals):
