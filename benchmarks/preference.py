@@ -146,11 +146,17 @@ class Board:
 
     def take(self, jobs: list[Job]) -> Job | None:
         """The next experiment that can begin and end in time; waits for what it needs; None at the end."""
+        by_name = {job.name: job for job in jobs}
         while True:
             runs, waiting = self.runs(), False
+            runs = {
+                name: run
+                for name, run in runs.items()
+                if name in by_name and not self.is_lost(by_name[name], run)
+            }
             left = self.end - time.time()
             for job in jobs:
-                if job.name in runs and not self.is_lost(job):
+                if job.name in runs:
                     continue
                 if job.seconds * self.slowness(jobs) > left or left < 0:
                     continue
@@ -162,9 +168,10 @@ class Board:
                 return None
             time.sleep(0.3)
 
-    def is_lost(self, job: Job) -> bool:
+    def is_lost(self, job: Job, run: dict) -> bool:
         """Whether it was done by an earlier call, whose weights are gone."""
-        return job.part == "start" and not (self.work / f"start-{job.options['seed']}.pt").exists()
+        has_none = job.part == "start" and not (self.work / f"start-{job.options['seed']}.pt").exists()
+        return has_none and "error" not in run
 
 
 def read_lines(file: Path) -> list[dict]:

@@ -1,4 +1,4 @@
-"""The trainings of `preference.py`: a start, DPO and its control, GRPO with an honest and with broken rewards."""
+"""The trainings of `preference.py`: a start, DPO and its control, GRPO with honest and broken rewards."""
 
 import copy
 import itertools
@@ -34,7 +34,7 @@ from helpers.tuning.lora import add_lora, merge_lora
 
 START = {"rank": 8, "rate": 1e-3, "epochs": 2, "batch": 16}  # chapter 10's ladder
 RANK, BATCH = 16, 32  # of the trainings behind the start; rows or pairs of a step
-GRPO = {"rate": 3e-4, "group": 8, "comments": 16, "beta": 0.04, "clip": 0.2, "parts": 2}
+GRPO = {"rate": 3e-4, "beta": 0.04, "clip": 0.2, "parts": 2}
 NEW_TOKENS = 32
 NOTE = (
     "this is how people talk of it",
@@ -55,12 +55,25 @@ class Scale:
     own_chunk: int = 256  # comments that are answered at once for that
     steps: int = 50
     broken_steps: int = 30
+    comments: int = 16  # of a step of GRPO
+    group: int = 8  # answers to each
     every: int = 10  # steps of GRPO between two looks at held-out rows
     chunk: int = 128
 
 
 QUICK = Scale(
-    start=6, pairs=8, drawn=3, watched=4, own=2, steps=2, broken_steps=2, every=1, own_chunk=5, chunk=4
+    start=6,
+    pairs=8,
+    drawn=3,
+    watched=4,
+    own=2,
+    steps=2,
+    broken_steps=2,
+    comments=3,
+    group=3,
+    every=1,
+    own_chunk=5,
+    chunk=4,
 )
 
 
@@ -231,6 +244,8 @@ def training_pairs(lab: Lab, policy: Policy, seed: int, pairs: str) -> pd.DataFr
     rows = lab.parts["train"]
     if pairs == "own":
         rows = pd.DataFrame(own_pairs(policy, rows, lab.scale, seed)[0])
+        if len(rows) == 0:
+            raise ValueError("the start's own answers earn the same everywhere: no pairs")
     rows = rows.sample(min(lab.scale.pairs, len(rows)), random_state=seed)
     if pairs == "long":
         notes = itertools.cycle(NOTE)
@@ -296,7 +311,7 @@ def look(lab: Lab, policy: Policy) -> dict:
 
 
 def exam(lab: Lab, policy: Policy, seed: int) -> dict:
-    """After the training: validation scores, which may choose among runs, and what is kept of the test rows."""
+    """After the training: validation scores, which may choose among runs, and what test rows are kept by."""
     rows = lab.parts["validation"]
     answers, table = (
         policy.answers(rows),
@@ -306,16 +321,19 @@ def exam(lab: Lab, policy: Policy, seed: int) -> dict:
     test, own = lab.parts["test"], lab.own_test(seed)
     answers, kept = policy.answers(test), {}
     for name, pairs in (("made", test), ("own", own)):
+        if len(pairs) == 0:  # a start that answers everything alike
+            continue
         dataset = as_pairs(pairs, policy.tokenizer)
         table = policy.pair_table(dataset, lab.scale.chunk)
         with policy.without_adapters():
             before = policy.pair_table(dataset, lab.scale.chunk)
         moved = table - before
+        places = pairs["place"].tolist() if name == "own" else None  # of the test rows; all of them
         kept[name] = {
+            "places": places,
             "right": bits(table[:, 0] > table[:, 1]), "moved_right": bits(moved[:, 0] > moved[:, 1]),
             "chosen": float(table[:, 0].mean()), "rejected": float(table[:, 1].mean()),
         }  # fmt: skip
-    kept["own"]["places"] = own["place"].tolist()
     found = [read(answer) or {} for answer in answers]
     strengths = [one.get("strength") if type(one.get("strength")) is int else None for one in found]
     lengths = [len(ids) for ids in policy.tokenizer(answers)["input_ids"]]
@@ -343,7 +361,6 @@ def reinforced(lab, note, deadline, *, seed, reward, rate=GRPO["rate"]) -> dict:
     """GRPO with one of `REWARDS`; the others are watched beside it."""
     policy, scale = lab.policy(seed), lab.scale
     steps = scale.steps if reward == "exact" else scale.broken_steps
-    size, group = min(GRPO["comments"], len(lab.parts["train"])), GRPO["group"]
     weights = [p for p in policy.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0)
     order = lab.parts["train"].sample(frac=1, random_state=seed)
@@ -351,9 +368,9 @@ def reinforced(lab, note, deadline, *, seed, reward, rate=GRPO["rate"]) -> dict:
     environment.seed_everything(seed)
     curve, begun = [], time.monotonic()
     for step in range(1, steps + 1):
-        first = (step - 1) * size % (len(order) - size + 1)
+        first = (step - 1) * scale.comments % (len(order) - scale.comments + 1)
         point = {"step": step} | reinforce(
-            policy, order[first : first + size], reward, optimizer, weights, group
+            policy, order[first : first + scale.comments], reward, optimizer, weights, scale.group
         )
         curve.append(point)
         note(point)
@@ -364,7 +381,7 @@ def reinforced(lab, note, deadline, *, seed, reward, rate=GRPO["rate"]) -> dict:
             break
     told = {
         "reward": reward,
-        "recipe": GRPO | {"rate": rate, "rank": RANK},
+        "recipe": GRPO | {"rate": rate, "rank": RANK, "comments": scale.comments, "group": scale.group},
         "steps": len(curve),
         "of_steps": steps,
     }
