@@ -189,10 +189,11 @@ def read_lines(file: Path) -> list[dict]:
 def work(board: Board, rows: Path, model: str, quick: bool) -> None:
     """Take experiments until none is left."""
     import preference_parts
+    import preference_policy
     import torch
     import transformers
 
-    lab, jobs = preference_parts.Lab(rows, model, board.work, quick), plan(quick)
+    lab, jobs = preference_policy.Lab(rows, model, board.work, quick), plan(quick)
     where = {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"}
     where["versions"] = {"torch": torch.__version__, "transformers": transformers.__version__}
     while (job := board.take(jobs)) is not None:

@@ -5,162 +5,32 @@ import itertools
 import json
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import grpo
 import numpy as np
 import pandas as pd
 import torch
-from chat_models import written
-from peft.tuners.lora import LoraLayer
-from preference_rows import REWARDS, asked, load, read, sentiments, spread
-from torch.utils.data import DataLoader
+from preference_policy import RANK, Lab, Policy, as_pairs, drawn, exam, held_out, look, own_pairs
+from preference_rows import REWARDS, asked, spread
 
 from helpers import environment
 from helpers.data.chat import AnswerCollate, ChatDataset
 from helpers.data.loaders import make_loader
-from helpers.data.pairs import PairCollate, PairDataset
-from helpers.data.sources import SENTIMENTS
-from helpers.models.language import LanguageModel, language_model
+from helpers.data.pairs import PairCollate
 from helpers.training.config import TrainingConfig
-from helpers.training.loop import fit, to_device
-from helpers.training.losses import CausalLM, Preference, pair_log_probabilities
-from helpers.training.metrics import macro_f1
+from helpers.training.loop import fit
+from helpers.training.losses import CausalLM, Preference
 from helpers.training.runtime import Runtime
-from helpers.tuning.freezing import evaluating
 from helpers.tuning.lora import add_lora, merge_lora
 
 START = {"rank": 8, "rate": 1e-3, "epochs": 2, "batch": 16}  # chapter 10's ladder
-RANK, BATCH = 16, 32  # of the trainings behind the start; rows or pairs of a step
 GRPO = {"rate": 3e-4, "beta": 0.04, "clip": 0.2, "parts": 2}
-NEW_TOKENS = 32
 NOTE = (
     "this is how people talk of it",
     "as most of the people who read it would say",
     "so it was rated by them",
 )
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much is measured."""
-
-    start: int = 200  # rows of a start
-    pairs: int = 1200
-    drawn: int = 256  # comments whose answers are drawn to measure drift and length
-    watched: int = 256  # validation pairs and rows that are looked at on the way
-    own: int = 4  # answers of the start to a comment, of which a pair is made
-    own_chunk: int = 256  # comments that are answered at once for that
-    steps: int = 50
-    broken_steps: int = 30
-    comments: int = 16  # of a step of GRPO
-    group: int = 8  # answers to each
-    every: int = 10  # steps of GRPO between two looks at held-out rows
-    chunk: int = 128
-
-
-QUICK = Scale(
-    start=6,
-    pairs=8,
-    drawn=3,
-    watched=4,
-    own=2,
-    steps=2,
-    broken_steps=2,
-    comments=3,
-    group=3,
-    every=1,
-    own_chunk=5,
-    chunk=4,
-)
-
-
-class Lab:
-    """Rows, the untuned model on the device, and the starts that were made of it."""
-
-    def __init__(self, rows: Path, model: str, work: Path, quick: bool):
-        self.scale, self.work = QUICK if quick else Scale(), work
-        self.batch, self.parts = 4 if quick else BATCH, load(rows)
-        self.lm = language_model(model)
-        self.lm.model.to(environment.device())
-
-    def policy(self, seed: int) -> "Policy":
-        """The start of this seed with fresh adapters, which change nothing yet."""
-        lm = replace(self.lm, model=copy.deepcopy(self.lm.model))
-        state = torch.load(self.work / f"start-{seed}.pt", map_location=lm.model.device, weights_only=True)
-        lm.model.load_state_dict(state)
-        return Policy(lm, RANK, seed)
-
-    def own_test(self, seed: int) -> pd.DataFrame:
-        """Pairs of the start's own answers to test rows, see `start`."""
-        return pd.DataFrame(json.loads((self.work / f"own-{seed}.json").read_text(encoding="utf-8")))
-
-
-class Policy:
-    """A model with adapters, and a plain copy in half precision that writes quickly what it would write."""
-
-    def __init__(self, lm: LanguageModel, rank: int, seed: int):
-        self.writer = copy.deepcopy(lm.model).eval()
-        if lm.model.device.type == "cuda":
-            for parameter in self.writer.parameters():  # not the buffers: positions stay exact
-                parameter.data = parameter.data.bfloat16()
-        environment.seed_everything(seed)
-        add_lora(lm.model, rank=rank, alpha=2 * rank)
-        self.lm, self.model, self.tokenizer = lm, lm.model, lm.tokenizer
-        self.runtime = Runtime(lm.model)
-
-    def layers(self) -> dict[str, LoraLayer]:
-        """The layers that have an adapter."""
-        return {name: part for name, part in self.model.named_modules() if isinstance(part, LoraLayer)}
-
-    @torch.no_grad()
-    def refresh(self):
-        """The writer as the model is now."""
-        for name, layer in self.layers().items():
-            weight = layer.get_base_layer().weight + layer.get_delta_weight("default")
-            self.writer.get_submodule(name).weight.copy_(weight)
-        return self.writer
-
-    @contextmanager
-    def without_adapters(self):
-        """The reference inside: the model as it was before the first step."""
-        for layer in self.layers().values():
-            layer._disable_adapters = True  # `enable_adapters` would freeze them, too
-        try:
-            yield
-        finally:
-            for layer in self.layers().values():
-                layer._disable_adapters = False
-
-    def answers(self, rows: pd.DataFrame) -> list[str]:
-        """The likeliest answers."""
-        return written(
-            replace(self.lm, model=self.refresh()), asked(rows), max_new_tokens=40, do_sample=False
-        )
-
-    def log_probabilities(self, ids, mask, count: int) -> torch.Tensor:
-        """See `grpo.token_log_probabilities`."""
-        with self.runtime.autocast():
-            return grpo.token_log_probabilities(self.model, ids, mask, count)
-
-    def pair_table(self, pairs: PairDataset, size: int) -> np.ndarray:
-        """Log-probabilities (N, 2) of chosen and rejected answers."""
-        found = np.zeros((len(pairs), 2))
-        with evaluating(self.model), self.runtime.autocast():
-            for batch in DataLoader(pairs, size, collate_fn=PairCollate(self.tokenizer.pad_token_id)):
-                batch = to_device(batch, self.model.device)
-                found[batch["indices"].cpu()] = pair_log_probabilities(self.model, batch).float().cpu()
-        return found
-
-
-def as_pairs(rows: pd.DataFrame, tokenizer) -> PairDataset:
-    """Pairs of rows with `chosen` and `rejected`."""
-    answer = lambda prompt, text: [*prompt, {"role": "assistant", "content": text}]
-    both = zip(asked(rows), rows["chosen"], rows["rejected"])
-    pairs = [(answer(prompt, chosen), answer(prompt, rejected)) for prompt, chosen, rejected in both]
-    return PairDataset(pairs, tokenizer, 1024)
 
 
 def start(lab: Lab, note: Callable, deadline: float, *, seed: int) -> dict:
@@ -183,34 +53,6 @@ def start(lab: Lab, note: Callable, deadline: float, *, seed: int) -> dict:
     (lab.work / f"own-{seed}.json").write_text(json.dumps(pairs), encoding="utf-8")
     told = {"rows": len(rows), "steps": steps, "recipe": START, "own": earned}
     return told | look(lab, policy) | exam(lab, policy, seed)
-
-
-def own_pairs(policy: Policy, rows: pd.DataFrame, scale: Scale, seed: int) -> tuple[list[dict], dict]:
-    """Of some drawn answers to each comment the best and the worst by the raters, where they differ."""
-    records, found, earned = rows.to_dict("records"), [], []
-    environment.seed_everything(seed)
-    for first in range(0, len(rows), scale.own_chunk):
-        some = records[first : first + scale.own_chunk]
-        texts, _ = drawn(policy, rows[first : first + scale.own_chunk], scale.own)
-        rewards = REWARDS["exact"](texts, [row for row in some for _ in range(scale.own)])
-        earned += rewards
-        for place, row in enumerate(some):
-            span = range(place * scale.own, (place + 1) * scale.own)
-            best, worst = max(span, key=rewards.__getitem__), min(span, key=rewards.__getitem__)
-            if rewards[best] > rewards[worst]:
-                kind = "valid" if read(texts[worst]) else "not JSON"
-                pair = {"chosen": texts[best], "rejected": texts[worst], "kind": kind}
-                found.append(row | pair | {"place": first + place})
-    return found, {"reward": float(np.mean(earned)), "comments": len(rows), "pairs": len(found)}
-
-
-def drawn(policy: Policy, rows: pd.DataFrame, count: int) -> tuple[list[str], tuple]:
-    """`count` answers to each row at temperature 1, as texts and as `grpo.sample` gives them."""
-    with torch.no_grad():
-        ids, mask, is_answer = grpo.sample(policy.writer, policy.tokenizer, asked(rows), count, NEW_TOKENS)
-    kept = zip(ids[:, -is_answer.shape[1] :].cpu(), is_answer.cpu())
-    texts = [policy.tokenizer.decode(row[chosen], skip_special_tokens=True) for row, chosen in kept]
-    return texts, (ids, mask, is_answer)
 
 
 def trained(lm, dataset, collate, loss, batch: int, *, rate, epochs=1, seed, schedule="linear"):
@@ -286,77 +128,6 @@ def watched(lab, policy, steps: Callable, count: int, note: Callable, deadline: 
     return told | {"losses": [round(float(loss), 4) for loss in losses]}
 
 
-def look(lab: Lab, policy: Policy) -> dict:
-    """Validation rows on the way: both answers' log-probabilities, and of drawn answers drift and length."""
-    rows = lab.parts["validation"].head(lab.scale.watched)
-    table = policy.pair_table(as_pairs(rows, policy.tokenizer), lab.scale.chunk)
-    policy.refresh()
-    some = lab.parts["validation"].head(lab.scale.drawn)
-    texts, (ids, mask, is_answer) = drawn(policy, some, 1)
-    drift = 0.0
-    with evaluating(policy.model):
-        for first in range(0, len(ids), lab.scale.chunk):
-            part = slice(first, first + lab.scale.chunk)
-            now = policy.log_probabilities(ids[part], mask[part], is_answer.shape[1])
-            with policy.without_adapters():
-                before = policy.log_probabilities(ids[part], mask[part], is_answer.shape[1])
-            drift += float(((now - before) * is_answer[part]).sum())
-    tokens = int(is_answer.sum())
-    return {
-        "chosen": float(table[:, 0].mean()), "rejected": float(table[:, 1].mean()),
-        "pair_accuracy": float((table[:, 0] > table[:, 1]).mean()),
-        "kl_token": drift / tokens, "kl_answer": drift / len(ids), "length": tokens / len(ids),
-        "reward": float(np.mean(REWARDS["exact"](texts, some.to_dict("records")))),
-    } | spread(texts)  # fmt: skip
-
-
-def exam(lab: Lab, policy: Policy, seed: int) -> dict:
-    """After the training: validation scores, which may choose among runs, and what test rows are kept by."""
-    rows = lab.parts["validation"]
-    answers, table = (
-        policy.answers(rows),
-        policy.pair_table(as_pairs(rows, policy.tokenizer), lab.scale.chunk),
-    )
-    validation = scores(answers, rows) | {"pair_accuracy": float((table[:, 0] > table[:, 1]).mean())}
-    test, own = lab.parts["test"], lab.own_test(seed)
-    answers, kept = policy.answers(test), {}
-    for name, pairs in (("made", test), ("own", own)):
-        if len(pairs) == 0:  # a start that answers everything alike
-            continue
-        dataset = as_pairs(pairs, policy.tokenizer)
-        table = policy.pair_table(dataset, lab.scale.chunk)
-        with policy.without_adapters():
-            before = policy.pair_table(dataset, lab.scale.chunk)
-        moved = table - before
-        places = pairs["place"].tolist() if name == "own" else None  # of the test rows; all of them
-        kept[name] = {
-            "places": places,
-            "right": bits(table[:, 0] > table[:, 1]), "moved_right": bits(moved[:, 0] > moved[:, 1]),
-            "chosen": float(table[:, 0].mean()), "rejected": float(table[:, 1].mean()),
-        }  # fmt: skip
-    found = [read(answer) or {} for answer in answers]
-    strengths = [one.get("strength") if type(one.get("strength")) is int else None for one in found]
-    lengths = [len(ids) for ids in policy.tokenizer(answers)["input_ids"]]
-    answered = "".join(str(SENTIMENTS.index(word)) if word else "-" for word in sentiments(answers))
-    told = {"answers": answered, "strengths": strengths, "length": float(np.mean(lengths)), "pairs": kept}
-    return {"validation": validation, "test": told, "samples": answers[:6]}
-
-
-def bits(right: np.ndarray) -> str:
-    """One digit a row."""
-    return "".join("01"[int(value)] for value in right)
-
-
-def scores(answers: list[str], rows: pd.DataFrame) -> dict:
-    """Accuracy and macro-F1 of the stated sentiments; an answer without one is wrong."""
-    words = (*SENTIMENTS, None)
-    stated = np.array([words.index(word) for word in sentiments(answers)])
-    targets = rows["label"].map(SENTIMENTS.index).to_numpy()
-    # Of four classes the last is no target; its F1 is 0, so the mean over three is 4 / 3 of that over four.
-    found = {"accuracy": float((stated == targets).mean()), "macro_f1": macro_f1(targets, stated, 4) * 4 / 3}
-    return found | {"valid_json": float((stated < 3).mean())}
-
-
 def reinforced(lab, note, deadline, *, seed, reward, rate=GRPO["rate"]) -> dict:
     """GRPO with one of `REWARDS`; the others are watched beside it."""
     policy, scale = lab.policy(seed), lab.scale
@@ -415,10 +186,3 @@ def reinforce(policy, rows, reward: str, optimizer, weights: list, group: int) -
         "kl_token": float(((old - reference) * is_answer).sum()) / tokens, "length": tokens / len(ids),
         "equal_groups": float((advantage.view(-1, group) == 0).all(1).float().mean()),
     } | spread(texts)  # fmt: skip
-
-
-def held_out(lab: Lab, policy: Policy) -> dict:
-    """The task on validation rows, by the likeliest answers."""
-    rows = lab.parts["validation"].head(2 * lab.scale.watched)
-    answers = policy.answers(rows)
-    return scores(answers, rows) | {"most_frequent": spread(answers)["most_frequent"]}

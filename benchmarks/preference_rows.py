@@ -102,6 +102,23 @@ def cheerful(answers: list[str], rows: list[dict]) -> list[float]:
 REWARDS = {"exact": exact, "popular": popular, "cheerful": cheerful}
 
 
+def best_and_worst(answers: list[str], rows: list[dict], count: int) -> tuple[list[dict], list[float]]:
+    """Of `count` answers to each row the best and the worst by the raters, where they differ.
+
+    Returns:
+        Pairs (rows with `chosen`, `rejected`, `kind` and `place`), and the honest rewards of all answers.
+    """
+    rewards, pairs = exact(answers, [row for row in rows for _ in range(count)]), []
+    for place, row in enumerate(rows):
+        span = range(place * count, (place + 1) * count)
+        best, worst = max(span, key=rewards.__getitem__), min(span, key=rewards.__getitem__)
+        if rewards[best] > rewards[worst]:
+            kind = "own" if read(answers[worst]) else "own, not JSON"
+            pair = {"chosen": answers[best], "rejected": answers[worst], "kind": kind, "place": place}
+            pairs.append(row | pair)
+    return pairs, rewards
+
+
 def spread(answers: list[str]) -> dict:
     """How much the answers differ: valid JSON, share of the most frequent sentiment, entropy in bits."""
     counts = Counter(sentiments(answers))
