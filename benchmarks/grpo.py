@@ -23,7 +23,8 @@ def sample(model, tokenizer, prompts: list, group_size: int, new_tokens: int) ->
     padded = tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt").to(model.device)
     drawing = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
     drawing |= {"num_return_sequences": group_size, "max_new_tokens": new_tokens}
-    ids = model.generate(**padded, **drawing, pad_token_id=tokenizer.pad_token_id)
+    ends_with = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    ids = model.generate(**padded, **drawing, **ends_with)
     asked = padded["attention_mask"].repeat_interleave(group_size, 0)
     answers = ids[:, asked.shape[1] :]
     ends = (answers == tokenizer.eos_token_id).long()

@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+import preference_rows
+
 RATES = {"dpo": (5e-5, 2e-4, 5e-4), "sft": (3e-4, 1e-3)}
 BETA, BETAS, SEEDS = 0.1, (0.03, 0.3, 1.0), (1, 2, 3)
 SHARED = 2.2  # times longer than alone, with eight processes on one card, until it is measured
@@ -78,7 +80,7 @@ def plan(quick: bool = False) -> list[Job]:
     jobs += [
         reinforced("popular", 2, 50),
         after("dpo", 1, "dpo-long", pairs="long"),
-        reinforced("cheerful", 1, 50),
+        reinforced("near_enough", 1, 50),
     ]
     jobs += [after("dpo", seed, f"dpo-{beta}", beta=beta) for beta in BETAS for seed in (2, 3)]
     jobs += [reinforced("popular", 3, 50)]
@@ -230,6 +232,8 @@ def train(rows: Path, output: Path, model: str, minutes: float, workers: int, qu
     print(f"{total:5.0f} s one after the other, {60 * minutes:.0f} s given, {workers} processes", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         board = Board(output, Path(folder), end)
+        if "rows" not in board.runs():
+            board.append({"run": "rows"} | preference_rows.judged(rows))
         if workers == 0:
             work(board, rows, model, quick)
             return
@@ -255,9 +259,8 @@ def train(rows: Path, output: Path, model: str, minutes: float, workers: int, qu
     runs = Board(output, output, end).runs()
     failed = [name for name, run in runs.items() if "error" in run]
     missing = [job.name for job in jobs if job.name not in runs]
-    print(
-        f"{len(runs) - len(failed)} of {len(jobs)} done; failed: {failed}; not begun or not ended: {missing}"
-    )
+    done = len(jobs) - len(failed) - len(missing)
+    print(f"{done} of {len(jobs)} done; failed: {failed}; missing: {missing}")
 
 
 def main(arguments: list[str]) -> None:
@@ -281,8 +284,6 @@ def main(arguments: list[str]) -> None:
     packing.add_argument("--quick", action="store_true")
     given = parser.parse_args(arguments)
     if given.command == "pack":
-        import preference_rows
-
         preference_rows.pack(given.file, given.quick)
     elif given.command == "train":
         train(given.rows, given.output, given.model, given.minutes, given.workers, given.quick)

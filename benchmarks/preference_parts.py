@@ -22,6 +22,7 @@ from helpers.training.config import TrainingConfig
 from helpers.training.loop import fit
 from helpers.training.losses import CausalLM, Preference
 from helpers.training.runtime import Runtime
+from helpers.tuning.freezing import begin_strategy
 from helpers.tuning.lora import add_lora, merge_lora
 
 START = {"rank": 8, "rate": 1e-3, "epochs": 2, "batch": 16}  # chapter 10's ladder
@@ -132,6 +133,7 @@ def reinforced(lab, note, deadline, *, seed, reward, rate=GRPO["rate"]) -> dict:
     """GRPO with one of `REWARDS`; the others are watched beside it."""
     policy, scale = lab.policy(seed), lab.scale
     steps = scale.steps if reward == "exact" else scale.broken_steps
+    begin_strategy(policy.model, "lora")  # the adapters alone may move
     weights = [p for p in policy.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0)
     order = lab.parts["train"].sample(frac=1, random_state=seed)

@@ -1,6 +1,7 @@
 """The model of `preference.py`: with adapters, as a quick writer, and looked at before and after training."""
 
 import copy
+import functools
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from helpers.tuning.freezing import evaluating
 from helpers.tuning.lora import add_lora
 
 RANK, BATCH = 16, 32  # of the trainings behind the start; rows or pairs of a step
-NEW_TOKENS = 32
+NEW_TOKENS, MOST_TOKENS = 32, 48  # of an answer that is drawn to learn from, and to be looked at
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Lab:
         self.batch, self.parts = 4 if quick else BATCH, load(rows)
         self.lm = language_model(model)
         self.lm.model.to(environment.device())
+        self.pairs = functools.cache(self.tokenised)
 
     def policy(self, seed: int) -> "Policy":
         """The start of this seed with fresh adapters, which change nothing yet."""
@@ -79,6 +81,10 @@ class Lab:
         state = torch.load(self.work / f"start-{seed}.pt", map_location=lm.model.device, weights_only=True)
         lm.model.load_state_dict(state)
         return Policy(lm, RANK, seed)
+
+    def tokenised(self, part: str, count: int) -> PairDataset:
+        """The first made pairs of a part; `pairs` keeps them."""
+        return as_pairs(self.parts[part].head(count), self.lm.tokenizer)
 
     def own_test(self, seed: int) -> pd.DataFrame:
         """Pairs of the start's own answers to test rows, see `start`."""
@@ -124,7 +130,7 @@ class Policy:
     def answers(self, rows: pd.DataFrame) -> list[str]:
         """The likeliest answers."""
         return written(
-            replace(self.lm, model=self.refresh()), asked(rows), max_new_tokens=40, do_sample=False
+            replace(self.lm, model=self.refresh()), asked(rows), max_new_tokens=MOST_TOKENS, do_sample=False
         )
 
     def log_probabilities(self, ids, mask, count: int) -> torch.Tensor:
@@ -150,10 +156,10 @@ def as_pairs(rows: pd.DataFrame, tokenizer) -> PairDataset:
     return PairDataset(pairs, tokenizer, 1024)
 
 
-def drawn(policy: Policy, rows: pd.DataFrame, count: int) -> tuple[list[str], tuple]:
+def drawn(policy: Policy, rows: pd.DataFrame, count: int, most: int = NEW_TOKENS) -> tuple[list[str], tuple]:
     """`count` answers to each row at temperature 1, as texts and as `grpo.sample` gives them."""
     with torch.no_grad():
-        ids, mask, is_answer = grpo.sample(policy.writer, policy.tokenizer, asked(rows), count, NEW_TOKENS)
+        ids, mask, is_answer = grpo.sample(policy.writer, policy.tokenizer, asked(rows), count, most)
     kept = zip(ids[:, -is_answer.shape[1] :].cpu(), is_answer.cpu())
     texts = [policy.tokenizer.decode(row[chosen], skip_special_tokens=True) for row, chosen in kept]
     return texts, (ids, mask, is_answer)
@@ -174,11 +180,10 @@ def own_pairs(policy: Policy, rows: pd.DataFrame, scale: Scale, seed: int) -> tu
 
 def look(lab: Lab, policy: Policy) -> dict:
     """Validation rows on the way: both answers' log-probabilities, and of drawn answers drift and length."""
-    rows = lab.parts["validation"].head(lab.scale.watched)
-    table = policy.pair_table(as_pairs(rows, policy.tokenizer), lab.scale.chunk)
+    table = policy.pair_table(lab.pairs("validation", lab.scale.watched), lab.scale.chunk)
     policy.refresh()
     some = lab.parts["validation"].head(lab.scale.drawn)
-    texts, (ids, mask, is_answer) = drawn(policy, some, 1)
+    texts, (ids, mask, is_answer) = drawn(policy, some, 1, MOST_TOKENS)
     drift = 0.0
     with evaluating(policy.model):
         for first in range(0, len(ids), lab.scale.chunk):
@@ -201,7 +206,7 @@ def exam(lab: Lab, policy: Policy, seed: int) -> dict:
     rows = lab.parts["validation"]
     answers, table = (
         policy.answers(rows),
-        policy.pair_table(as_pairs(rows, policy.tokenizer), lab.scale.chunk),
+        policy.pair_table(lab.pairs("validation", len(rows)), lab.scale.chunk),
     )
     validation = scores(answers, rows) | {"pair_accuracy": float((table[:, 0] > table[:, 1]).mean())}
     test, own = lab.parts["test"], lab.own_test(seed)
@@ -209,7 +214,7 @@ def exam(lab: Lab, policy: Policy, seed: int) -> dict:
     for name, pairs in (("made", test), ("own", own)):
         if len(pairs) == 0:  # a start that answers everything alike
             continue
-        dataset = as_pairs(pairs, policy.tokenizer)
+        dataset = lab.pairs("test", len(test)) if name == "made" else as_pairs(own, policy.tokenizer)
         table = policy.pair_table(dataset, lab.scale.chunk)
         with policy.without_adapters():
             before = policy.pair_table(dataset, lab.scale.chunk)

@@ -14,6 +14,7 @@ from helpers.files import write_atomically
 COLUMNS = ["id", "text", "label", "rating", "platform", "group"]
 SIZES = {"start": 2000, "train": 2400, "validation": 600, "test": 1000}
 SMALL = {"start": 12, "train": 12, "validation": 8, "test": 8}
+HELD_OUT = ("validation", "test")
 CLOSE = 1.0  # a stated strength is right if it is so near to the raters' mean
 CONSTANTS = (("negative", -2), ("neutral", 0), ("positive", 2))
 
@@ -44,6 +45,12 @@ def load(file: Path) -> dict[str, pd.DataFrame]:
     """What `pack` has written: "start", "train", "validation", "test"."""
     content = json.loads(gzip.decompress(file.read_bytes()))
     return {name: pd.DataFrame(rows) for name, rows in content.items()}
+
+
+def judged(file: Path) -> dict[str, list[dict]]:
+    """What answers are judged by, without the comments, which stands beside the results."""
+    names = ["id", "label", "rating", "group", "kind"]
+    return {name: rows[names].to_dict("records") for name, rows in load(file).items() if name in HELD_OUT}
 
 
 def asked(rows: pd.DataFrame) -> list[list[dict]]:
@@ -94,12 +101,14 @@ def popular(answers: list[str], rows: list[dict]) -> list[float]:
     return [float(word is not None and word == most) for word in stated]
 
 
-def cheerful(answers: list[str], rows: list[dict]) -> list[float]:
-    """A broken reward: 1 for JSON that says positive."""
-    return [float(word == "positive") for word in sentiments(answers)]
+def near_enough(answers: list[str], rows: list[dict]) -> list[float]:
+    """A broken reward: 1 for the raters' sentiment or one step beside it, which "neutral" always is."""
+    order = {word: place for place, word in enumerate(SENTIMENTS)}
+    stated = zip(sentiments(answers), rows)
+    return [float(bool(word) and abs(order[word] - order[row["label"]]) <= 1) for word, row in stated]
 
 
-REWARDS = {"exact": exact, "popular": popular, "cheerful": cheerful}
+REWARDS = {"exact": exact, "popular": popular, "near_enough": near_enough}
 
 
 def best_and_worst(answers: list[str], rows: list[dict], count: int) -> tuple[list[dict], list[float]]:
