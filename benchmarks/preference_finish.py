@@ -6,7 +6,6 @@ how a figure would move with other comments. Seeds stand one by one beside their
 
 import gzip
 import json
-import re
 from datetime import date
 from pathlib import Path
 
@@ -25,9 +24,9 @@ NOTES = [
     "Each seed has a start of its own: 200 comments, chapter 10's recipe. What follows learns from others.",
     "Rates of DPO and of SFT were chosen on validation rows with seed 1 (macro-F1 plus accuracy on pairs); "
     "betas, GRPO's rate and all numbers of steps were not.",
-    "A pair is right if the chosen answer is the likelier one; 'moved' if it gained more than the rejected one.",
-    "made pairs are those of sources.preference_pairs; own pairs are two drawn answers of the start, of which "
-    "the raters make one the better: the start is not sure there, so these are the hard ones.",
+    "A pair is right if the chosen answer is the likelier one; it 'moved' if it gained more.",
+    "made pairs are those of sources.preference_pairs; own pairs are two drawn answers of the start, of "
+    "which the raters make one the better: the start is not sure there, so these are the hard ones.",
     "kl_token: mean over the tokens of drawn answers of log-probability minus that of the start, in nats.",
     "Answers are drawn by a copy in half precision; log-probabilities are those of bf16 autocast.",
     "seconds are of a card that several processes share.",
@@ -84,13 +83,11 @@ class Judge:
         test = run["test"]
         answers = np.array(["012-".index(digit) for digit in test["answers"]])
         found = self.task(answers) | {"valid_json": self.share(answers < 3)}
-        off = [
-            abs(said - rating) if said is not None else np.nan
-            for said, rating in zip(test["strengths"], self.rows["rating"])
-        ]
+        said = np.array([np.nan if one is None else one for one in test["strengths"]], dtype=float)
+        off = np.abs(said - self.rows["rating"].to_numpy())
         has = ~np.isnan(off)
         if has.any():
-            found["strength_error"] = self.share(np.nan_to_num(off)[has], np.flatnonzero(has))
+            found["strength_error"] = self.share(off[has], np.flatnonzero(has))
         for name, pairs in test["pairs"].items():
             places = np.arange(len(self.rows)) if pairs["places"] is None else np.array(pairs["places"])
             for key, value in (("right", "accuracy"), ("moved_right", "moved")):
@@ -143,26 +140,36 @@ def figures(runs: dict[str, dict]) -> dict:
     by_family, judge = families(runs), Judge(pd.DataFrame(runs["rows"]["test"]))
     scored = {name: {seed: judge.scores(run) for seed, run in own.items()} for name, own in by_family.items()}
     any_run = next(run for own in by_family.values() for run in own.values())
+    where = {"device": any_run["device"], "versions": any_run["versions"]}
+    behind = {name: own for name, own in scored.items() if name != "start"}
+    control = scored.get("sft", {})
     return {
-        "machine": {"device": any_run["device"], "versions": any_run["versions"], "date": date.today().isoformat()},
+        "machine": where | {"date": date.today().isoformat()},
         "notes": NOTES,
         "settings": {name: setting(own) for name, own in by_family.items()},
         "means": {name: mean(list(own.values())) for name, own in scored.items()},
-        "minus_start": {name: against(own, scored["start"]) for name, own in scored.items() if name != "start"},
-        "minus_sft": {
-            name: against(own, scored["sft"]) for name, own in scored.items() if "sft" in scored and name not in ("start", "sft")
-        },
+        "minus_start": {name: against(own, scored["start"]) for name, own in behind.items()},
+        "minus_sft": {name: against(own, control) for name, own in behind.items() if name != "sft"},
         "rates": rates(runs),
-        "curves": {name: {seed: run["curve"] for seed, run in own.items() if "curve" in run and "reward" not in run} for name, own in by_family.items() if name.startswith(("dpo", "sft"))},
-        "rewards": {
-            name: {seed: {key: run[key] for key in ("curve", "held_out", "after")} for seed, run in own.items()}
-            for name, own in by_family.items() if name.startswith("grpo")
+        "curves": kept(by_family, ("dpo", "sft"), ("curve", "losses")),
+        "rewards": kept(by_family, ("grpo",), ("curve", "held_out", "after")),
+        "before_training": {
+            "constants": constants(validation),
+            "start": start_rewards(by_family, judge),
         },
-        "before_training": {"constants": constants(validation), "start": start_rewards(by_family, judge)},
         "samples": {name: next(iter(own.values()))["samples"] for name, own in by_family.items()},
         "failed": {name: run["error"] for name, run in runs.items() if "error" in run},
         "on_a_cpu": on_a_cpu(by_family),
-    }  # fmt: skip
+    }
+
+
+def kept(by_family: dict, begins: tuple, names: tuple) -> dict:
+    """What was noted on the way, by family and seed."""
+    return {
+        family: {seed: {name: run[name] for name in names} for seed, run in own.items()}
+        for family, own in by_family.items()
+        if family.startswith(begins)
+    }
 
 
 def against(own: dict, other: dict) -> dict:
@@ -174,22 +181,18 @@ def against(own: dict, other: dict) -> dict:
 def setting(own: dict[int, dict]) -> dict:
     """What a family is: its options, steps, pairs and seconds by seed."""
     names = ("options", "recipe", "pairs", "rows", "own", "steps", "of_steps", "seconds", "seconds_training")
-    kept = {name: {seed: run[name] for seed, run in own.items() if name in run} for name in names}
+    found = {name: {seed: run[name] for seed, run in own.items() if name in run} for name in names}
     lengths = {seed: run["test"]["length"] for seed, run in own.items()}
-    return {"seeds": list(own), "test_length": lengths} | {
-        name: value for name, value in kept.items() if value
-    }
+    found = {name: values for name, values in found.items() if values}
+    return {"seeds": list(own), "test_length": lengths} | found
 
 
 def rates(runs: dict[str, dict]) -> dict:
     """What the rates were chosen by."""
     found = {}
     for kind, tried in RATES.items():
-        scores = {rate: runs.get(f"{kind}/1/rate-{rate}", {}).get("validation") for rate in tried}
-        found[kind] = {
-            "chosen": best_rate(kind, runs),
-            "validation": {str(rate): score for rate, score in scores.items()},
-        }
+        scores = {str(rate): runs.get(f"{kind}/1/rate-{rate}", {}).get("validation") for rate in tried}
+        found[kind] = {"chosen": best_rate(kind, runs), "validation": scores}
     return found
 
 
@@ -215,33 +218,20 @@ def on_a_cpu(by_family: dict) -> dict:
         return {}
     seconds = (
         (1 + 1 / 3) * pairs[0] * tokens / CPU_RATE
-    )  # and a third for the reference, which learns nothing
-    return {
-        "estimate": True,
-        "tokens_a_pair": tokens,
-        "tokens_a_second": CPU_RATE,
-        "seconds_of_dpo": round(seconds),
-    }
+    )  # a third more for the reference, which learns nothing
+    said = {"tokens_a_pair": tokens, "tokens_a_second": CPU_RATE, "seconds_of_dpo": round(seconds)}
+    return {"estimate": True, "pairs": pairs[0]} | said
 
 
 def table_lines(found: dict) -> list[str]:
     """The table as text."""
-    columns = (
-        "macro_f1",
-        "accuracy",
-        "valid_json",
-        "strength_error",
-        "made_accuracy",
-        "made_moved",
-        "own_accuracy",
-    )
-    lines = [f"{'':18}{'seeds':>6}" + "".join(f"{name:>26}" for name in columns)]
+    columns = ("macro_f1", "accuracy", "valid_json", "strength_error")
+    columns += ("made_accuracy", "made_moved", "own_accuracy", "own_moved")
+    lines = [f"{'':18}{'seeds':>6}" + "".join(f"{name:>25}" for name in columns)]
     for name, scores in found["means"].items():
-        cells = [cell(scores.get(column)) for column in columns]
-        lines.append(
-            f"{name:18}{len(found['settings'][name]['seeds']):>6}" + "".join(f"{one:>26}" for one in cells)
-        )
-    return [re.sub(r"\s+$", "", line) for line in lines]
+        cells = "".join(f"{cell(scores.get(column)):>25}" for column in columns)
+        lines.append(f"{name:18}{len(found['settings'][name]['seeds']):>6}{cells}")
+    return lines
 
 
 def cell(score: dict | None) -> str:
