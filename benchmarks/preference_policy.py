@@ -40,13 +40,13 @@ class Scale:
     drawn: int = 256  # comments whose answers are drawn to measure drift and length
     watched: int = 256  # validation pairs and rows that are looked at on the way
     own: int = 4  # answers of the start to a comment, of which a pair is made
-    own_chunk: int = 256  # comments that are answered at once for that
+    own_chunk: int = 128  # comments that are answered at once for that
     steps: int = 50
     broken_steps: int = 30
     comments: int = 16  # of a step of GRPO
     group: int = 8  # answers to each
     every: int = 10  # steps of GRPO between two looks at held-out rows
-    chunk: int = 128
+    chunk: int = 64  # rows or pairs whose log-probabilities are computed at once
 
 
 QUICK = Scale(

@@ -19,20 +19,22 @@ CLOSE = 1.0  # a stated strength is right if it is so near to the raters' mean
 CONSTANTS = (("negative", -2), ("neutral", 0), ("positive", 2))
 
 
-def pack(file: Path, quick: bool = False) -> None:
-    """Write rows and pairs for a machine without the course's data; no group is in two parts."""
+def splits() -> dict[str, pd.DataFrame]:
+    """The prepared comments."""
     from helpers.runs.recipes import RunConfig, prepare
 
+    return prepare(RunConfig(task="text", limit=0)).splits
+
+
+def pack(file: Path, quick: bool = False) -> None:
+    """Write rows and pairs for a machine without the course's data; no group is in two parts."""
     sizes = SMALL if quick else SIZES
-    splits = {
-        name: rows.sample(frac=1, random_state=0)
-        for name, rows in prepare(RunConfig(task="text", limit=0)).splits.items()
-    }
-    shuffled = splits["train"]
+    mixed = {name: rows.sample(frac=1, random_state=0) for name, rows in splits().items()}
+    shuffled = mixed["train"]
     start = shuffled.head(sizes["start"])
     others = shuffled[~shuffled["group"].isin(start["group"])].head(sizes["train"])
     parts = {"start": start, "train": others}
-    parts |= {name: splits[name].head(sizes[name]) for name in ("validation", "test")}
+    parts |= {name: mixed[name].head(sizes[name]) for name in ("validation", "test")}
     content = {}
     for name, rows in parts.items():
         pairs = preference_pairs(rows)[["id", "chosen", "rejected", "kind"]]
