@@ -54,7 +54,7 @@ def families(runs: dict[str, dict]) -> dict[str, dict[int, dict]]:
     """Runs of one setting by seed; of those with several rates the chosen one."""
     found = {}
     for name, run in runs.items():
-        if "test" not in run:
+        if name == "rows" or "error" in run:
             continue
         family, seed, *rate = name.split("/")
         if rate and rate[0] != f"rate-{best_rate(family, runs)}":
@@ -101,7 +101,10 @@ class Judge:
     def share(self, values: np.ndarray, places=None) -> np.ndarray:
         """Mean of values (M,) that belong to the rows `places`."""
         counts = self.counts if places is None else self.counts[:, places]
-        return counts @ np.asarray(values, dtype=float) / counts.sum(1)
+        sums = counts.sum(1)  # a draw may have none of few rows: no number
+        return np.divide(
+            counts @ np.asarray(values, dtype=float), sums, out=np.full(len(sums), np.nan), where=sums > 0
+        )
 
     def task(self, answers: np.ndarray) -> dict[str, np.ndarray]:
         """Accuracy and macro-F1 of answers (N,), of which 3 is none."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from helpers import assets
+from helpers.data import splits
 from helpers.data.chat import prompt_ids
 from helpers.data.sources import SENTIMENTS
 from helpers.files import ROOT
@@ -263,10 +264,10 @@ def tiny_writer(tmp_path_factory):
 
 
 def test_a_dry_run_makes_every_kind_of_experiment_and_its_figures(
-    script, tiny_writer, parts, tmp_path, monkeypatch
+    script, tiny_writer, comments, tmp_path, monkeypatch
 ):
     rows, preference, finish = script("preference_rows"), script("preference"), script("preference_finish")
-    monkeypatch.setattr(rows, "splits", lambda: parts)
+    monkeypatch.setattr(rows, "splits", lambda: splits.split(comments.sample(600, random_state=0)))
     rows.pack(tmp_path / "rows.json.gz", quick=True)
     given = rows.load(tmp_path / "rows.json.gz")
     groups = [set(part["group"]) for part in given.values()]
