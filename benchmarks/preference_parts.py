@@ -143,7 +143,7 @@ def reinforced(lab, note, deadline, *, seed, reward, rate=GRPO["rate"]) -> dict:
     for step in range(1, steps + 1):
         first = (step - 1) * scale.comments % (len(order) - scale.comments + 1)
         point = {"step": step} | reinforce(
-            policy, order[first : first + scale.comments], reward, optimizer, weights, scale.group
+            policy, order[first : first + scale.comments], reward, optimizer, weights, scale
         )
         curve.append(point)
         note(point)
@@ -162,14 +162,14 @@ def reinforced(lab, note, deadline, *, seed, reward, rate=GRPO["rate"]) -> dict:
     return told | {"after": look(lab, policy)} | exam(lab, policy, seed)
 
 
-def reinforce(policy, rows, reward: str, optimizer, weights: list, group: int) -> dict:
+def reinforce(policy, rows, reward: str, optimizer, weights: list, scale) -> dict:
     """One step: draw, reward, standardise, and move in parts, of which the later meet a model that moved."""
     policy.refresh()
-    texts, (ids, mask, is_answer) = drawn(policy, rows, group)
+    texts, (ids, mask, is_answer) = drawn(policy, rows, scale.group, scale.new_tokens)
     count = is_answer.shape[1]
-    records = [row for row in rows.to_dict("records") for _ in range(group)]
+    records = [row for row in rows.to_dict("records") for _ in range(scale.group)]
     earned = {name: rule(texts, records) for name, rule in REWARDS.items()}
-    advantage = grpo.advantages(torch.tensor(earned[reward], device=ids.device), group)
+    advantage = grpo.advantages(torch.tensor(earned[reward], device=ids.device), scale.group)
     with torch.no_grad():
         old = policy.log_probabilities(ids, mask, count)
         with policy.without_adapters():
@@ -186,5 +186,5 @@ def reinforce(policy, rows, reward: str, optimizer, weights: list, group: int) -
     return {
         "rewards": {name: float(np.mean(values)) for name, values in earned.items()},
         "kl_token": float(((old - reference) * is_answer).sum()) / tokens, "length": tokens / len(ids),
-        "equal_groups": float((advantage.view(-1, group) == 0).all(1).float().mean()),
+        "equal_groups": float((advantage.view(-1, scale.group) == 0).all(1).float().mean()),
     } | spread(texts)  # fmt: skip

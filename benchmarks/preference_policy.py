@@ -28,7 +28,6 @@ from helpers.tuning.freezing import evaluating
 from helpers.tuning.lora import add_lora
 
 RANK, BATCH = 16, 32  # of the trainings behind the start; rows or pairs of a step
-NEW_TOKENS, MOST_TOKENS = 32, 48  # of an answer that is drawn to learn from, and to be looked at
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ class Scale:
     broken_steps: int = 30
     comments: int = 16  # of a step of GRPO
     group: int = 8  # answers to each
+    new_tokens: int = 32  # of an answer that is drawn to learn from, at most
+    most_tokens: int = 48  # of one that is looked at
     every: int = 10  # steps of GRPO between two looks at held-out rows
     chunk: int = 64  # rows or pairs whose log-probabilities are computed at once
 
@@ -59,6 +60,8 @@ QUICK = Scale(
     broken_steps=2,
     comments=3,
     group=3,
+    new_tokens=5,
+    most_tokens=6,
     every=1,
     own_chunk=5,
     chunk=4,
@@ -127,10 +130,10 @@ class Policy:
             for layer in self.layers().values():
                 layer._disable_adapters = False
 
-    def answers(self, rows: pd.DataFrame) -> list[str]:
+    def answers(self, rows: pd.DataFrame, most: int) -> list[str]:
         """The likeliest answers."""
         return written(
-            replace(self.lm, model=self.refresh()), asked(rows), max_new_tokens=MOST_TOKENS, do_sample=False
+            replace(self.lm, model=self.refresh()), asked(rows), max_new_tokens=most, do_sample=False
         )
 
     def log_probabilities(self, ids, mask, count: int) -> torch.Tensor:
@@ -156,7 +159,7 @@ def as_pairs(rows: pd.DataFrame, tokenizer) -> PairDataset:
     return PairDataset(pairs, tokenizer, 1024)
 
 
-def drawn(policy: Policy, rows: pd.DataFrame, count: int, most: int = NEW_TOKENS) -> tuple[list[str], tuple]:
+def drawn(policy: Policy, rows: pd.DataFrame, count: int, most: int) -> tuple[list[str], tuple]:
     """`count` answers to each row at temperature 1, as texts and as `grpo.sample` gives them."""
     with torch.no_grad():
         ids, mask, is_answer = grpo.sample(policy.writer, policy.tokenizer, asked(rows), count, most)
@@ -171,7 +174,7 @@ def own_pairs(policy: Policy, rows: pd.DataFrame, scale: Scale, seed: int) -> tu
     environment.seed_everything(seed)
     for first in range(0, len(rows), scale.own_chunk):
         part = slice(first, first + scale.own_chunk)
-        texts, _ = drawn(policy, rows[part], scale.own)
+        texts, _ = drawn(policy, rows[part], scale.own, scale.new_tokens)
         pairs, rewards = best_and_worst(texts, records[part], scale.own)
         found += [pair | {"place": first + pair["place"]} for pair in pairs]
         earned += rewards
@@ -183,7 +186,7 @@ def look(lab: Lab, policy: Policy) -> dict:
     table = policy.pair_table(lab.pairs("validation", lab.scale.watched), lab.scale.chunk)
     policy.refresh()
     some = lab.parts["validation"].head(lab.scale.drawn)
-    texts, (ids, mask, is_answer) = drawn(policy, some, 1, MOST_TOKENS)
+    texts, (ids, mask, is_answer) = drawn(policy, some, 1, lab.scale.most_tokens)
     drift = 0.0
     with evaluating(policy.model):
         for first in range(0, len(ids), lab.scale.chunk):
@@ -205,12 +208,12 @@ def exam(lab: Lab, policy: Policy, seed: int) -> dict:
     """After the training: validation scores, which may choose among runs, and what test rows are kept by."""
     rows = lab.parts["validation"]
     answers, table = (
-        policy.answers(rows),
+        policy.answers(rows, lab.scale.most_tokens),
         policy.pair_table(lab.pairs("validation", len(rows)), lab.scale.chunk),
     )
     validation = scores(answers, rows) | {"pair_accuracy": float((table[:, 0] > table[:, 1]).mean())}
     test, own = lab.parts["test"], lab.own_test(seed)
-    answers, kept = policy.answers(test), {}
+    answers, kept = policy.answers(test, lab.scale.most_tokens), {}
     for name, pairs in (("made", test), ("own", own)):
         if len(pairs) == 0:  # a start that answers everything alike
             continue
@@ -236,7 +239,7 @@ def exam(lab: Lab, policy: Policy, seed: int) -> dict:
 def held_out(lab: Lab, policy: Policy) -> dict:
     """The task on validation rows, by the likeliest answers."""
     rows = lab.parts["validation"].head(2 * lab.scale.watched)
-    answers = policy.answers(rows)
+    answers = policy.answers(rows, lab.scale.most_tokens)
     return scores(answers, rows) | {"most_frequent": spread(answers)["most_frequent"]}
 
 
