@@ -1,4 +1,6 @@
-"""A training on conversations that is killed, interrupted or shared out ends like an unbroken one alone."""
+"""A training on conversations or pairs that is killed, interrupted or shared out ends like an unbroken one
+alone.
+"""
 
 import json
 import signal
@@ -30,19 +32,33 @@ sys.exit(cli.main())
 
 @pytest.fixture(scope="module")
 def words(writer_folder, tmp_path_factory):
-    """What `train chat` needs beside --output: 10 steps of 5 rows in 2 epochs."""
+    """What `train` of a language model needs beside task and --output: 10 steps of 5 rows in 2 epochs."""
     data = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     rows = [{"prompt": f"What is {n}? " + "Think. " * (n % 5), "answer": f"It is {n}."} for n in range(25)]
+    rows = [
+        row | {"chosen": row["answer"], "rejected": "No idea" + "!" * (n % 4)} for n, row in enumerate(rows)
+    ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return ["--data", str(data), "--model", str(writer_folder), "--batch-size", "5", "--seed", "3"]
+    return [
+        "--epochs",
+        "2",
+        "--data",
+        str(data),
+        "--model",
+        str(writer_folder),
+        "--batch-size",
+        "5",
+        "--seed",
+        "3",
+    ]
 
 
 @pytest.fixture
 def run(environment):
-    """run(status, launch, ...): a real process of the command line's `train chat`; returns its stderr."""
+    """run(status, launch, ...): a real process of the command line's `train`; returns its stderr."""
 
-    def command(status, launch, *more):
-        line = [sys.executable, *launch, "train", "chat", *map(str, more)]
+    def command(status, launch, *more, task="chat"):
+        line = [sys.executable, *launch, "train", task, *map(str, more)]
         done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == status, done.stderr[-3000:]
         assert "Traceback" not in done.stderr
@@ -56,7 +72,11 @@ def here():
     """here(...): the same in this process, with one thread like the others, to save its start."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield lambda *more: (main(["train", "chat", *map(str, more)]) == 0) or pytest.fail("it did not end well")
+
+    def command(*more, task="chat"):
+        assert main(["train", task, *map(str, more)]) == 0, "it did not end well"
+
+    yield command
     torch.set_num_threads(threads)
 
 
@@ -73,15 +93,19 @@ def end_of(folder):
     return metrics, history.to_csv(), texts, files
 
 
-@pytest.mark.parametrize("options", [("--strategy", "full"), ("--base-bits", "4", "--packing")])
-def test_a_killed_run_goes_on_bit_for_bit(options, words, run, here, tmp_path):
+KILLED = [("chat", ("--strategy", "full")), ("chat", ("--base-bits", "4", "--packing")),
+          ("preference", ("--strategy", "full")), ("preference", ("--base-bits", "4"))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "options"), KILLED)
+def test_a_killed_run_goes_on_bit_for_bit(task, options, words, run, here, tmp_path):
     script = tmp_path / "stopping.py"
     script.write_text(STOPPING)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    here("--output", whole, *words, *options)
-    run(-signal.SIGKILL, (str(script), "9", "6"), "--output", broken, *words, *options)
+    here("--output", whole, *words, *options, task=task)
+    run(-signal.SIGKILL, (str(script), "9", "6"), "--output", broken, *words, *options, task=task)
     assert not (broken / "metrics.json").exists()
-    here("--output", broken, "--resume")
+    here("--output", broken, "--resume", task=task)
     assert end_of(whole) == end_of(broken)
     for name in ("model", "checkpoints"):
         for file in (whole / name).glob("*.safetensors"):
@@ -105,20 +129,19 @@ def test_a_run_does_not_go_on_above_another_model(words, tmp_path, small_llama, 
     torch.manual_seed(1)
     small_llama(len(tokenizer)).save_pretrained(model)
     tokenizer.save_pretrained(model)
-    assert (
-        main(["train", "chat", "--output", str(folder), *words, "--model", str(model), "--max-steps", "1"])
-        == 0
-    )
+    words = [*words[2:], "--model", str(model), "--max-steps", "1"]  # in place of the epochs
+    assert main(["train", "chat", "--output", str(folder), *words]) == 0
     torch.manual_seed(2)
     small_llama(len(tokenizer)).save_pretrained(model)
     assert main(["train", "chat", "--output", str(folder), "--resume"]) == 2
     assert "trained on other weights" in capsys.readouterr().err
 
 
-def test_two_processes_give_the_losses_of_one(words, run, here, tmp_path):
+@pytest.mark.parametrize("task", ["chat", "preference"])
+def test_two_processes_give_the_losses_of_one(task, words, run, here, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    here("--output", one, *words)
-    run(0, TWO, "--output", two, *words)
+    here("--output", one, *words, task=task)
+    run(0, TWO, "--output", two, *words, task=task)
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, two)]
     assert [found["processes"] for found in metrics] == [1, 2]
     losses = [pd.read_csv(folder / "history.csv")[["train_loss", "validation_loss"]] for folder in (one, two)]

@@ -12,6 +12,7 @@ from helpers.training.metrics import (
     f1_scores,
     macro_f1,
     macro_f1_interval,
+    mean_interval,
     paired_interval,
 )
 
@@ -51,6 +52,15 @@ def test_interval_holds_the_score_and_narrows_with_rows():
     assert low < score < high
     few_low, few_high = macro_f1_interval(TARGETS[:100], PREDICTIONS[:100], 3)
     assert few_high - few_low > 1.5 * (high - low)
+
+
+def test_the_interval_of_a_mean_is_that_of_accuracy_and_knows_halves():
+    right, groups = TARGETS == PREDICTIONS, np.arange(600) // 3
+    for options in ({}, {"groups": groups}):
+        assert mean_interval(right, **options) == accuracy_interval(TARGETS, PREDICTIONS, **options)
+    low, high = mean_interval(np.where(np.arange(600) % 2, 0.5, right))
+    width = 2 * 1.96 * np.where(np.arange(600) % 2, 0.5, right).std() / np.sqrt(600)
+    assert high - low == pytest.approx(width, rel=0.1)
 
 
 def test_interval_agrees_with_the_plain_bootstrap():
