@@ -34,7 +34,9 @@ RATES = {"dpo": (5e-5, 2e-4, 5e-4), "sft": (3e-4, 1e-3)}
 BETA, BETAS, SEEDS = 0.1, (0.03, 0.3, 1.0), (1, 2, 3)
 QUICK = ("start/1", "dpo/1/rate-0.0002", "sft/1/rate-0.001", "dpo-own/1", "grpo-exact/1", "grpo-popular/1")
 SHARED = 2.2  # times longer than alone, with seven processes on one card, until it is measured
-EXAM = 12  # seconds alone behind the training of an experiment
+EXAM = 9  # seconds alone behind the training of an experiment
+LEAST = {"reinforced": 0.5}  # share of its time with which an experiment is worth beginning: it ends early
+LONGEST = 120  # seconds of a training; what is longer ends early and says at which step
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,11 @@ def plan(quick: bool = False) -> list[Job]:
         )
 
     jobs = [*starts.values(), *tried["dpo"], reinforced("exact", 1, 75), reinforced("popular", 1, 50)]
-    jobs += [reinforced("exact", 2, 75), reinforced("exact", 3, 75), *tried["sft"]]
-    jobs += [after("dpo", 1, "dpo-own", 35, pairs="own")]
-    jobs += [job for seed in (2, 3) for job in (after("dpo", seed, "dpo"), after("sft", seed, "sft"))]
+    jobs += [reinforced("exact", 2, 75), *tried["sft"], after("dpo", 1, "dpo-own", 35, pairs="own")]
+    jobs += [after("dpo", seed, "dpo") for seed in (2, 3)]
     jobs += [after("dpo", 1, f"dpo-{beta}", beta=beta) for beta in BETAS]
-    jobs += [reinforced("near_enough", 1, 50)]
+    jobs += [reinforced("exact", 3, 75), reinforced("near_enough", 1, 50)]
+    jobs += [after("sft", seed, "sft") for seed in (2, 3)]
     jobs += [after("dpo", seed, "dpo-own", 35, pairs="own") for seed in (2, 3)]
     jobs += [reinforced("popular", 2, 50), after("dpo", 1, "dpo-long", pairs="long")]
     jobs += [after("dpo", seed, f"dpo-{beta}", beta=beta) for beta in BETAS for seed in (2, 3)]
@@ -154,7 +156,8 @@ class Board:
             for job in jobs:
                 if job.name in runs:
                     continue
-                if job.seconds * self.slowness(jobs) > left or left < 0:
+                least = job.seconds * LEAST.get(job.part, 1)
+                if least * self.slowness(jobs) > left or left < 0:
                     continue
                 if any(need not in runs for need in job.needs):
                     waiting = waiting or not (self.work / job.name.replace("/", "_")).exists()
@@ -199,7 +202,7 @@ def work(board: Board, rows: Path, model: str, quick: bool) -> None:
         line = {"run": job.name, "part": job.part, "options": chosen} | where
         note = lambda point, name=job.name: board.append({"run": name, "point": point})
         reserve = EXAM * board.slowness(jobs) if job.seconds else 0
-        deadline = time.monotonic() + board.end - time.time() - reserve
+        deadline = time.monotonic() + min(board.end - time.time() - reserve, LONGEST)
         try:
             line |= getattr(preference_parts, job.part)(lab, note, deadline, **chosen)
             line["seconds"] = round(time.time() - begun, 1)
