@@ -5,6 +5,7 @@ One pass notes where every block of about 1,000 rows begins; from then on any bl
 
 import csv
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,11 +15,9 @@ from helpers.errors import DataError, InputError, Problem
 
 KINDS = {".jsonl": "lines", ".ndjson": "lines", ".csv": "csv", ".parquet": "parquet"}
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".7z", ".tar", ".tgz")
+EXPECTED = "expected a folder of .jsonl, .csv or .parquet files"
 BLOCK = 1000  # rows
-HELD_BYTES = (
-    128_000_000  # a larger row group of a Parquet file is not held, but read anew for each of its blocks
-)
-BOM = b"\xef\xbb\xbf"
+HELD_BYTES = 128_000_000  # a larger row group of Parquet is not held, but begun anew for each of its blocks
 MOST_LINES = 10_000  # of one CSV record; more are a quotation mark that nobody closed
 MOST_PROBLEMS = 1000  # that are kept; all are counted
 
@@ -42,12 +41,12 @@ class Block:
 
 
 class Shards:
-    """The index of a folder of shards; what it holds does not grow with the rows, but with the blocks.
+    """The index of a folder of shards; it grows with the blocks, not with the rows. `len` counts rows.
 
     Example: `shards = Shards("reviews"); rows = shards.read(shards.blocks[0])`
 
-    Attributes: `files` in order of their names, `rows_per_file`, `blocks`, `columns` (None of JSON Lines),
-    `ignored` (how many hidden files), `problems` and `num_bad` (see `checked`). `len(shards)` counts rows.
+    Attributes: `files` in order of their names, `sizes` in bytes, `columns` (None of JSON Lines), `blocks`,
+    `ignored` (how many hidden files), `problems` and `num_bad` (see `checked`).
 
     Raises InputError: no folder, no rows, files of several kinds or compressed ones, other columns in one.
     """
@@ -55,22 +54,24 @@ class Shards:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.files, self.ignored = _listed(self.folder)
-        self.kind = KINDS[self.files[0].suffix.lower()]
-        self.sizes = [file.stat().st_size for file in self.files]
+        self.kind, self.sizes = _kind(self.files[0]), [file.stat().st_size for file in self.files]
         self.columns: list[str] | None = None
         self.blocks: list[Block] = []
-        self.problems: list[Problem] = []
-        self.num_bad = 0
+        self.problems, self.num_bad = [], 0
         for number, file in enumerate(self.files):
-            self._check_columns(file)
-            for start, stop, row, size in _blocks_of(file, self.kind):
+            columns, blocks = _indexed(file, self.kind)
+            self.columns = columns if self.columns is None else self.columns
+            if columns != self.columns and columns is not None:
+                differ = ", ".join(sorted(set(columns) ^ set(self.columns))) or "another order"
+                what = f"{file} has other columns than {self.files[0].name} ({differ})"
+                raise InputError(f"{what}; give all files the same columns in the same order")
+            for start, stop, row, size in blocks:
                 first = self.blocks[-1].first + self.blocks[-1].size if self.blocks else 0
                 self.blocks.append(Block(number, row, first, size, start, stop))
         if not self.blocks:
-            raise InputError(f"{self.folder} holds {len(self.files)} files without a row; expected some rows")
+            raise InputError(f"the {len(self.files)} files of {self.folder} hold no row; expected some")
 
     def __len__(self) -> int:
-        """Rows that are read."""
         return sum(block.rows for block in self.blocks)
 
     @property
@@ -81,25 +82,17 @@ class Shards:
             counts[block.file] += block.rows
         return counts
 
-    @property
-    def units(self) -> list[int]:
-        """For each block a number that it shares with those that are decoded together (of one row group)."""
-        numbers: dict = {}
-        keys = [(b.file, b.start) for b in self.blocks]
-        return [numbers.setdefault(key, len(numbers)) for key in keys]
-
     def read(self, block: Block, places=None) -> list[dict]:
         """The rows of a block as dictionaries; `id` is "file:row", whatever a field of that name may hold.
 
         Args:
-            places: only these rows of the block, from 0, in their order; None reads all that are not left out.
+            places: only these rows, from 0, in their order; None reads all that are not left out.
 
         Raises InputError: a row that is none, or a file that has changed since it was counted.
         """
-        records = self._records(block)
         if places is None:
             places = [place for place in range(block.size) if place not in block.left_out]
-        return [self._row(block, *records[place]) for place in places]
+        return [self._row(block, *record) for record in self._records(block, places)]
 
     def checked(self, visit: Callable[[dict], bool], on_bad: str = "stop") -> "Shards":
         """The same folder without the rows for which `visit(row)` is False, after one pass over all rows.
@@ -114,179 +107,146 @@ class Shards:
         made = object.__new__(Shards)
         made.__dict__.update(self.__dict__ | {"blocks": [], "problems": [], "num_bad": 0})
         for block in self.blocks:
-            left_out = set(block.left_out)
-            for place, record in enumerate(self._records(block)):
-                if place in block.left_out:
-                    continue
+            places = [place for place in range(block.size) if place not in block.left_out]
+            gone = set(block.left_out)
+            for place, record in zip(places, self._records(block, places)):
                 try:
                     keep = visit(self._row(block, *record))
                 except InputError as error:
                     keep, made.num_bad = False, made.num_bad + 1
+                    where = self._name(block, record[0])
                     if len(made.problems) < MOST_PROBLEMS:
-                        where = f"{self.files[block.file].name}:{record[0]}"
                         made.problems.append(Problem(where, str(error).removeprefix(f"{where}: ")))
                 if not keep:
-                    left_out.add(place)
-            made.blocks.append(replace(block, left_out=frozenset(left_out)))
+                    gone.add(place)
+            made.blocks.append(replace(block, left_out=frozenset(gone)))
         if made.num_bad and on_bad == "stop":
-            more = f" ({made.num_bad:,} in all)" if made.num_bad > len(made.problems) else ""
+            more = "" if made.num_bad <= MOST_PROBLEMS else f" (these are the first of {made.num_bad:,})"
             advice = f"mend them in {self.folder}, or pass --on-bad skip to go on without them"
             raise DataError(made.problems, advice + more)
         return made
 
-    def _records(self, block: Block) -> list[tuple]:
-        """(number, raw row) of each row of a block."""
-        file = self.files[block.file]
-        if not file.is_file() or file.stat().st_size != self.sizes[block.file]:
-            found = f"{file.stat().st_size:,}" if file.is_file() else "no file"
+    def _records(self, block: Block, places: list[int]) -> list[tuple]:
+        """Number and raw record of rows of a block."""
+        file, known = self.files[block.file], self.sizes[block.file]
+        found = file.stat().st_size if file.is_file() else 0
+        if found != known:
             what = f"{file} has changed since its rows were counted"
-            known = f"expected {self.sizes[block.file]:,} bytes, found {found}"
-            raise InputError(f"{what} ({known}); put it back, or start anew")
+            raise InputError(f"{what} (from {known:,} to {found:,} bytes); put it back, or start anew")
         if self.kind == "parquet":
-            rows = _parquet_rows(file, block).to_pylist()
-            return list(enumerate(rows, block.number))
-        reader = _json_lines if self.kind == "lines" else _csv_records
-        return [(number, raw) for number, raw, _ in reader(file, block.start, block.stop, block.number)]
+            rows = _parquet_rows(file, block).take(places).to_pylist()
+            return [(block.number + place, row) for place, row in zip(places, rows)]
+        records = list(_records(file, self.kind, block.start, block.stop, block.number))
+        return [records[place][:2] for place in places]
 
     def _row(self, block: Block, number: int, raw) -> dict:
-        where = f"{self.files[block.file].name}:{number}"
+        where = self._name(block, number)
         if self.kind == "lines":
             raw = _parsed(where, raw)
         elif self.kind == "csv":
             if len(raw) != len(self.columns):
                 found = f"expected {len(self.columns)} fields, found {len(raw)}"
                 raise InputError(f"{where}: {found}; quote fields that hold the separator")
+            if any("\udc80" <= sign <= "\udcff" for sign in "".join(raw)):
+                raise InputError(f"{where}: is not valid UTF-8; save the file as UTF-8")
             raw = dict(zip(self.columns, raw))
         return {**raw, "id": where}
 
-    def _check_columns(self, file: Path) -> None:
-        """Every file has the columns of the first one, in their order."""
-        columns = _columns_of(file, self.kind)
-        if self.columns is None:
-            self.columns = columns
-        if columns is not None and columns != self.columns:
-            differ = sorted(set(columns) ^ set(self.columns)) or columns
-            what = f"{file.name} has other columns than {self.files[0].name} ({', '.join(differ)})"
-            raise InputError(f"{what}; give all files of {self.folder} the same columns in the same order")
+    def _name(self, block: Block, number: int) -> str:
+        return f"{self.files[block.file].name}:{number}"
+
+
+def _kind(file: Path) -> str | None:
+    return KINDS.get(file.suffix.lower())
 
 
 def _listed(folder: Path) -> tuple[list[Path], int]:
     """The files of one kind in a folder by their names, and how many hidden ones are ignored."""
-    expected = "expected a folder of .jsonl, .csv or .parquet files"
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; {expected}")
+        raise InputError(f"{folder} is no folder; {EXPECTED}")
     found = sorted(folder.iterdir())
     files = [path for path in found if not path.name.startswith((".", "_"))]  # _SUCCESS, .part-0.crc
+    if not files:
+        raise InputError(f"{folder} holds no shard; {EXPECTED}")
     for path in files:
         if path.suffix.lower() in COMPRESSED:
             raise InputError(f"{path} is compressed, so no part of it can be read alone; unpack it")
-        if not path.is_file() or path.suffix.lower() not in KINDS:
-            raise InputError(f"{path} is no shard; {expected} and nothing else: take it out")
-    if not files:
-        raise InputError(f"{folder} holds no shard; {expected}")
-    other = next((f for f in files if KINDS[f.suffix.lower()] != KINDS[files[0].suffix.lower()]), None)
-    if other is not None:
-        what = f"{folder} mixes kinds of files ({files[0].name}, {other.name})"
-        raise InputError(f"{what}; give one folder for each kind")
+        if not path.is_file() or _kind(path) is None:
+            raise InputError(f"{path} is no shard; {EXPECTED} and nothing else: take it out")
+        if _kind(path) != _kind(files[0]):
+            what = f"{folder} mixes kinds of files ({files[0].name}, {path.name})"
+            raise InputError(f"{what}; give one folder for each kind")
     return files, len(found) - len(files)
 
 
-def _blocks_of(file: Path, kind: str) -> Iterator[tuple[int, int, int, int]]:
-    """start, stop, number of the first row and size of each block of a file, see `Block`."""
+def _indexed(file: Path, kind: str) -> tuple[list[str] | None, list[tuple[int, int, int, int]]]:
+    """The columns of a file; start, stop, number of the first row and size of its blocks, see `Block`."""
+    columns, blocks, number, start = None, [], 1, 0
     if kind == "parquet":
-        number = 1
         with _opened(file) as parquet:
+            columns = parquet.schema_arrow.names
             for group in range(parquet.metadata.num_row_groups):
                 size = parquet.metadata.row_group(group).num_rows
                 for begin in range(0, size, BLOCK):
-                    yield group, begin, number + begin, min(BLOCK, size - begin)
+                    blocks.append((group, begin, number + begin, min(BLOCK, size - begin)))
                 number += size
-        return
-    reader, start, number, first, size = _json_lines, 0, 1, 0, 0
     if kind == "csv":
-        reader = _csv_records
-        header = next(reader(file), (0, [], 0))
-        start, number = header[2], header[0] + 1
-    stop = start
-    for row, _, end in reader(file, start, None, number):
-        first, size, stop = first if size else row, size + 1, end
-        if size == BLOCK:
-            yield start, stop, first, size
-            start, size = stop, 0
-    if size:
-        yield start, stop, first, size
-
-
-def _columns_of(file: Path, kind: str) -> list[str] | None:
-    if kind == "lines":
-        return None
-    if kind == "parquet":
-        with _opened(file) as parquet:
-            names = parquet.schema_arrow.names
-    else:
-        names = next((raw for _, raw, _ in _csv_records(file)), None)
-        if names is None:
-            return None  # an empty file has no header
-        names = [name.strip() for name in names]
-    twice = next((name for name in names if names.count(name) > 1), None)
+        header = next(_records(file, kind), None)
+        if header is None:
+            return None, []
+        columns, number, start = [name.strip() for name in header[1]], header[0] + 1, header[2]
+    twice = next((name for name in columns or () if columns.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"the column {twice!r} stands twice in {file.name}; rename one of them")
-    return names
+        raise InputError(f"the column {twice!r} stands twice in {file}; rename one of them")
+    rows = _records(file, kind, start, None, number) if kind != "parquet" else iter(())
+    while part := list(itertools.islice(((row, end) for row, _, end in rows), BLOCK)):
+        blocks.append((start, part[-1][1], part[0][0], len(part)))
+        start = part[-1][1]
+    return columns, blocks
 
 
-def _lines(file: Path, start: int, stop: int | None) -> Iterator[tuple[bytes, int]]:
-    """The lines of a file from a byte on, each with the byte behind it."""
-    with file.open("rb") as content:
-        content.seek(start)
-        for line in content:
-            start += len(line)
-            yield line if start > len(line) else line.removeprefix(BOM), start
-            if stop is not None and start >= stop:
-                return
+class _Lines:
+    """The lines of a file from a byte on; `end` is the byte behind the last one."""
+
+    def __init__(self, file: Path, start: int, stop: int | None):
+        self.file, self.end, self.stop, self.since = file, start, stop, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self.file.open("rb") as content:
+            content.seek(self.end)
+            for line in content:
+                self.end, self.since = self.end + len(line), self.since + 1
+                if self.since > MOST_LINES:
+                    raise csv.Error(f"a record has more than {MOST_LINES:,} lines")
+                yield line.removeprefix(b"\xef\xbb\xbf") if self.end == len(line) else line
+                if self.end == self.stop:
+                    return
 
 
-def _json_lines(
-    file: Path, start: int = 0, stop: int | None = None, number: int = 1
-) -> Iterator[tuple[int, bytes, int]]:
-    """Number, text and end of every line that is not blank."""
-    for row, (line, end) in enumerate(_lines(file, start, stop), number):
-        if row == 1 and line.lstrip().startswith(b"["):
-            raise InputError(f"{file.name} holds a list, expected one object on each line; write it so")
-        if line.strip():
-            yield row, line, end
-
-
-def _csv_records(
-    file: Path, start: int = 0, stop: int | None = None, number: int = 1
-) -> Iterator[tuple[int, list[str], int]]:
-    """Number, fields and end of every record that is not blank; a field in quotes may hold line breaks."""
-    end = since = start
-
-    def lines() -> Iterator[str]:
-        nonlocal end, since
-        for line, end in _lines(file, start, stop):
-            since += 1
-            if since > MOST_LINES:
-                raise csv.Error(f"the record has more than {MOST_LINES:,} lines")
-            yield line.decode("utf-8", errors="surrogateescape")
-
-    since, row = 0, number
-    reader = csv.reader(lines(), delimiter=_separator(file), strict=True, skipinitialspace=True)
+def _records(
+    file: Path, kind: str, start: int = 0, stop: int | None = None, number: int = 1
+) -> Iterator[tuple]:
+    """Number, raw record and end of each that is not blank; a CSV field in quotes may hold line breaks."""
+    row, lines = number - 1, _Lines(file, start, stop)
+    records = lines
+    if kind == "csv":
+        texts = (line.decode("utf-8", "surrogateescape") for line in lines)
+        records = csv.reader(texts, delimiter=_separator(file), strict=True, skipinitialspace=True)
     try:
-        for row, record in enumerate(reader, number):  # noqa: B007  (the number stands in the sentence)
-            since = 0
-            if any(map(str.strip, record)):
-                yield row, record, end
+        for row, record in enumerate(records, number):
+            lines.since = 0
+            if record.strip() if kind == "lines" else any(map(str.strip, record)):
+                yield row, record, lines.end
     except csv.Error as error:
+        what = f"{file.name}:{row + 1}: a quotation mark does not fit ({error})"
         advice = 'close it, and write a quotation mark inside a quoted field twice ("")'
-        what = f"{file.name}: behind row {row} stands a quotation mark that does not fit ({error})"
-        raise InputError(f"{what}; {advice}") from error
+        raise InputError(f"{what}, so the rows behind it cannot be told apart; {advice}") from error
 
 
 @functools.lru_cache(maxsize=1000)
 def _separator(file: Path) -> str:
     """Comma, semicolon or tab: what stands most often in the line of column names."""
-    header = next((line for line, _ in _lines(file, 0, None) if line.strip()), b"").decode(errors="replace")
+    header = next((line for line in _Lines(file, 0, None) if line.strip()), b"").decode(errors="replace")
     return max(",;\t", key=header.count)
 
 
@@ -321,22 +281,12 @@ def _opened(file: Path):
 
 
 def _parquet_rows(file: Path, block: Block):
-    """The rows of a block as an Arrow table, without the rest of its row group where that is large."""
-    from pyarrow import Table
-
+    """The rows of a block, as Arrow holds them."""
     with _opened(file) as parquet:
-        is_large = parquet.metadata.row_group(block.start).total_byte_size > HELD_BYTES
-        if not is_large:
+        if parquet.metadata.row_group(block.start).total_byte_size <= HELD_BYTES:
             return _row_group(file, block.start).slice(block.stop, block.size)
-        row, parts = 0, []
-        for batch in parquet.iter_batches(BLOCK, row_groups=[block.start], use_threads=False):
-            part = batch.slice(
-                max(0, block.stop - row), max(0, block.stop + block.size - max(row, block.stop))
-            )
-            parts, row = [*parts, part], row + len(batch)
-            if row >= block.stop + block.size:
-                break
-        return Table.from_batches([part for part in parts if len(part)])
+        parts = parquet.iter_batches(BLOCK, row_groups=[block.start], use_threads=False)
+        return next(itertools.islice(parts, block.stop // BLOCK, None))
 
 
 @functools.lru_cache(maxsize=1)

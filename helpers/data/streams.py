@@ -107,8 +107,10 @@ class RowStream(IterableDataset):
         order = np.arange(len(blocks))
         if self.shuffle:
             order = rng.permutation(order)
-            units = np.array(self.shards.units)  # what is decoded together comes together, in any order
-            order = order[np.argsort(rng.permutation(units.max() + 1)[units[order]], kind="stable")]
+            if self.shards.kind == "parquet":  # a row group is decoded as a whole: its blocks come together
+                keys = [(block.file, block.start) for block in blocks]
+                units = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+                order = order[np.argsort(rng.permutation(len(blocks))[units[order]], kind="stable")]
         begin, group, size = 0, [], 0
         for position, number in enumerate(order.tolist(), 1):
             group.append(number)
