@@ -3,6 +3,7 @@
 One pass notes where every block of about 1,000 rows begins; from then on any block is read alone.
 """
 
+import bisect
 import csv
 import functools
 import itertools
@@ -73,6 +74,11 @@ class Shards:
 
     def __len__(self) -> int:
         return sum(block.rows for block in self.blocks)
+
+    def __getitem__(self, index: int) -> str:
+        """Where the row with this `index` of a stream's sample stands: "file:row"."""
+        block = self.blocks[bisect.bisect([block.first for block in self.blocks], index) - 1]
+        return self.read(block, [index - block.first])[0]["id"]
 
     @property
     def rows_per_file(self) -> list[int]:

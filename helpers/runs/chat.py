@@ -56,6 +56,21 @@ class Prepared:
     skipped: list[Problem]
     noticed: list[str]
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each split that are used."""
+        return {name: len(part) for name, part in self.splits.items()}
+
+    @property
+    def traced(self) -> dict[str, pd.DataFrame]:
+        """By what a run folder knows the splits again."""
+        return self.splits
+
+    @property
+    def ids(self):
+        """Of the training rows, by their index."""
+        return self.splits["train"]["id"].tolist()
+
 
 @dataclass(frozen=True)
 class Job:
@@ -82,9 +97,7 @@ def prepare(config: ChatConfig) -> Prepared:
     Raises InputError: bad rows, or too few of them.
     """
     tokenizer = load_tokenizer(config.model)
-    sign = next((sign for sign in control_signs(tokenizer) if sign in (config.system or "")), None)
-    if sign is not None:
-        raise InputError(f"--system holds {sign!r}, a control sign of the model's template; take it out")
+    check_system(config, tokenizer)
     if config.data is None:
         comments = prepare_comments(RunConfig(task="text", limit=0))
         parts = {name: _as_conversations(part) for name, part in comments.splits.items()}
@@ -103,8 +116,22 @@ def prepare(config: ChatConfig) -> Prepared:
     return Prepared(parts, before, tokenizer, cleaning, problems, noticed)
 
 
+def check_system(config: ChatConfig, tokenizer) -> None:
+    """Raise an InputError for a system message that holds a control sign of the model's template."""
+    sign = next((sign for sign in control_signs(tokenizer) if sign in (config.system or "")), None)
+    if sign is not None:
+        raise InputError(f"--system holds {sign!r}, a control sign of the model's template; take it out")
+
+
 def read(config: ChatConfig, data: str, tokenizer) -> tuple[pd.DataFrame, list[Problem]]:
     """Your own conversations; one of more than `max_length` tokens is a bad row."""
+    columns = {"prompt_column": config.prompt_column, "answer_column": config.answer_column}
+    options = {"on_bad": config.on_bad, "reserved": control_signs(tokenizer)}
+    return own.messages_from(data, **columns, **options, check=length_check(config, tokenizer))
+
+
+def length_check(config: ChatConfig, tokenizer) -> Callable[[list[dict]], str | None]:
+    """What says whether a conversation has more tokens than `max_length`."""
 
     def too_long(messages: list[dict]) -> str | None:
         try:
@@ -116,9 +143,7 @@ def read(config: ChatConfig, data: str, tokenizer) -> tuple[pd.DataFrame, list[P
         found = f"has {length:,} tokens, expected at most {config.max_length:,}"
         return f"{found}; shorten it, or raise --max-length"
 
-    columns = {"prompt_column": config.prompt_column, "answer_column": config.answer_column}
-    options = {"on_bad": config.on_bad, "reserved": control_signs(tokenizer), "check": too_long}
-    return own.messages_from(data, **columns, **options)
+    return too_long
 
 
 def control_signs(tokenizer) -> tuple[str, ...]:
@@ -180,7 +205,7 @@ def job(config: ChatConfig, prepared: Prepared, *, folder: Path | None = None) -
 def understood(config: ChatConfig, prepared: Prepared, job: Job | None) -> list[str]:
     """What a person reads before the training begins."""
     rows, source = sum(prepared.before.values()), config.data or "the course's comments"
-    used = ", ".join(f"{len(part):,} {name}" for name, part in prepared.splits.items())
+    used = ", ".join(f"{count:,} {name}" for name, count in prepared.rows.items())
     lines = [f"{source}: {rows:,} conversations ({counted(prepared.cleaning)}); used: {used}"]
     if job is not None:
         tokens = job.loaders["train"].dataset
@@ -211,8 +236,11 @@ def finish(folder: Path, config: ChatConfig, prepared: Prepared, job: Job, effor
     run_folder.load_config(folder)  # it is still there: nothing below may make a new one
     table, written = answers(job.lm, prepared.splits["test"], own_data=config.data is not None)
     found["test"] |= written
-    rows = {name: len(part) for name, part in prepared.splits.items()}
-    metrics = found | {"rows": rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)} | effort
+    metrics = (
+        found
+        | {"rows": prepared.rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)}
+        | effort
+    )
     metrics |= {"rows_kept": run_folder.rows_kept(folder), "noticed": prepared.noticed}
     save_language_model(job.lm, folder / "model")
     run_folder.write_csv(folder / "predictions.csv", table)

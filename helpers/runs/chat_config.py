@@ -33,6 +33,7 @@ class ChatConfig:
     packing: bool = False  # a batch's conversations in one row, without padding
     limit: int = QUICK_LIMIT  # most training rows; a quarter of it for validation, half for test; 0 is all
     log_with: str | None = None  # tensorboard, mlflow or wandb, beside history.csv
+    stream: bool = False  # `data` is a folder of shards whose rows no memory need hold
     training: TrainingConfig = field(default_factory=lambda: default_training("lora"))
 
     def __post_init__(self):

@@ -21,7 +21,7 @@ CHAT_COLUMNS = ("prompt_column", "answer_column")
 CHAT_OPTIONS = (*CHAT_COLUMNS, "system", "rank", "base_bits", "packing")
 TRAINING_OPTIONS = ("epochs", "max_steps", "batch_size", "learning_rate", "seed", "strategy")
 # What a resumed run must not change; `workers` may differ, as batches do not depend on them.
-PLANNED_OPTIONS = ("data", "model", "limit", "log_with", "max_length")
+PLANNED_OPTIONS = ("data", "stream", "model", "limit", "log_with", "max_length")
 PLANNED_OPTIONS += (*DATA_OPTIONS, *TRAINING_OPTIONS, *CHAT_OPTIONS)
 
 
@@ -57,6 +57,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add_number("--limit", help="at most N training rows, 0 = all (default: 2000 at quick scale, else 0)")
     longest = "texts: tokens that the model reads of one, the rest is cut (128); chat: most tokens (1024)"
     add_number("--max-length", help=longest)
+    shards = "--data is a folder of .jsonl, .csv or .parquet shards, read as a stream in flat memory"
+    add("--stream", action="store_true", default=None, help=f"text, chat: {shards}; see --max-steps")
     add_number("--rank", help="chat: rank of LoRA's corrections (default: 32)")
     add("--base-bits", type=int, choices=(16, 4), help="chat: bits of the frozen weights below LoRA")
     add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
@@ -132,7 +134,7 @@ def run_config(options):
         return chat_config(options, changes)
     limit = options.limit
     if limit is None:
-        limit = recipes.QUICK_LIMIT if environment.scale() == "quick" else 0
+        limit = recipes.QUICK_LIMIT if environment.scale() == "quick" and not options.stream else 0
     values = data_options(options)
     if options.max_length is not None:
         values["max_length"] = options.max_length
@@ -143,6 +145,7 @@ def run_config(options):
         soft_labels=not options.hard_labels,
         cache=not options.no_cache,
         log_with=options.log_with,
+        stream=bool(options.stream),
         training=recipes.default_training(options.task, options.strategy or "full", **changes),
         **values,
     )
@@ -153,7 +156,7 @@ def chat_config(options, changes: dict):
     from helpers import environment
     from helpers.runs.chat_config import QUICK_LIMIT, ChatConfig, default_training
 
-    names = ("data", "on_bad", "model", "max_length", "limit", "log_with", *CHAT_OPTIONS)
+    names = ("data", "on_bad", "model", "max_length", "limit", "log_with", "stream", *CHAT_OPTIONS)
     values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     values.setdefault("limit", QUICK_LIMIT if environment.scale() == "quick" and not options.data else 0)
     return ChatConfig(training=default_training(options.strategy or "lora", **changes), **values)
@@ -204,6 +207,9 @@ def refuse_idle_options(options) -> None:
         (("text_column", "max_length", "hard_labels"), images, "on images"),
         (("file_column", "no_cache"), not images, "on texts"),
         (("no_cache",), options.data is None, "on the course's own images: they are no files"),
+        (("stream",), images, "on images: give a folder or a table of them, which are read one by one"),
+        (("limit",), bool(options.stream), "with --stream: --max-steps says how much is read"),
+        (("stream",), options.data is None, "without --data FOLDER"),
         (("epochs",), options.max_steps is not None, "beside --max-steps, which takes its place"),
     ]
     refuse_given(options, idle)

@@ -51,7 +51,11 @@ def sample(row):
 def collate(samples):
     rows = [sample(row) for row in samples]
     numbers = torch.tensor([row["number"] for row in rows])
-    return {"features": torch.stack([row["features"] for row in rows]), "labels": numbers % 3, "indices": numbers}
+    return {
+        "features": torch.stack([row["features"] for row in rows]),
+        "labels": numbers % 3,
+        "indices": numbers,
+    }
 
 
 class Seeing(Classification):
