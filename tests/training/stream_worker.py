@@ -1,4 +1,4 @@
-"""Trains from streams as a file of plans says, in one process or, under torchrun, in several: for test_streams."""
+"""Trains from streams as plans say, in one process or, under torchrun, in several: for test_streams."""
 
 import json
 import sys

@@ -89,7 +89,7 @@ def test_others_streams_train_and_resume_as_they_are(found, place, processes):
 
 
 def test_the_epoch_of_uneven_parts_ends_for_all_and_is_told(found):
-    """`datasets` gives one process the files of 15 and 9 rows, the other those of 11 and 6: 6 batches and 5."""
+    """`datasets` gives one process files of 15 and 9 rows, the other 11 and 6: 6 batches and 5."""
     first, second = found[1][5]
     assert [epoch for epoch, _ in first["steps"]] == [1] * 5 + [2] * 4
     assert any("another process has no more batches" in said for said in first["warned"])
