@@ -1,4 +1,4 @@
-"""A folder of shards as a stream: every row once, in an order that only seed and epoch know, in flat memory."""
+"""A folder of shards as a stream: every row once, in an order of seed and epoch alone, in flat memory."""
 
 import csv
 import itertools
