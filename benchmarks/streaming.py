@@ -2,9 +2,9 @@
 
 usage: python benchmarks/streaming.py [--rows N]
 
-1,000,000 short comments (the embedded ones with a number behind each) stand in 20 shards, as JSON Lines and as
-Parquet (row groups of 10,000 rows). Each measurement is a process of its own, which loads shuffled batches of
-32 for some seconds, with 0 and with 2 workers, collated as in training, once with the text alone and once
+1,000,000 short comments (the embedded ones with a number behind each) stand in 20 shards, as JSON Lines and
+as Parquet (row groups of 10,000 rows). Each measurement is a process of its own, which loads shuffled batches
+of 32 for some seconds, with 0 and with 2 workers, collated as in training, once with the text alone and once
 with tokenising in the transform. Beyond it: seconds of the pass that counts the rows. Results go to
 benchmarks/results/streaming.json; under four minutes on 2 cores.
 """
@@ -86,7 +86,7 @@ def collate_texts(samples: list[dict]) -> dict:
 
 
 def measured(folder: str, kind: str, workers: int, tokens: bool, seconds: float) -> dict:
-    """Rows a second after the first 100 batches, and the largest memory of this process and of its workers."""
+    """Rows a second after the first 100 batches, and megabytes of this process beyond its imports."""
     import torch
 
     torch.set_num_threads(1)

@@ -55,7 +55,8 @@ class Shards:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.files, self.ignored = _listed(self.folder)
-        self.kind, self.sizes = _kind(self.files[0]), [file.stat().st_size for file in self.files]
+        self.names, self.kind = [file.name for file in self.files], KINDS[self.files[0].suffix.lower()]
+        self.sizes = [file.stat().st_size for file in self.files]
         self.columns: list[str] | None = None
         self.blocks: list[Block] = []
         self.problems, self.num_bad = [], 0
@@ -121,7 +122,7 @@ class Shards:
                 except InputError as error:
                     keep, made.num_bad = False, made.num_bad + 1
                     where = self._name(block, record[0])
-                    if len(made.problems) < MOST_PROBLEMS:
+                    if made.num_bad <= MOST_PROBLEMS:
                         made.problems.append(Problem(where, str(error).removeprefix(f"{where}: ")))
                 if not keep:
                     gone.add(place)
@@ -159,11 +160,7 @@ class Shards:
         return {**raw, "id": where}
 
     def _name(self, block: Block, number: int) -> str:
-        return f"{self.files[block.file].name}:{number}"
-
-
-def _kind(file: Path) -> str | None:
-    return KINDS.get(file.suffix.lower())
+        return f"{self.names[block.file]}:{number}"
 
 
 def _listed(folder: Path) -> tuple[list[Path], int]:
@@ -177,9 +174,10 @@ def _listed(folder: Path) -> tuple[list[Path], int]:
     for path in files:
         if path.suffix.lower() in COMPRESSED:
             raise InputError(f"{path} is compressed, so no part of it can be read alone; unpack it")
-        if not path.is_file() or _kind(path) is None:
+        kind = KINDS.get(path.suffix.lower())
+        if not path.is_file() or kind is None:
             raise InputError(f"{path} is no shard; {EXPECTED} and nothing else: take it out")
-        if _kind(path) != _kind(files[0]):
+        if kind != KINDS[files[0].suffix.lower()]:
             what = f"{folder} mixes kinds of files ({files[0].name}, {path.name})"
             raise InputError(f"{what}; give one folder for each kind")
     return files, len(found) - len(files)
@@ -201,9 +199,8 @@ def _indexed(file: Path, kind: str) -> tuple[list[str] | None, list[tuple[int, i
         if header is None:
             return None, []
         columns, number, start = [name.strip() for name in header[1]], header[0] + 1, header[2]
-    twice = next((name for name in columns or () if columns.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"the column {twice!r} stands twice in {file}; rename one of them")
+    if len(set(columns or ())) < len(columns or ()):
+        raise InputError(f"a column stands twice in {file} ({', '.join(columns)}); rename one of them")
     rows = _records(file, kind, start, None, number) if kind != "parquet" else iter(())
     while part := list(itertools.islice(((row, end) for row, _, end in rows), BLOCK)):
         blocks.append((start, part[-1][1], part[0][0], len(part)))
@@ -258,7 +255,7 @@ def _separator(file: Path) -> str:
 
 def _parsed(where: str, line: bytes) -> dict:
     try:
-        row = json.loads(line, object_pairs_hook=_once)
+        row = DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no JSON object ({error})") from error
     if not isinstance(row, dict):
@@ -270,9 +267,11 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
     """An object; a name that stands twice would hide a value."""
     row = dict(pairs)
     if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} stands twice")
+        raise ValueError(f"a name stands twice in {', '.join(name for name, _ in pairs)}")
     return row
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_once)  # made once: it costs as much as a short row
 
 
 def _opened(file: Path):
@@ -288,15 +287,18 @@ def _opened(file: Path):
 
 def _parquet_rows(file: Path, block: Block):
     """The rows of a block, as Arrow holds them."""
+    group = _row_group(file, block.start)
+    if group is not None:
+        return group.slice(block.stop, block.size)
     with _opened(file) as parquet:
-        if parquet.metadata.row_group(block.start).total_byte_size <= HELD_BYTES:
-            return _row_group(file, block.start).slice(block.stop, block.size)
         parts = parquet.iter_batches(BLOCK, row_groups=[block.start], use_threads=False)
         return next(itertools.islice(parts, block.stop // BLOCK, None))
 
 
 @functools.lru_cache(maxsize=1)
 def _row_group(file: Path, group: int):
-    """The row group that was read last stays: its blocks follow each other."""
+    """The row group that was read last stays, as its blocks follow each other; None if it is too large."""
     with _opened(file) as parquet:
+        if parquet.metadata.row_group(group).total_byte_size > HELD_BYTES:
+            return None
         return parquet.read_row_group(group, use_threads=False)

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from helpers.data.datasets import SampleError
 from helpers.data.loaders import TIMEOUT, default_workers
-from helpers.data.shards import Shards
+from helpers.data.shards import Block, Shards
 from helpers.errors import InputError
 from helpers.safety.workers import WatchedLoader, start_worker
 
@@ -118,8 +118,7 @@ class RowStream(IterableDataset):
             if size < self.buffer and position < len(order):
                 continue
             if begin + size > min(self.start * self.batch_size, self._last_begin):
-                rows = [(b, p) for b in group for p in range(blocks[b].size) if p not in blocks[b].left_out]
-                rows = np.array(rows, dtype=np.int64).reshape(-1, 2)
+                rows = np.concatenate([_rows_of(number, blocks[number]) for number in group])
                 if self.shuffle:  # by a generator of its own: groups that are done need not be drawn again
                     rows = np.random.default_rng((self.seed, epoch, begin)).permutation(rows)
                 yield begin, rows
@@ -127,17 +126,16 @@ class RowStream(IterableDataset):
 
     def _samples(self, rows: np.ndarray) -> Iterator[dict]:
         """The samples of rows (block, place in the block), in their order; each block is read once."""
-        read: dict[tuple[int, int], dict] = {}
-        for number in np.unique(rows[:, 0]).tolist():
-            places = rows[rows[:, 0] == number, 1].tolist()
+        blocks, by_block, read = self.shards.blocks, np.argsort(rows[:, 0], kind="stable"), []
+        numbers, begins = np.unique(rows[by_block, 0], return_index=True)
+        for number, part in zip(numbers.tolist(), np.split(by_block, begins[1:])):
             try:
-                found = self.shards.read(self.shards.blocks[number], places)
+                read += self.shards.read(blocks[number], rows[part, 1].tolist())
             except InputError as error:
                 raise SampleError(str(error)) from error
-            read |= zip([(number, place) for place in places], found)
-        for number, place in rows.tolist():
-            row = read.pop((number, place))
-            index = self.shards.blocks[number].first + place
+        indices = rows[:, 1] + np.array([block.first for block in blocks])[rows[:, 0]]
+        for position, index in zip(np.argsort(by_block).tolist(), indices.tolist()):
+            row = read[position]
             try:
                 sample = {"index": index, **self.transform(row)}
             except Exception as error:  # a transform raises whatever a field of another kind leads to
@@ -146,6 +144,12 @@ class RowStream(IterableDataset):
                     f"{row['id']} cannot be used ({reason}); mend it, or leave it out"
                 ) from error
             yield sample
+
+
+def _rows_of(number: int, block: Block) -> np.ndarray:
+    """(block, place in the block) of each row that is read, int64 (rows, 2)."""
+    places = np.delete(np.arange(block.size), sorted(block.left_out))
+    return np.column_stack([np.full(len(places), number), places])
 
 
 def stream_loader(

@@ -129,17 +129,19 @@ def test_the_buffer_and_the_blocks_mix_the_rows(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_memory_is_flat(tmp_path, kind):
+def test_memory_is_flat(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(shards_module, "BLOCK", 100)
+
     def peak(count):
-        shards = Shards(write(tmp_path / str(count), kind, (count,) * 2, group=1000))
-        stream = RowStream(shards, 32, transform=number_of, buffer=2000)
+        shards = Shards(write(tmp_path / str(count), kind, (count,) * 2, group=100))
+        stream = RowStream(shards, 32, transform=number_of, buffer=200)
         tracemalloc.start()
         assert sum(map(len, stream)) == 2 * count
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
 
-    assert peak(20_000) < 1.3 * peak(2000)
+    assert peak(4000) < 1.3 * peak(400)
 
 
 def test_bad_rows_are_named_or_left_out_for_all(tmp_path):
