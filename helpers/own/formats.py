@@ -68,7 +68,7 @@ def parquet_rows(file: Path) -> list[tuple[int, dict]]:
 def read_parquet(file: Path) -> Table:
     """A Parquet file; classes that `datasets` wrote as numbers get their names back."""
     table = _read(_parquet, "pyarrow", file)
-    names, columns = _class_names(table.schema.metadata), []
+    names, columns = class_names(table.schema.metadata), []
     for column in table.column_names:
         values = table[column].to_pylist()
         if str(table.schema.field(column).type) == "float":  # 32 bits: 0.1, not 0.10000000149011612
@@ -86,7 +86,8 @@ def _parquet(file: Path):
     return parquet.read_table(file)
 
 
-def _class_names(metadata: dict | None) -> dict[str, list[str]]:
+def class_names(metadata: dict | None) -> dict[str, list[str]]:
+    """Names of the classes that `datasets` wrote as numbers, by column."""
     described = json.loads((metadata or {}).get(b"huggingface", b"{}"))
     features = described.get("info", {}).get("features", {})
     kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict)}
@@ -108,7 +109,7 @@ def read_excel(file: Path) -> Table:
         found = f"{len(filled)} sheets with rows ({', '.join(map(str, list(filled)[:5]))})"
         raise InputError(f"{file.name} has {found}, expected one; save the one you mean as a file of its own")
     rows = [(number, row) for number, row in enumerate(next(iter(filled.values())), 1) if _is_filled(row)]
-    columns = [(_text(name) or "").strip() for name in rows[0][1]]
+    columns = [(field_text(name) or "").strip() for name in rows[0][1]]
     return _as_text(file, columns, rows[1:], {})
 
 
@@ -120,7 +121,7 @@ def _excel(file: Path) -> dict[str, list[list]]:
 
 
 def _is_filled(row: list) -> bool:
-    return any((_text(value) or "").strip() for value in row)
+    return any((field_text(value) or "").strip() for value in row)
 
 
 def _read(reader: Callable, package: str, file: Path):
@@ -138,7 +139,7 @@ def _as_text(file: Path, columns: list[str], rows, faults: dict[int, str]) -> Ta
     """Values as the text a CSV file would hold; what is no text, number or truth value is noted as such."""
     table = Table(file, columns, [], [], faults)
     for number, values in rows:
-        fields = [_text(value) for value in values]
+        fields = [field_text(value) for value in values]
         odd = {place: type(values[place]).__name__ for place, field in enumerate(fields) if field is None}
         if odd:
             table.odd[number] = odd
@@ -148,7 +149,8 @@ def _as_text(file: Path, columns: list[str], rows, faults: dict[int, str]) -> Ta
     return table
 
 
-def _text(value) -> str | None:
+def field_text(value) -> str | None:
+    """A value as the text a CSV file would hold, or None for what is no text, number or truth value."""
     if value is None or type(value).__name__ in MISSING or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, bool):

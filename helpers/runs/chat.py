@@ -57,6 +57,21 @@ class Prepared:
     skipped: list[Problem]
     noticed: list[str]
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each split that are used."""
+        return {name: len(part) for name, part in self.splits.items()}
+
+    @property
+    def traced(self) -> dict[str, pd.DataFrame]:
+        """By what a run folder knows the splits again."""
+        return self.splits
+
+    @property
+    def ids(self):
+        """Of the training rows, by their index."""
+        return self.splits["train"]["id"].tolist()
+
 
 @dataclass(frozen=True)
 class Job:
@@ -88,9 +103,7 @@ def prepare(config: ChatConfig) -> Prepared:
 def prepared_by(config: ChatConfig, read: Callable, from_comments: Callable) -> Prepared:
     """`prepare` with another way to read your own data, and to make rows of comments."""
     tokenizer = load_tokenizer(config.model)
-    sign = next((sign for sign in control_signs(tokenizer) if sign in (config.system or "")), None)
-    if sign is not None:
-        raise InputError(f"--system holds {sign!r}, a control sign of the model's template; take it out")
+    check_system(config, tokenizer)
     if config.data is None:
         comments = prepare_comments(RunConfig(task="text", limit=0))
         parts, as_rows = comments.splits, from_comments
@@ -109,6 +122,13 @@ def prepared_by(config: ChatConfig, read: Callable, from_comments: Callable) -> 
     return Prepared(parts, before, tokenizer, cleaning, problems, noticed)
 
 
+def check_system(config: ChatConfig, tokenizer) -> None:
+    """Raise an InputError for a system message that holds a control sign of the model's template."""
+    sign = next((sign for sign in control_signs(tokenizer) if sign in (config.system or "")), None)
+    if sign is not None:
+        raise InputError(f"--system holds {sign!r}, a control sign of the model's template; take it out")
+
+
 def read(config: ChatConfig, data: str, tokenizer) -> tuple[pd.DataFrame, list[Problem]]:
     """Your own conversations; one of more than `max_length` tokens is a bad row."""
     columns = {"prompt_column": config.prompt_column, "answer_column": config.answer_column}
@@ -117,6 +137,12 @@ def read(config: ChatConfig, data: str, tokenizer) -> tuple[pd.DataFrame, list[P
 
 def what_is_bad(config: ChatConfig, tokenizer) -> dict:
     """Arguments of the readers of `own`: what no conversation may be, and what is done with a bad row."""
+    options = {"on_bad": config.on_bad, "reserved": control_signs(tokenizer)}
+    return options | {"check": length_check(config, tokenizer)}
+
+
+def length_check(config: ChatConfig, tokenizer) -> Callable[[list[dict]], str | None]:
+    """What says whether a conversation has more tokens than `max_length`."""
 
     def too_long(messages: list[dict]) -> str | None:
         try:
@@ -128,7 +154,7 @@ def what_is_bad(config: ChatConfig, tokenizer) -> dict:
         found = f"has {length:,} tokens, expected at most {config.max_length:,}"
         return f"{found}; shorten it, or raise --max-length"
 
-    return {"on_bad": config.on_bad, "reserved": control_signs(tokenizer), "check": too_long}
+    return too_long
 
 
 def control_signs(tokenizer) -> tuple[str, ...]:
@@ -200,7 +226,7 @@ def loading(config: ChatConfig, runtime: Runtime) -> dict:
 def understood(config: ChatConfig, prepared: Prepared, job: Job | None) -> list[str]:
     """What a person reads before the training begins."""
     rows, source = sum(prepared.before.values()), config.data or "the course's comments"
-    used = ", ".join(f"{len(part):,} {name}" for name, part in prepared.splits.items())
+    used = ", ".join(f"{count:,} {name}" for name, count in prepared.rows.items())
     what = "pairs" if config.task == "preference" else "conversations"
     lines = [f"{source}: {rows:,} {what} ({counted(prepared.cleaning)}); used: {used}"]
     if job is not None:
@@ -239,8 +265,7 @@ def write_results(folder: Path, prepared: Prepared, job: Job, found: dict, table
     rows.
     """
     run_folder.load_config(folder)  # it is still there: nothing below may make a new one
-    rows = {name: len(part) for name, part in prepared.splits.items()}
-    metrics = found | {"rows": rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)}
+    metrics = found | {"rows": prepared.rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)}
     metrics |= {"rows_kept": run_folder.rows_kept(folder), "noticed": prepared.noticed}
     save_language_model(job.lm, folder / "model")
     run_folder.write_csv(folder / "predictions.csv", table)

@@ -39,6 +39,7 @@ class ChatConfig:
     packing: bool = False  # a batch's conversations in one row, without padding
     limit: int = QUICK_LIMIT  # most training rows; a quarter of it for validation, half for test; 0 is all
     log_with: str | None = None  # tensorboard, mlflow or wandb, beside history.csv
+    stream: bool = False  # `data` is a folder of shards whose rows no memory need hold
     training: TrainingConfig = field(default_factory=lambda: default_training("lora"))
 
     def __post_init__(self):
@@ -67,8 +68,8 @@ class PreferenceConfig(ChatConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.packing or self.answer_column:
-            raise InputError("pairs have no answer_column, and cannot be packed: leave both out")
+        if self.packing or self.answer_column or self.stream:
+            raise InputError("pairs have no answer_column, are not packed and no stream: leave these out")
         if not 0 < self.beta < math.inf:
             raise InputError(f"beta must be above 0, found {self.beta}")
 

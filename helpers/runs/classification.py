@@ -89,14 +89,13 @@ def describe(classifier: Classifier, prepared: Prepared, logits: dict[str, np.nd
     were asked.
     """
     test, classes = prepared.splits["test"], classifier.classes
-    targets = {name: encode_labels(part, classes) for name, part in prepared.splits.items()}
     scored = ("validation", "test")
+    targets = {name: encode_labels(prepared.splits[name], classes) for name in scored}
     result = {name: asdict(classification_metrics(logits[name], targets[name])) for name in scored}
     arguments = (targets["test"], logits["test"].argmax(1), len(classes))
     result["test"]["macro_f1_interval"] = macro_f1_interval(*arguments, groups=test["group"].to_numpy())
-    largest = np.bincount(targets["train"]).argmax()
-    share = float((targets["test"] == largest).mean())
-    result["majority_baseline"] = {"class": classes[largest], "accuracy": share}
+    share = float((test["label"] == prepared.largest).mean())
+    result["majority_baseline"] = {"class": prepared.largest, "accuracy": share}
     if "ratings" in test:
         result["human_ceiling"] = human_ceiling(test["ratings"])
     if "platform" in test:
@@ -104,8 +103,7 @@ def describe(classifier: Classifier, prepared: Prepared, logits: dict[str, np.nd
             platform: asdict(classification_metrics(logits["test"][rows], targets["test"][rows]))
             for platform, rows in test.groupby("platform").indices.items()
         }
-    rows = {name: len(part) for name, part in prepared.splits.items()}
-    return result | {"rows": rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)}
+    return result | {"rows": prepared.rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)}
 
 
 def load_labelled(config: RunConfig, data: str, classes: tuple[str, ...]):

@@ -25,7 +25,7 @@ WRITING_OPTIONS = ("prompt_column", "system", "rank", "base_bits")
 WRITING_COLUMNS = ("prompt_column", "answer_column", *PREFERENCE_COLUMNS)
 TRAINING_OPTIONS = ("epochs", "max_steps", "batch_size", "learning_rate", "seed", "strategy")
 # What a resumed run must not change; `workers` may differ, as batches do not depend on them.
-PLANNED_OPTIONS = ("data", "model", "limit", "log_with", "max_length")
+PLANNED_OPTIONS = ("data", "stream", "model", "limit", "log_with", "max_length")
 PLANNED_OPTIONS += (*DATA_OPTIONS, *TRAINING_OPTIONS, *WRITING_OPTIONS, *CHAT_OPTIONS)
 PLANNED_OPTIONS += (*PREFERENCE_COLUMNS, "beta")
 
@@ -65,6 +65,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add_number("--rank", help="language models: rank of LoRA's corrections (default: 32)")
     add("--base-bits", type=int, choices=(16, 4), help="language models: bits of the weights below LoRA")
     add("--beta", type=float, metavar="X", help="preference: a large one keeps the model as it is (0.1)")
+    shards = "--data is a folder of .jsonl, .csv or .parquet shards, read as a stream in flat memory"
+    add("--stream", action="store_true", default=None, help=f"text, chat: {shards}; see --max-steps")
     add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
     add("--system", metavar="TEXT", help="language models: system message of prompts that bring none")
     add("--no-cache", action="store_true", help="photographs: decode them anew in each epoch")
@@ -140,7 +142,7 @@ def run_config(options):
         return writing_config(options, changes)
     limit = options.limit
     if limit is None:
-        limit = recipes.QUICK_LIMIT if environment.scale() == "quick" else 0
+        limit = recipes.QUICK_LIMIT if environment.scale() == "quick" and not options.stream else 0
     values = data_options(options)
     if options.max_length is not None:
         values["max_length"] = options.max_length
@@ -151,6 +153,7 @@ def run_config(options):
         soft_labels=not options.hard_labels,
         cache=not options.no_cache,
         log_with=options.log_with,
+        stream=bool(options.stream),
         training=recipes.default_training(options.task, options.strategy or "full", **changes),
         **values,
     )
@@ -164,7 +167,7 @@ def writing_config(options, changes: dict):
 
     is_chat = options.task == "chat"
     recipes = chat_config.DEFAULTS if is_chat else chat_config.PREFERENCE_DEFAULTS
-    names = ("data", "on_bad", "model", "max_length", "limit", "log_with", *WRITING_OPTIONS)
+    names = ("data", "on_bad", "model", "max_length", "limit", "log_with", "stream", *WRITING_OPTIONS)
     names += CHAT_OPTIONS if is_chat else (*PREFERENCE_COLUMNS, "beta")
     values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     values.setdefault("limit", QUICK_LIMIT if environment.scale() == "quick" and not options.data else 0)
@@ -222,6 +225,10 @@ def refuse_idle_options(options) -> None:
         (("text_column", "max_length", "hard_labels"), images, "on images"),
         (("file_column", "no_cache"), not images, "on texts"),
         (("no_cache",), options.data is None, "on the course's own images: they are no files"),
+        (("stream",), options.task == "preference", "on preference: its pairs are held in memory"),
+        (("stream",), images, "on images: give a folder or a table of them, which are read one by one"),
+        (("limit",), bool(options.stream), "with --stream: --max-steps says how much is read"),
+        (("stream",), options.data is None, "without --data FOLDER"),
         (("epochs",), options.max_steps is not None, "beside --max-steps, which takes its place"),
     ]
     refuse_given(options, idle)

@@ -68,6 +68,7 @@ class RunConfig:
     soft_labels: bool = True  # learn the raters' votes beside the label, where rows have ratings
     limit: int = QUICK_LIMIT  # most training rows, half of it for validation; 0 is all; no test limit
     log_with: str | None = None  # tensorboard, mlflow or wandb, beside history.csv
+    stream: bool = False  # `data` is a folder of shards whose rows no memory need hold
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self):
@@ -101,6 +102,27 @@ class Prepared:
     class_counts: dict[str, int]
     before: dict[str, int]
     noticed: list[str]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each split that are used."""
+        return {name: len(part) for name, part in self.splits.items()}
+
+    @property
+    def traced(self) -> dict[str, pd.DataFrame]:
+        """By what a run folder knows the splits again."""
+        return self.splits
+
+    @property
+    def ids(self):
+        """Of the training rows, by their index."""
+        return self.splits["train"]["id"].tolist()
+
+    @property
+    def largest(self) -> str:
+        """The class with most training rows."""
+        labels = encode_labels(self.splits["train"], self.classes)
+        return self.classes[np.bincount(labels).argmax()]
 
 
 @dataclass(frozen=True)
@@ -226,7 +248,7 @@ def job(config: RunConfig, prepared: Prepared, *, folder: Path | None = None) ->
         training = replace(training, layer_decay=1.0)
     runtime = Runtime(classifier.model, training.precision, log_with=config.log_with, folder=folder)
     model, head = classifier.model, single_head(classifier.model)
-    if training.strategy == "head" and head is not None:
+    if training.strategy == "head" and head is not None and not config.stream:
         # What a frozen body makes of a picture never changes: computed once, and the head alone is trained.
         model, loaders = head, _feature_loaders(classifier, prepared, config, runtime)
         training = replace(training, strategy="full", layer_decay=1.0)

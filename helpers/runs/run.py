@@ -52,7 +52,7 @@ def train(
         prepared = task.prepare(config)
         resume = resume and run_folder.is_started(folder)
         if resume:
-            run_folder.check_same_rows(folder, prepared.splits)
+            run_folder.check_same_rows(folder, prepared.traced)
         job = task.job(config, prepared, folder=folder)
         if on_ready:
             on_ready(task.understood(config, prepared, job))
@@ -60,14 +60,14 @@ def train(
         if job.runtime.is_main and not resume:
             with writing(folder, "make room, or choose another --output"):
                 # A stand-in is recorded under its own name.
-                run_folder.start(folder, replace(config, model=job.name), prepared.splits)
+                run_folder.start(folder, replace(config, model=job.name), prepared.traced)
         if config.task == "preference":
             task.begin(config, prepared, job)
         keeper = Keeper(folder, resume=resume and (folder / CHECKPOINT).is_file(), scores=task.SCORES)
         try:
             effort = _train(job, keeper, on_step)
         except NotFinite as error:
-            raise error.with_ids(prepared.splits["train"]["id"].tolist()) from error
+            raise error.with_ids(prepared.ids) from error
         metrics = task.finish(folder, config, prepared, job, effort)
         job.runtime.leave()
     return metrics
@@ -133,4 +133,5 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
 def _task(config: RunConfig | ChatConfig) -> ModuleType:
     """What is done before and after the training of a classifier, or of a language model."""
     name = config.task if config.task in LANGUAGE_TASKS else "classification"
-    return import_module(f"helpers.runs.{name}")  # pictures need none of what reads and writes texts
+    module = import_module(f"helpers.runs.{name}")  # pictures need none of what reads and writes texts
+    return import_module("helpers.runs.streaming").Streaming(module) if config.stream else module

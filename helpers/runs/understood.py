@@ -58,15 +58,10 @@ def classes_line(prepared: Prepared) -> str:
 def split_line(config: RunConfig, prepared: Prepared) -> str:
     """Rows of each split, and how many a limit leaves out."""
     parts = []
-    for name, part in prepared.splits.items():
+    for name, used in prepared.rows.items():
         before = prepared.before[name]
-        limited = f" of {before:,}" if len(part) < before else ""
-        parts.append(f"{len(part):,}{limited} {IN_WORDS[name]}")
-    hint = (
-        f" (--limit {config.limit:,}; 0 uses all)" if sum(prepared.before.values()) > _used(prepared) else ""
-    )
+        limited = f" of {before:,}" if used < before else ""
+        parts.append(f"{used:,}{limited} {IN_WORDS[name]}")
+    is_limited = sum(prepared.before.values()) > sum(prepared.rows.values())
+    hint = f" (--limit {config.limit:,}; 0 uses all)" if is_limited else ""
     return f"rows: {', '.join(parts)}{hint}"
-
-
-def _used(prepared: Prepared) -> int:
-    return sum(map(len, prepared.splits.values()))

@@ -166,11 +166,15 @@ class Keeper:
         try:
             progress = Progress.checked(rest["progress"], loader, config)
             if progress.place is not None:
-                loader.load_state_dict(progress.place)  # a first try; the loop does it again
+                loader.load_state_dict(
+                    self.runtime.own_place(progress.place)
+                )  # a first try; the loop does it again
             self._check(tensors, rest, progress.step)
             self.runtime.load(tensors, self.model, self.optimizer, rest["param_groups"])
             self.schedule.load_state_dict(self.schedule.state_dict() | rest["schedule"])
             self.runtime.scaler.load_state_dict(rest["scaler"])
+        except InputError:
+            raise
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             reason = f"is of another model or course version, or damaged ({_first_line(error)})"
             raise InputError(f"{file} {reason}; {START_AGAIN}") from error

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from helpers.data.loaders import set_epoch
 from helpers.errors import InputError, Interrupted
@@ -71,9 +71,9 @@ def fit(
     while not progress.is_over(config):
         if apply_strategy(model, config.strategy, progress.epoch, config.epochs) or wrapped is None:
             wrapped, progress.trainable = runtime.wrap(model), num_trainable(model)
-        set_epoch(loader, progress.epoch, progress.batch, progress.place)
+        set_epoch(loader, progress.epoch, progress.batch, runtime.own_place(progress.place))
         epoch = progress.epoch
-        for batches, place, ends_epoch in with_place(loader, config.accumulation_steps):
+        for batches, place, ends_epoch in with_place(loader, config.accumulation_steps, runtime):
             train_mode(model)  # whoever got the last step may have evaluated the model
             mean = gradient(model, wrapped, batches, loss, runtime, progress, config.seed)
             rate = scheduler.get_last_lr()[0]
@@ -93,6 +93,7 @@ def fit(
             is_due = is_over or ends_epoch or step.is_best or progress.step % config.checkpoint_every == 0
             if is_due or stop:
                 watch.check()
+                progress.place = runtime.places(progress.place)
             keeper.keep(step, is_due=is_due or stop > 0)
             yield step
             if stop:
@@ -238,18 +239,31 @@ def in_groups(loader, size: int) -> Iterator[list[dict]]:
         yield group
 
 
-def with_place(loader, size: int) -> Iterator[tuple[list[dict], dict | None, bool]]:
+def with_place(loader, size: int, runtime: Runtime) -> Iterator[tuple[list[dict], dict | None, bool]]:
     """The lists of `in_groups`, each with the loader's own state after it, if any; is it the last one?
 
-    A stream only tells its end when it is asked for more, so one list is always fetched ahead.
+    A stream only tells its end when it is asked for more, so one list is always fetched ahead. Where nobody
+    can say how a stream is split among processes, they compare what they get: the epoch ends for all when one
+    has no more.
+
+    Raises InputError: two processes get the same rows.
     """
+    unsure = runtime.num_processes > 1 and _split_among(loader) is None
     groups = in_groups(loader, size)
     group = next(groups, None)
+    if unsure:
+        group = None if runtime.total(int(group is None)) else group
+        _check_differ(group, runtime)
     while group:
         place = loader.state_dict() if hasattr(loader, "state_dict") else None
         following = next(groups, None)
-        yield group, place, following is None
-        group = following
+        ends = following is None
+        if unsure:
+            ends = runtime.total(int(ends)) > 0
+        if ends and following is not None:
+            warnings.warn("another process has no more batches: the epoch ends here, too", stacklevel=3)
+        yield group, place, ends
+        group = None if ends else following
 
 
 def step_seed(seed: int, step: int, process: int) -> int:
@@ -275,12 +289,30 @@ def check_loader(loader, runtime: Runtime) -> None:
 
     Raises InputError: the loader is not split among this run's processes.
     """
-    parts = [getattr(loader, name, None) for name in ("batch_sampler", "sampler", "dataset")]
-    names = ("num_processes", "num_replicas")
-    counts = [getattr(part, name) for part in parts for name in names if hasattr(part, name)]
-    found = counts[0] if counts else 1
-    if found != runtime.num_processes:
+    found = _split_among(loader)
+    if found is not None and found != runtime.num_processes:
         raise InputError(
             f"the loader must be split among {runtime.num_processes} processes, found {found}; build it with "
             "make_loader(..., **runtime.sharding)"
+        )
+
+
+def _split_among(loader) -> int | None:
+    """How many processes a loader is split among, as far as it says; None for a stream, which may not say."""
+    parts = [getattr(loader, name, None) for name in ("batch_sampler", "sampler", "dataset")]
+    names = ("num_processes", "num_replicas")
+    counts = [getattr(part, name) for part in parts for name in names if hasattr(part, name)]
+    if not counts and isinstance(parts[-1], IterableDataset):
+        return None
+    return counts[0] if counts else 1
+
+
+def _check_differ(batches: list[dict] | None, runtime: Runtime) -> None:
+    """Refuse a stream of which two processes get the same first batch."""
+    content = [(name, tensor.tolist()) for batch in batches or () for name, tensor in sorted(batch.items())]
+    found = runtime.gather(torch.tensor([zlib.crc32(repr(content).encode())], device=runtime.device))
+    if batches and len(found.unique()) < len(found):
+        raise InputError(
+            "the stream gives several processes the same rows; split it, as by split_dataset_by_node of "
+            "`datasets` or RowStream(..., **runtime.sharding)"
         )

@@ -135,6 +135,25 @@ class Runtime:
         """The rows of all processes, on the CPU; shorter parts are filled up with `filling`."""
         return self.accelerator.gather(self.accelerator.pad_across_processes(tensor, pad_index=filling)).cpu()
 
+    def places(self, place: dict | None) -> dict | None:
+        """What the loaders of all processes say of their places, to be kept in a checkpoint."""
+        if place is None or self.num_processes == 1:
+            return place
+        places = [None] * self.num_processes
+        torch.distributed.all_gather_object(places, place)
+        return {"of_processes": places}
+
+    def own_place(self, places: dict | None) -> dict | None:
+        """This process's part of what `places` returned.
+
+        Raises InputError: it was kept by another number of processes.
+        """
+        of_all = [places] if places is None or "of_processes" not in places else places["of_processes"]
+        if places is not None and len(of_all) != self.num_processes:
+            what = f"this loader's place in its data was kept by {len(of_all)} processes"
+            raise InputError(f"{what}, found {self.num_processes}; go on with as many, or use a RowStream")
+        return of_all[self.process_index if places is not None else 0]
+
     def state(self, model: nn.Module, optimizer=None) -> dict[str, torch.Tensor]:
         """Whole tensors on the CPU: `model.NAME`, and `optimizer.NUMBER.NAME` by the parameter's number.
 
