@@ -21,46 +21,17 @@ def stored_gpu_results(folder: Path = RESULTS) -> dict | None:
 
 
 def card(results: dict | None, *parts: str) -> str:
-    """One sentence: where, when and how long a GPU measured, and what of these parts it did not measure.
+    """One sentence: where, when and how long a GPU measured any of these parts, or where to look instead.
 
     Example: `print(card(stored, "memory"))`
     """
-    if results is None:
-        return "No GPU has measured this yet; benchmarks/gpu.py does, in eight minutes."
+    if results is None or (parts and not any(measured(results, part) for part in parts)):
+        return "README.md, Hardware, says what a GPU has measured."
     machine, minutes = results["machine"], results["minutes"]
     software = f"torch {machine['versions']['torch']}, CUDA {machine['versions']['cuda']}"
     length = "a short run" if minutes < WHOLE_RUN else "a run"
     where = f"{machine['card']}, {machine['date']}, {software}, driver {machine['driver']}"
-    where += f", in {length} of at most {minutes:g} minutes"
-    gaps = "; ".join(gap(results, part) for part in parts if gap(results, part))
-    if not gaps:
-        return f"Measured on {where}:"
-    if not any(measured(results, part) for part in parts):
-        return f"Not measured yet on {where}: {gaps}."
-    return f"Measured on {where}, and not measured yet: {gaps}."
-
-
-def gap(results: dict, part: str) -> str:
-    """What of a part was not measured, and the error where it failed; "" where nothing is missing.
-
-    Example: `gap(stored, "compile")` is "4 of 4 entries of compile" where the run ended before that part.
-    """
-    rows, found = results["parts"].get(part, {"rows": []})["rows"], measured(results, part)
-    if not rows:
-        return f"all of {part}"
-    missing = [row for row in rows if row not in found]
-    if not missing:
-        return ""
-    reasons = [row["error"] for row in missing if "error" in row]
-    failed = f", {len(reasons)} of them failed ({reasons[0]})" if reasons else ""
-    values = [(name, value) for row in missing for name, value in row.items() if name not in REASONS]
-    absent = [
-        f"{name} {value}"
-        for name, value in dict.fromkeys(values)
-        if not measured(results, part, **{name: value})
-    ]
-    none = f", so none with {', '.join(absent)}" if found and absent else ""
-    return f"{len(missing)} of {len(rows)} entries of {part}{failed}{none}"
+    return f"Measured on {where}, in {length} of at most {minutes:g} minutes:"
 
 
 def measured(results: dict | None, part: str, **names) -> list[dict]:
@@ -72,3 +43,26 @@ def measured(results: dict | None, part: str, **names) -> list[dict]:
         return []
     rows = [row for row in results["parts"][part]["rows"] if not any(reason in row for reason in REASONS)]
     return [row for row in rows if all(row.get(name) == value for name, value in names.items())]
+
+
+def language_models(results: dict | None, part: str) -> str:
+    """Sentence and lines of a part about language models, to be printed: "training", "sharing_out" (FSDP2 in
+    one process), "planner" (planned beside measured memory) or "writing".
+
+    Example: `print(language_models(stored, "training"))`
+    """
+    return "\n".join([card(results, part), *map(_language_line, measured(results, part))])
+
+
+def _language_line(row: dict) -> str:
+    speed = f"{row['speed']['median']:9,.0f} tokens/s"
+    if "cache" in row:
+        way = "with cache" if row["cache"] else "without"
+        return f"{row['model']}: {row['batch']:>3} rows of {row['tokens']:>4} new tokens, {way:<10} {speed}"
+    way = "4-bit LoRA" if row.get("bits") == 4 else {"full": "full", "lora": "LoRA"}[row["strategy"]]
+    words = {"checkpointing": ", checkpointing", "shared_out": ", FSDP2", "padding": ", padding"}
+    way += f", {row['precision']}" + "".join(text for name, text in words.items() if row.get(name))
+    planned, peak = row["planned_bytes"] / 1e9, row["peak_bytes"] / 1e9
+    memory = f"peak {peak:5.1f} GB, planned {planned:5.1f} GB ({planned / peak - 1:+.0%})"
+    share = f", {row['efficiency']:.0%} of the card's peak" if "efficiency" in row else ""
+    return f"{row['model']}, {way:<31} {row['batch']:>3} x {row['tokens']:<4} {speed}, {memory}{share}"

@@ -3,7 +3,6 @@
 import ast
 import functools
 import json
-import re
 
 import pytest
 
@@ -11,6 +10,7 @@ from helpers.files import ROOT
 from lessons import gpu_results
 from lessons.gpu_results import card, measured, stored_gpu_results
 
+ELSEWHERE = "README.md, Hardware, says what a GPU has measured."
 SPEED = {"speed": {"median": 5.0, "min": 4.0, "max": 6.0}, "peak_bytes": 7e9}
 CASE = {
     "training_rows": 2000, "rows": {"train": 2000}, "epochs": 3, "precision": "bf16",
@@ -56,7 +56,7 @@ def test_nothing_is_found_where_nothing_was_measured(tmp_path):
     assert stored_gpu_results(tmp_path) is None
     store(tmp_path, gpu_x86=results(device="cpu"), gpu_tried=results(scale="quick"), images=results())
     assert stored_gpu_results(tmp_path) is None
-    assert card(None).startswith("No GPU has measured this yet")
+    assert card(None) == ELSEWHERE
     assert measured(None, "text_speed") == []
 
 
@@ -87,23 +87,34 @@ def test_only_whole_entries_with_the_wanted_values_are_found():
     assert measured(stored, "never") == []
 
 
-def test_one_sentence_says_what_is_missing_and_why():
-    rows = [
-        {"mode": "training", "batch": 16} | SPEED,
-        {"mode": "training", "batch": 64, "error": "RuntimeError: no"},
-        {"mode": "inference", "batch": 16, "skipped": "4 s were left"},
-    ]
+def test_one_sentence_says_where_it_was_measured_or_where_to_look():
+    rows = [{"batch": 16} | SPEED, {"batch": 64, "error": "RuntimeError: no"}]
     parts = {"text_speed": rows, "phases": [{"workers": 0, "skipped": "4 s were left"}], "memory": []}
-    stored = results("A", parts=parts | {"rounding": WHOLE["rounding"]}, minutes=1.5)
+    stored = results("A", parts=parts, minutes=1.5)
     where = "A, 2026-11-20, torch 2.11.0, CUDA 13.0, driver 580.1, in a short run of at most 1.5 minutes"
-    assert card(stored, "rounding") == f"Measured on {where}:"
-    assert card(stored, "text_speed", "phases") == (
-        f"Measured on {where}, and not measured yet: 2 of 3 entries of text_speed, 1 of them failed "
-        "(RuntimeError: no), so none with batch 64, mode inference; 1 of 1 entries of phases."
-    )
-    assert card(stored, "phases", "memory", "compile") == (
-        f"Not measured yet on {where}: 1 of 1 entries of phases; all of memory; all of compile."
-    )
+    assert card(stored, "phases", "text_speed") == f"Measured on {where}:"
+    assert card(stored, "phases", "memory", "compile") == ELSEWHERE
+
+
+def test_language_models_are_shown_in_one_call():
+    way = {"model": "smollm2-135m", "batch": 8, "tokens": 512, "precision": "bf16"} | SPEED
+    sizes = {"planned_bytes": 6e9, "peak_bytes": 5e9, "efficiency": 0.25}
+    rows = [way | {"strategy": "lora", "bits": 4, "checkpointing": True} | sizes, way | {"error": "no"}]
+    written = [way | {"cache": True}]
+    stored = results(parts={"training": rows, "writing": written})
+    first, *lines = gpu_results.language_models(stored, "training").splitlines()
+    assert first.startswith("Measured on NVIDIA H200")
+    (line,) = lines
+    for part in (
+        "4-bit LoRA, bf16, checkpointing",
+        "5 tokens/s",
+        "peak   5.0 GB, planned   6.0 GB (+20%)",
+        "25%",
+    ):
+        assert part in line
+    assert "with cache" in gpu_results.language_models(stored, "writing")
+    assert gpu_results.language_models(stored, "planner") == ELSEWHERE
+    assert gpu_results.language_models(None, "planner") == ELSEWHERE
 
 
 def gpu_cells(path):
@@ -145,25 +156,20 @@ class TestCells:
         store(tmp_path, gpu_a=results(parts=WHOLE))
         for text in shown(path, tmp_path, monkeypatch, capsys):
             assert text.startswith("Measured on NVIDIA H200, 2026-11-20, torch 2.11.0")
-            assert "not measured" not in text
             assert text.count("\n") > 1
 
     @pytest.mark.parametrize("reason", [{"skipped": "4 s were left"}, {"error": "RuntimeError: no"}, None])
-    def test_what_is_missing_is_said_in_one_line(self, path, reason, tmp_path, monkeypatch, capsys):
+    def test_what_is_missing_is_told_in_the_readme_alone(self, path, reason, tmp_path, monkeypatch, capsys):
         parts = {} if reason is None else without_figures(WHOLE, reason)
         store(tmp_path, gpu_a=results(parts=parts, minutes=1.35))
-        for text in shown(path, tmp_path, monkeypatch, capsys):
-            assert re.fullmatch(
-                r"Not measured yet on NVIDIA H200, .*a short run of at most 1.35 minutes: .*\.\n", text
-            )
-            assert ("RuntimeError: no" in text) == (reason == {"error": "RuntimeError: no"})
+        assert set(shown(path, tmp_path, monkeypatch, capsys)) == {f"{ELSEWHERE}\n"}
 
     @pytest.mark.parametrize("missing", WHOLE)
     def test_one_missing_part_hides_no_other(self, path, missing, tmp_path, monkeypatch, capsys):
         store(tmp_path, gpu_a=results(parts={part: WHOLE[part] for part in WHOLE if part != missing}))
         for source, text in zip(gpu_cells(path), shown(path, tmp_path, monkeypatch, capsys), strict=True):
             parts = [part for part in WHOLE if f'"{part}"' in source]
-            assert (f"all of {missing}" in text) == (missing in parts)
+            assert (text == f"{ELSEWHERE}\n") == (parts == [missing])
             assert (text.count("\n") > 1) == (parts != [missing])
 
     def test_the_stored_outputs_are_those_of_the_stored_results(self, path, monkeypatch, capsys):
