@@ -61,7 +61,8 @@ def train(
             with writing(folder, "make room, or choose another --output"):
                 # A stand-in is recorded under its own name.
                 run_folder.start(folder, replace(config, model=job.name), prepared.splits)
-        keeper = Keeper(folder, resume=resume and (folder / CHECKPOINT).is_file(), scores=task.SCORES)
+        resumes_from = resume and (folder / CHECKPOINT).is_file()
+        keeper = Keeper(folder, resume=resumes_from, scores=task.SCORES)
         try:
             effort = _train(job, keeper, on_step)
         except NotFinite as error:

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from helpers.errors import Interrupted
+from helpers.errors import Interrupted, ProcessLost
 
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -34,7 +34,8 @@ class Signals:
         for number, handler in self.before.items():
             signal.signal(number, handler)
         # A loader's workers, or other processes, that the same signal has ended may make this one fail.
-        if self.number and (error is None or isinstance(error, Exception)):
+        is_told = isinstance(error, ProcessLost)  # torchrun ends the others by a signal when one has gone
+        if self.number and (error is None or isinstance(error, Exception)) and not is_told:
             raise Interrupted(self.number) from error
 
     def _note(self, number: int, _) -> None:
