@@ -64,7 +64,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
     add("--system", metavar="TEXT", help="chat: system message of conversations that bring none")
     add("--no-cache", action="store_true", help="photographs: decode them anew in each epoch")
-    add("--shard", action="store_true", help="torchrun: share the weights out, no copy in each process (FSDP2)")
+    add(
+        "--shard",
+        action="store_true",
+        help="torchrun: share the weights out, no copy in each process (FSDP2)",
+    )
     again = "compute layers again in the backward pass: less memory, more time"
     add("--activation-checkpointing", action="store_true", help=again)
     hard = "comments: learn only the label of the mean rating, not the raters' votes as well"
@@ -188,9 +192,12 @@ def resumed_config(options, config):
     if other:
         what = f"--resume goes on with the plan in {options.output / 'config.json'}, found {', '.join(other)}"
         raise InputError(f"{what}; leave them out, or start a new run folder")
-    if options.workers is None:
-        return config
-    return replace(config, training=replace(config.training, num_workers=options.workers))
+    changes = {name: True for name in PLACED_OPTIONS if getattr(options, name)}
+    if options.workers is not None:
+        changes["num_workers"] = options.workers
+    training = replace(config.training, **changes)
+    # A run of several processes may go on in one, which has nobody to share with.
+    return replace(config, training=replace(training, shard=training.shard and not is_only_process()))
 
 
 def refuse_idle_options(options) -> None:

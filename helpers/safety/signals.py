@@ -10,6 +10,12 @@ from helpers.errors import Interrupted, ProcessLost
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+def ignore_signals() -> None:
+    """Let a first signal that asks to end pass by: this process is about to end by itself."""
+    for number in ENDING if threading.current_thread() is threading.main_thread() else ():
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Signals:
     """Inside, a first ending signal is noted as `number` or, `at_once`, raises `Interrupted`.
 

@@ -6,6 +6,7 @@ on CPUs and GPUs: the loop makes the same calls, and all processes make them in 
 
 import contextlib
 import gc
+import os
 from datetime import timedelta
 
 import torch
@@ -201,6 +202,16 @@ class Runtime:
             waited = f", and gave up after {self.longest_wait:,.0f} s" if "Timed out" in str(error) else ""
             noticed = f"process {self.process_index} of {self.num_processes} waits for another one that has "
             raise ProcessLost(f"{noticed}ended, hangs or makes other calls{waited}") from error
+
+    def is_first_to_tell(self) -> bool:
+        """Whether no other process has called this yet: asked of torchrun, when the common group is broken."""
+        try:
+            where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            waiting = {"timeout": timedelta(seconds=5), "wait_for_workers": False}
+            store = torch.distributed.TCPStore(*where, is_master=False, **waiting)
+            return store.add(f"told/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1
+        except (KeyError, ValueError, RuntimeError):  # better twice than never
+            return True
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether an error says that the memory is too small."""
