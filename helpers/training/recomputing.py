@@ -21,10 +21,9 @@ def recompute(model: nn.Module, *, on: bool) -> None:
     if getattr(
         model, "supports_gradient_checkpointing", False
     ):  # transformers': with them it minds the cache
-        if on:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        else:
-            model.gradient_checkpointing_disable()
+        word = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+        options = ({"use_reentrant": False},) if on else ()
+        getattr(model, f"{word}_checkpointing_{'enable' if on else 'disable'}")(*options)
         return
     layers = _layers(model)
     if on and not layers:
