@@ -53,10 +53,12 @@ def _first_and_again(layer: nn.Module) -> tuple:
 def _without_counting(layer: nn.Module):
     """BatchNorm has counted these rows in its running mean and variance already."""
     norms = [m for m in layer.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
+    before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in before:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)

@@ -1,4 +1,4 @@
-"""Every kind of model, trained as copies (DDP) and with its weights shared out (FSDP2) by 1, 2 and 4 processes:
+"""Every kind of model, trained as copies (DDP) and with its weights shared out (FSDP2), by 1, 2, 4 processes:
 the same losses, 1/n of the bytes, and checkpoints that go on in any number of processes.
 """
 
