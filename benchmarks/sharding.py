@@ -40,7 +40,7 @@ BATCH, TOKENS = 4, 96
 
 
 def held(model, optimizer) -> dict[str, int]:
-    """Bytes of a process's own parts of parameters, gradients and moments; gradients as they are in a step."""
+    """Bytes of a process: its own parts of parameters, gradients (as they are in a step) and moments."""
     own = [getattr(p, "to_local", lambda p=p: p)() for p in model.parameters()]
     weights = sum(part.untyped_storage().nbytes() for part in own)
     learnt = sum(part.untyped_storage().nbytes() for part in own if part.requires_grad)
