@@ -90,6 +90,7 @@ KINDS = {
     "chat lora": (partial(language, lora=True), {"strategy": "lora"}),
     "chat 4 bits": (partial(language, lora=True, bits=4), {"strategy": "lora"}),
 }
+IN_FOUR = ("text", "picture", "chat", "chat lora")  # the others with one and two processes
 
 
 def held(model, optimizer) -> dict[str, int]:
@@ -147,11 +148,11 @@ def main():
     folder, found = Path(sys.argv[1]), {}
     runtime = Runtime(precision="no")
     processes = runtime.num_processes
-    for kind in KINDS:
+    for kind in KINDS if processes < 4 else IN_FOUR:
         for way in ("ddp", "fsdp"):
             found[f"{kind} {way}"] = train(kind, way)
-    found["chat again"] = train("chat", "fsdp", activation_checkpointing=True)
-    found["convolutions again"] = train("convolutions", "fsdp", activation_checkpointing=True)
+    for kind in ("chat", "convolutions") if processes < 4 else ():
+        found[f"{kind} again"] = train(kind, "fsdp", activation_checkpointing=True)
     # A run begun by four goes on in two and in one, with and without shares, and a plain one is shared out.
     for kind in ("text", "chat lora"):
         place = folder / kind

@@ -12,6 +12,7 @@ import pytest
 
 from helpers.files import ROOT
 
+IN_FOUR = ["text", "picture", "chat", "chat lora"]
 KINDS = ["text", "text gradual", "text head", "text lora", "picture", "chat", "chat lora", "chat 4 bits"]
 
 
@@ -40,38 +41,36 @@ def test_losses_are_those_of_one_process(results, kind, way):
     alone = results[1][f"{kind} ddp"]
     assert len(alone["losses"]) == 20
     assert len(alone["scores"]) == 4
-    for processes in (1, 2, 4):
+    for processes in (1, 2, 4) if kind in IN_FOUR else (1, 2):
         assert differ(results[processes][f"{kind} {way}"], alone) < 1e-5, processes
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_model_at_the_end_is_whole_and_the_same(results, kind):
     alone = results[1][f"{kind} ddp"]["end"]
-    for processes in (2, 4):
+    for processes in (1, 2, 4) if kind in IN_FOUR else (1, 2):
         assert np.allclose(results[processes][f"{kind} fsdp"]["end"], alone, atol=1e-4), processes
 
 
 def test_half_precision_is_as_near_as_its_digits(results):
     """Copies and shares of as many processes round alike; other counts sum in another order."""
     alone = results[1]["text bf16 ddp"]
-    for processes in (2, 4):
-        copies, shares = (results[processes][f"text bf16 {way}"] for way in ("ddp", "fsdp"))
-        assert max(differ(copies, alone), differ(shares, alone)) < 2e-2
+    copies, shares = (results[2][f"text bf16 {way}"] for way in ("ddp", "fsdp"))
+    assert max(differ(copies, alone), differ(shares, alone)) < 2e-2
     assert 0 < differ(alone, results[1]["text ddp"]) < 2e-2  # it did compute in another precision
 
 
 def test_batch_norm_is_the_same_in_all_processes(results):
     """What each process measures differs; what all keep is the mean, with copies and with shares."""
-    for processes in (2, 4):
-        copies, shares = (results[processes][f"convolutions {way}"] for way in ("ddp", "fsdp"))
-        assert differ(copies, shares) < 1e-5
-        assert np.allclose(copies["end"], shares["end"], atol=1e-4)
+    copies, shares = (results[2][f"convolutions {way}"] for way in ("ddp", "fsdp"))
+    assert differ(copies, shares) < 1e-5
+    assert np.allclose(copies["end"], shares["end"], atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "convolutions"])
 def test_a_process_holds_its_share_of_the_bytes(results, kind):
     whole = results[1][f"{kind} ddp"]["held"]
-    for processes in (2, 4):
+    for processes in (2, 4) if kind in IN_FOUR else (2,):
         held = results[processes][f"{kind} fsdp"]["held"]
         assert held["buffers"] == whole["buffers"]  # running means, and a base in 4 bits: a copy in each
         assert held["shared"] == pytest.approx(whole["shared"] / processes, rel=0.1)
@@ -80,7 +79,7 @@ def test_a_process_holds_its_share_of_the_bytes(results, kind):
 
 @pytest.mark.parametrize("kind", ["chat", "convolutions"])
 def test_activation_checkpointing_changes_no_number(results, kind):
-    for processes in (1, 2, 4):
+    for processes in (1, 2):
         plain, again = results[processes][f"{kind} fsdp"], results[processes][f"{kind} again"]
         assert differ(plain, again) < 1e-6
         assert np.allclose(plain["end"], again["end"], atol=1e-5)
