@@ -208,8 +208,8 @@ def begun(config: ChatConfig, prepared: Prepared, dataset: Callable, folder: Pat
         to_low_bit(lm.model)
     if config.training.strategy == "lora":
         add_lora(lm.model, rank=config.rank, alpha=2 * config.rank)
-    runtime = Runtime(lm.model, config.training.precision, log_with=config.log_with, folder=folder)
-    return lm, rows, runtime
+    options = {"shard": config.training.shard, "log_with": config.log_with, "folder": folder}
+    return lm, rows, Runtime(lm.model, config.training.precision, **options)
 
 
 def training_loader(config: ChatConfig, rows: Dataset, collate: Callable, runtime: Runtime) -> DataLoader:

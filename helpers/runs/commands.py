@@ -13,7 +13,7 @@ from pathlib import Path
 
 from helpers.display import progress_display
 from helpers.errors import InputError
-from helpers.files import is_first_process
+from helpers.files import is_first_process, is_only_process
 from helpers.runs.summaries import score_text, summary
 
 COLUMNS = ("text_column", "label_column", "group_column", "file_column")
@@ -24,6 +24,8 @@ PREFERENCE_COLUMNS = ("chosen_column", "rejected_column")
 WRITING_OPTIONS = ("prompt_column", "system", "rank", "base_bits")
 WRITING_COLUMNS = ("prompt_column", "answer_column", *PREFERENCE_COLUMNS)
 TRAINING_OPTIONS = ("epochs", "max_steps", "batch_size", "learning_rate", "seed", "strategy")
+# How it is computed, not what: a run may go on with or without them.
+PLACED_OPTIONS = ("shard", "activation_checkpointing")
 # What a resumed run must not change; `workers` may differ, as batches do not depend on them.
 PLANNED_OPTIONS = ("data", "stream", "model", "limit", "log_with", "max_length")
 PLANNED_OPTIONS += (*DATA_OPTIONS, *TRAINING_OPTIONS, *WRITING_OPTIONS, *CHAT_OPTIONS)
@@ -70,6 +72,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
     add("--system", metavar="TEXT", help="language models: system message of prompts that bring none")
     add("--no-cache", action="store_true", help="photographs: decode them anew in each epoch")
+    add("--shard", action="store_true", help="with torchrun: share the weights out (FSDP2), no copies")
+    again = "compute layers again in the backward pass: less memory"
+    add("--activation-checkpointing", action="store_true", help=again)
     hard = "comments: learn only the label of the mean rating, not the raters' votes as well"
     add("--hard-labels", action="store_true", help=hard)
     trackers = ("tensorboard", "mlflow", "wandb")
@@ -138,6 +143,7 @@ def run_config(options):
 
     changes = {name: getattr(options, name) for name in TRAINING_OPTIONS if name != "strategy"}
     changes["num_workers"] = options.workers
+    changes |= {name: getattr(options, name) for name in PLACED_OPTIONS}
     if options.task in WRITING:
         return writing_config(options, changes)
     limit = options.limit
@@ -198,9 +204,12 @@ def resumed_config(options, config):
     if other:
         what = f"--resume goes on with the plan in {options.output / 'config.json'}, found {', '.join(other)}"
         raise InputError(f"{what}; leave them out, or start a new run folder")
-    if options.workers is None:
-        return config
-    return replace(config, training=replace(config.training, num_workers=options.workers))
+    changes = {name: True for name in PLACED_OPTIONS if getattr(options, name)}
+    if options.workers is not None:
+        changes["num_workers"] = options.workers
+    training = replace(config.training, **changes)
+    # A run of several processes may go on in one, which has nobody to share with.
+    return replace(config, training=replace(training, shard=training.shard and not is_only_process()))
 
 
 def refuse_idle_options(options) -> None:
@@ -229,6 +238,8 @@ def refuse_idle_options(options) -> None:
         (("stream",), images, "on images: give a folder or a table of them, which are read one by one"),
         (("limit",), bool(options.stream), "with --stream: --max-steps says how much is read"),
         (("stream",), options.data is None, "without --data FOLDER"),
+        (("shard",), is_only_process(), "in one process: start several with torchrun, see docs/launch.md"),
+        (("activation_checkpointing",), images and options.strategy == "head", "on a head alone"),
         (("epochs",), options.max_steps is not None, "beside --max-steps, which takes its place"),
     ]
     refuse_given(options, idle)
