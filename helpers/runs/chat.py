@@ -30,8 +30,9 @@ from helpers.models.low_bit import to_low_bit
 from helpers.runs import folder as run_folder
 from helpers.runs.chat_config import ChatConfig
 from helpers.runs.chat_scores import WRITTEN, answers, dataset, loader_of, measured
-from helpers.runs.recipes import RunConfig, counted
+from helpers.runs.recipes import RunConfig
 from helpers.runs.recipes import prepare as prepare_comments
+from helpers.runs.rows import SplitRows, counted
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import mean_loss
 from helpers.training.losses import CausalLM, Preference
@@ -45,7 +46,7 @@ SHARES = {"train": 1, "validation": 1 / 4, "test": 1 / 2}  # of the limit
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(SplitRows):
     """Conversations ready for training: `splits` of rows with `id`, `text` (messages as JSON), `label` (the
     last answer) and `group`; the tokenizer; what was left out, and what else a person should know.
     """
@@ -56,21 +57,6 @@ class Prepared:
     cleaning: dict[str, int]
     skipped: list[Problem]
     noticed: list[str]
-
-    @property
-    def rows(self) -> dict[str, int]:
-        """Rows of each split that are used."""
-        return {name: len(part) for name, part in self.splits.items()}
-
-    @property
-    def traced(self) -> dict[str, pd.DataFrame]:
-        """By what a run folder knows the splits again."""
-        return self.splits
-
-    @property
-    def ids(self):
-        """Of the training rows, by their index."""
-        return self.splits["train"]["id"].tolist()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from helpers.data.loaders import make_loader
 from helpers.data.tokens import TokenCounts
 from helpers.errors import InputError, Problem
 from helpers.models.pretrained import Classifier
+from helpers.runs.rows import SplitRows, emptied_classes
 from helpers.tasks import TASKS, task_named
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import evaluate, predict_logits
@@ -82,7 +83,7 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(SplitRows):
     """Rows ready for training.
 
     Attributes:
@@ -102,21 +103,6 @@ class Prepared:
     class_counts: dict[str, int]
     before: dict[str, int]
     noticed: list[str]
-
-    @property
-    def rows(self) -> dict[str, int]:
-        """Rows of each split that are used."""
-        return {name: len(part) for name, part in self.splits.items()}
-
-    @property
-    def traced(self) -> dict[str, pd.DataFrame]:
-        """By what a run folder knows the splits again."""
-        return self.splits
-
-    @property
-    def ids(self):
-        """Of the training rows, by their index."""
-        return self.splits["train"]["id"].tolist()
 
     @property
     def largest(self) -> str:
@@ -207,26 +193,6 @@ def _split(frame: pd.DataFrame, counts: dict[str, int]) -> dict[str, pd.DataFram
             raise
         why = f"{near:,} rows differ from others in case, punctuation or symbols alone and must stay together"
         raise InputError(f"{error} ({why})") from error
-
-
-def emptied_classes(read: set[str], cleaned: pd.DataFrame, counts: dict[str, int]) -> list[str]:
-    """A sentence on classes that have no row after cleaning, if there are any.
-
-    Raises InputError: fewer than two are left.
-    """
-    gone = sorted(read - set(cleaned["label"]))
-    if not gone:
-        return []
-    named = ", ".join(map(repr, gone[:5])) + (", ..." if len(gone) > 5 else "")
-    lost = f"cleaning left no row of the classes {named} ({counted(counts)})"
-    if len(read) - len(gone) < 2 <= len(read):
-        raise InputError(f"{lost}; look for copies under several labels")
-    return [lost]
-
-
-def counted(counts: dict[str, int]) -> str:
-    """Counts in words, without those that are 0."""
-    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 def build_classifier(config: RunConfig, classes: tuple[str, ...]) -> Classifier:

@@ -5,7 +5,8 @@ from helpers.data.tokens import TokenCounts
 from helpers.models.pretrained import Classifier
 from helpers.own.labels import alike
 from helpers.own.table import shortened
-from helpers.runs.recipes import Prepared, RunConfig, counted
+from helpers.runs.recipes import Prepared, RunConfig
+from helpers.runs.rows import counted
 from helpers.tasks import TASKS
 
 SHOWN = 6  # classes that are listed; of more, the largest and the smallest three

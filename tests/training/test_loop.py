@@ -27,7 +27,8 @@ from helpers.runs import recipes
 from helpers.tasks import TASKS
 from helpers.training.checkpoints import CHECKPOINT, HISTORY, Keeper
 from helpers.training.config import TrainingConfig
-from helpers.training.loop import backward, check_loader, evaluate, fit, predict_logits, seeded
+from helpers.training.feeding import check_loader
+from helpers.training.loop import backward, evaluate, fit, predict_logits, seeded
 from helpers.training.losses import Classification
 from helpers.training.metrics import classification_metrics
 from helpers.training.runtime import Runtime
