@@ -74,7 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
         added.set_defaults(run=function)
         return added
 
-    command("fetch", fetch, "download and verify the data and weights; a second call changes nothing")
+    about = "download and verify the data and weights; a second call changes nothing"
+    added, groups = command("fetch", fetch, about), ("images", "text", "language")
+    scale = "in their place what full scale needs (README), all of it or one group; the sizes are said first"
+    added.add_argument("--full", nargs="?", const="all", choices=("all", *groups), help=scale)
     added = command("doctor", doctor, "look whether this machine is ready for the course")
     added.add_argument("--json", action="store_true", help="print the findings as JSON")
     runs_commands.add_commands(command)
@@ -86,8 +89,18 @@ def fetch(options) -> None:
     """Print what was fetched, a line for each file that was missing or damaged; exit status 2 without it."""
     from helpers import assets
 
+    if options.full:
+        from helpers.data import full, full_download
+
+        full_download.fetch(full.GROUPS if options.full == "all" else (options.full,), say=_said_at_once)
+        return
+
     done = assets.fetch()
     print(*done, f"all data and weights are in {assets.FOLDER}, verified", sep="\n")
+
+
+def _said_at_once(line: str) -> None:
+    print(line, flush=True)  # a download takes minutes
 
 
 def doctor(options) -> int:

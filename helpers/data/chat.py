@@ -91,6 +91,11 @@ class ChatDataset(Dataset):
         return len(self.rows)
 
     @property
+    def num_tokens(self) -> int:
+        """Tokens of all conversations."""
+        return int(self.lengths.sum())
+
+    @property
     def num_learnt(self) -> int:
         """Tokens that have a label; nobody foretells the first one of a conversation."""
         return sum(int((labels[1:] != IGNORED).sum()) for _, labels in self.rows)

@@ -50,9 +50,14 @@ class PairDataset(Dataset):
         return len(self.rows)
 
     @property
+    def num_tokens(self) -> int:
+        """Tokens of all conversations: the prompts count twice."""
+        return sum(row.shape[1] for rows in self.rows for row in rows)
+
+    @property
     def num_learnt(self) -> int:
         """Tokens that have a label, of both answers."""
-        return int(sum(self.answer_lengths.flat))
+        return int(self.answer_lengths.sum())
 
     @property
     def answer_lengths(self) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""The embedded rows: comments with human ratings, and animal silhouettes (chapters 02, 05).
+"""The embedded rows: comments with human ratings, and animal silhouettes (chapters 02, 05); and those of full
+scale, photographs and tweets, which are downloaded (see `full`).
 
 Rows are a DataFrame with `id` (str, unique), `group` (str: rows that must stay on one side of a split),
 `label` (str, a word), and either `text` (str), `image` (uint8 array (H, W)) or `path` (str).
@@ -8,11 +9,15 @@ import ast
 import gzip
 import json
 import random
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers import assets
+from helpers.data import full
+from helpers.errors import InputError
 
 PLATFORMS = {
     "tweets": "tweets",
@@ -140,6 +145,77 @@ def animals() -> pd.DataFrame:
     ids = [f"animals:{number}" for number in range(len(images))]
     words = [ANIMALS[label] for label in labels]
     return pd.DataFrame({"id": ids, "group": ids, "image": list(images), "label": words})
+
+
+def photographs(name: str) -> pd.DataFrame:
+    """Oxford-IIIT "pets" (7,349 rows, 37 breeds) or "flowers" (8,189 rows, 102 species), by torchvision.
+
+    Returns:
+        Columns `id` ("pets:Abyssinian_1"), `group` (each its own: nobody noted which photographs show the
+        same animal or plant), `path`, `label`, and `part` (the published split; `splits.split` makes another
+        one, so scores do not compare with published ones).
+
+    Raises InputError: it is not on this machine, or files of it are missing.
+    """
+    from torchvision import datasets
+
+    kind, parts = {
+        "pets": (datasets.OxfordIIITPet, ("trainval", "test")),
+        "flowers": (datasets.Flowers102, ("train", "val", "test")),
+    }[name]
+    (folder,) = full.paths(name)
+    frames = []
+    for part in parts:
+        try:
+            found = kind(folder.parent, split=part)
+            files = (
+                found._images if name == "pets" else found._image_files
+            )  # torchvision names them nowhere else
+            labels = [found.classes[label] for label in found._labels]
+        except (RuntimeError, OSError, ValueError) as error:
+            raise InputError(f"{folder} is damaged ({error}); delete it, and fetch it again") from error
+        frames.append(pd.DataFrame({"path": [str(file) for file in files], "label": labels, "part": part}))
+    frame = pd.concat(frames, ignore_index=True)
+    stems = frame["path"].map(lambda path: Path(path).stem)
+    missing = [path for path in frame["path"] if not Path(path).is_file()]
+    if missing:
+        what = f"{len(missing):,} photographs are missing (first: {missing[0]})"
+        raise InputError(f"{what}; delete {folder}, and fetch it again")
+    frame.insert(0, "id", f"{name}:" + stems)
+    frame.insert(1, "group", frame["id"])
+    return frame
+
+
+def tweets() -> pd.DataFrame:
+    """59,899 tweets of TweetEval's part sentiment: SemEval 2017, task 4 (Rosenthal et al.).
+
+    Returns:
+        Columns `id` ("tweet_eval:train:7"), `group` (each tweet its own: no author is told), `text` (users as
+        "@user"), `label` (of `SENTIMENTS`), and `part` (the published split, see `photographs`). No ratings:
+        one label a tweet, chosen by several people.
+
+    Raises InputError: it is not on this machine, or is not of this form.
+    """
+    frames = []
+    for file in full.paths("tweet_eval"):
+        frame, part = pd.read_parquet(file), file.name.split("-")[0]
+        if not {"text", "label"} <= set(frame) or not frame["label"].isin(range(len(SENTIMENTS))).all():
+            raise InputError(
+                f"{file} must hold a column text and labels 0, 1, 2; delete it, and fetch it again"
+            )
+        ids = [f"tweet_eval:{part}:{number}" for number in range(len(frame))]
+        labels = [SENTIMENTS[label] for label in frame["label"]]
+        frames.append(
+            pd.DataFrame({"id": ids, "group": ids, "text": frame["text"], "label": labels, "part": part})
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+NAMED = {  # data that `--data` takes by name: the task, and the rows
+    "pets": ("images", partial(photographs, "pets")),
+    "flowers": ("images", partial(photographs, "flowers")),
+    "tweet_eval": ("text", tweets),
+}
 
 
 def human_ceiling(ratings) -> dict[str, float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from helpers.display import counting
 from helpers.errors import InputError
+from helpers.runs.commands import WRITING
 
 PORTION = 64  # answers between two writes
 
@@ -44,7 +45,7 @@ def is_writer(run: Path) -> bool:
     if str(run) == "smollm2":
         return True
     try:
-        return json.loads((run / "config.json").read_bytes()).get("task", "chat") == "chat"
+        return json.loads((run / "config.json").read_bytes()).get("task", "chat") in WRITING
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -55,7 +56,8 @@ def load(run: Path):
 
     if not is_writer(run):
         what = "is no language model" if (run / "config.json").is_file() else "does not exist"
-        raise InputError(f"{run} {what}; give a run of `train chat`, smollm2, or a folder of transformers")
+        known = "`train chat` or `train preference`, smollm2, or a folder of transformers"
+        raise InputError(f"{run} {what}; give a run of {known}")
     if not (run / "model").is_dir():
         return language.language_model(str(run))
     return language.load_language_model(run / "model")

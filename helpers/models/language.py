@@ -12,6 +12,7 @@ from torch import nn
 
 from helpers import assets
 from helpers.assets import sha256
+from helpers.data.full import hub_source
 from helpers.errors import InputError
 from helpers.files import write_atomically
 from helpers.models.adapters import has_lora, load_adapter, save_adapter, tensors_hash
@@ -53,8 +54,8 @@ def language_model(
     Example: `lm = language_model("smollm2", system="Answer in one sentence.")`
 
     Args:
-        name: "smollm2", a folder of transformers, or a name of the hub, best with its revision:
-            "HuggingFaceTB/SmolLM2-360M-Instruct@a10cc1512eabd3dde888204e902eca88bddb4951".
+        name: "smollm2", a folder of transformers, or a model of the hub: one that `data/full_scale.toml`
+            pins ("smollm2-360m"), or NAME@REVISION.
 
     Raises InputError: no such model, no language model, one without a chat template or a fast tokenizer.
     """
@@ -179,6 +180,7 @@ def check_tokenizer(name: str, tokenizer) -> None:
 
 
 def _source(name: str) -> tuple[str, str | None]:
+    """Folder or repository, and its revision."""
     if (Path(name) / "model" / DESCRIPTION).is_file():
         made = f"`python -m helpers export {name} --format safetensors`"
         raise InputError(f"{name} is a run, not a model; make one of it by {made} and give that folder")
@@ -186,5 +188,4 @@ def _source(name: str) -> tuple[str, str | None]:
         return name, None
     if Path(name).is_absolute():
         raise InputError(f"the language model {name} does not exist; bring it back, or give another one")
-    repository, _, revision = name.partition("@")
-    return repository, revision or None
+    return hub_source(name)

@@ -14,6 +14,7 @@ from torch import nn
 
 from helpers import assets
 from helpers.data.datasets import MAX_TOKENS
+from helpers.data.full import hub_source
 from helpers.errors import InputError
 from helpers.models.classifier import Classifier, check_classes, quiet_transformers, shortened
 from helpers.models.folders import (
@@ -39,11 +40,6 @@ __all__ = [
     "text_classifier",
 ]
 
-# Pinned revisions of the course's hub models: a name alone may point to other weights tomorrow.
-HUB_REVISIONS = {
-    "bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
-    "roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
-}
 DROPOUTS = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout")  # each model has one name
 
 
@@ -62,8 +58,8 @@ def text_classifier(
     Example: `classifier = text_classifier("minilm", ("no", "yes"))`
 
     Args:
-        name: "minilm" (embedded, 22.7 million parameters), a run, a folder of transformers, or a name on the
-            hub.
+        name: "minilm" (embedded, 22.7 million parameters), a run, a folder of transformers, or a model of the
+            hub: one that `data/full_scale.toml` pins ("bert-base-uncased"), or NAME@REVISION.
         dropout: share of the head's inputs that is zeroed in training, where the model's head has dropout.
         pretrained: False draws all weights at random, to measure what pretraining is worth.
         max_length: tokens at which a text is cut, the special ones included; less if the model reads fewer.
@@ -74,8 +70,9 @@ def text_classifier(
 
     check_classes(classes)
     source, before = _source(name)
-    options = {} if Path(source).is_dir() else {"revision": HUB_REVISIONS.get(name, "main")}
-    options["trust_remote_code"] = False
+    options = {"trust_remote_code": False}
+    if not Path(source).is_dir():
+        source, options["revision"] = hub_source(name)
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(source, **dict.fromkeys(DROPOUTS, dropout), **options)

@@ -34,7 +34,7 @@ def fields(row: dict, prompt: str | None, answer: str | None, *, answered: bool)
     if missing:
         kinds = "'messages', or 'prompt' and 'completion'" if answered else "'messages' or 'prompt'"
         advice = "name other columns with --prompt-column" + " and --answer-column" * answered
-        raise InputError(f"has no {missing[0]!r}, found {_found(row)}; expected {kinds}, or {advice}")
+        raise InputError(f"has no {missing[0]!r}, found {fields_found(row)}; expected {kinds}, or {advice}")
     return names
 
 
@@ -42,20 +42,25 @@ def conversation(row: dict, names: list[str]) -> Messages:
     """The messages in the `fields` of a row. Raises InputError: they are no objects with a role and text."""
     values = [row[name] for name in names]
     if all(isinstance(value, list) for value in values):
-        return [message for name, value in zip(names, values) for message in _messages(name, value)]
+        return [message for name, value in zip(names, values) for message in messages_of(name, value)]
     expected = "a list" if names[0] in KINDS else "text, or lists"
     if names[0] in KINDS or not all(isinstance(value, str) for value in values):
-        found = " and ".join(f"{name!r} is {_shown(value)}" for name, value in zip(names, values))
+        found = " and ".join(f"{name!r} is {shown(value)}" for name, value in zip(names, values))
         raise InputError(f"{found}, expected {expected} of messages")
-    what = row_problem(dict(zip(("prompt", "answer"), values)))
-    if WRITTEN_LIST.match(values[0]) and values[0].rstrip().endswith("]"):
-        what = "the prompt is a list of messages written as text; write it as a list, in JSON Lines"
+    what = row_problem(dict(zip(("prompt", "answer"), values))) or written_list("prompt", values[0])
     if what:
         raise InputError(what)
     return [{"role": role, "content": value} for role, value in zip(("user", "assistant"), values)]
 
 
-def _messages(name: str, value: list) -> Messages:
+def written_list(what: str, text: str) -> str | None:
+    """A sentence on a text that is a list of messages, as other programs write one into a table; or None."""
+    if WRITTEN_LIST.match(text) and text.rstrip().endswith("]"):
+        return f"the {what} is a list of messages written as text; write it as a list, in JSON Lines"
+    return None
+
+
+def messages_of(name: str, value: list) -> Messages:
     """Messages with the role and the text alone; a text that comes in parts is joined."""
     if not value:
         raise InputError(f"{name!r} is an empty list, expected messages")
@@ -63,13 +68,13 @@ def _messages(name: str, value: list) -> Messages:
     for number, message in enumerate(value, 1):
         where, pair = f"message {number} of {name!r}", []
         if not isinstance(message, dict):
-            raise InputError(f"{where} is {_shown(message)}, expected an object with a role and text")
+            raise InputError(f"{where} is {shown(message)}, expected an object with a role and text")
         for key in _keys(name):
             if key not in message:
-                raise InputError(f"{where} has no {key!r}, found {_found(message)}")
+                raise InputError(f"{where} has no {key!r}, found {fields_found(message)}")
             pair.append(_joined(message[key]))
             if not isinstance(pair[-1], str):
-                raise InputError(f"{where} has {_shown(message[key])} as {key!r}, expected text")
+                raise InputError(f"{where} has {shown(message[key])} as {key!r}, expected text")
         role = SHAREGPT.get(pair[0], pair[0]) if name == "conversations" else pair[0]
         messages.append({"role": role, "content": pair[1]})
     return messages
@@ -118,7 +123,7 @@ def beside(row: dict, names: list[str]) -> set[str]:
     """What of a row is not read, in words: other fields, and what else its messages hold."""
     found = {repr(shortened(name)) for name in row if name not in names and row[name] not in (None, "")}
     for name in names:
-        for message in row[name] if isinstance(row[name], list) else []:
+        for message in row[name] if isinstance(row.get(name), list) else []:
             others = [key for key in message if key not in _keys(name) and message[key] is not None]
             found.update(f"{shortened(key)!r} of messages" for key in others)
     return found
@@ -147,10 +152,12 @@ def _joined(content):
     return "".join(texts) if is_text else content
 
 
-def _shown(value) -> str:
+def shown(value) -> str:
+    """A value for a sentence."""
     return shortened(json.dumps(value, default=str))
 
 
-def _found(row: dict) -> str:
+def fields_found(row: dict) -> str:
+    """The names of a row's fields for a sentence."""
     names = [repr(shortened(name)) + " (null)" * (value is None) for name, value in row.items()]
     return ", ".join(names[:12]) or "nothing"

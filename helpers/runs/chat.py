@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from helpers import environment, own
 from helpers.data import sources, splits
 from helpers.data.chat import AnswerCollate, ChatDataset, PackedCollate, conversation_ids
 from helpers.data.loaders import make_loader
+from helpers.data.pairs import PairDataset
 from helpers.errors import InputError, Problem
 from helpers.models.language import (
     LanguageModel,
@@ -33,7 +34,7 @@ from helpers.runs.recipes import RunConfig, counted
 from helpers.runs.recipes import prepare as prepare_comments
 from helpers.training.config import TrainingConfig
 from helpers.training.loop import mean_loss
-from helpers.training.losses import CausalLM
+from helpers.training.losses import CausalLM, Preference
 from helpers.training.progress import planned_steps
 from helpers.training.runtime import Runtime
 from helpers.tuning.lora import add_lora
@@ -62,10 +63,10 @@ class Job:
     """A training that can start; the last five are arguments of `fit`."""
 
     lm: LanguageModel
-    rows: dict[str, ChatDataset]  # the splits as tokens
+    rows: dict[str, ChatDataset | PairDataset]  # the splits as tokens
     model: nn.Module
     loaders: dict[str, DataLoader]
-    loss: CausalLM
+    loss: CausalLM | Preference
     score: Callable
     runtime: Runtime
     config: TrainingConfig
@@ -81,13 +82,18 @@ def prepare(config: ChatConfig) -> Prepared:
 
     Raises InputError: bad rows, or too few of them.
     """
+    return prepared_by(config, read, _as_conversations)
+
+
+def prepared_by(config: ChatConfig, read: Callable, from_comments: Callable) -> Prepared:
+    """`prepare` with another way to read your own data, and to make rows of comments."""
     tokenizer = load_tokenizer(config.model)
     sign = next((sign for sign in control_signs(tokenizer) if sign in (config.system or "")), None)
     if sign is not None:
         raise InputError(f"--system holds {sign!r}, a control sign of the model's template; take it out")
     if config.data is None:
         comments = prepare_comments(RunConfig(task="text", limit=0))
-        parts = {name: _as_conversations(part) for name, part in comments.splits.items()}
+        parts = {name: from_comments(part) for name, part in comments.splits.items()}
         cleaning, problems, noticed = comments.cleaning, [], []
     else:
         frame, problems = read(config, config.data, tokenizer)
@@ -105,6 +111,12 @@ def prepare(config: ChatConfig) -> Prepared:
 
 def read(config: ChatConfig, data: str, tokenizer) -> tuple[pd.DataFrame, list[Problem]]:
     """Your own conversations; one of more than `max_length` tokens is a bad row."""
+    columns = {"prompt_column": config.prompt_column, "answer_column": config.answer_column}
+    return own.messages_from(data, **columns, **what_is_bad(config, tokenizer))
+
+
+def what_is_bad(config: ChatConfig, tokenizer) -> dict:
+    """Arguments of the readers of `own`: what no conversation may be, and what is done with a bad row."""
 
     def too_long(messages: list[dict]) -> str | None:
         try:
@@ -116,9 +128,7 @@ def read(config: ChatConfig, data: str, tokenizer) -> tuple[pd.DataFrame, list[P
         found = f"has {length:,} tokens, expected at most {config.max_length:,}"
         return f"{found}; shorten it, or raise --max-length"
 
-    columns = {"prompt_column": config.prompt_column, "answer_column": config.answer_column}
-    options = {"on_bad": config.on_bad, "reserved": control_signs(tokenizer), "check": too_long}
-    return own.messages_from(data, **columns, **options)
+    return {"on_bad": config.on_bad, "reserved": control_signs(tokenizer), "check": too_long}
 
 
 def control_signs(tokenizer) -> tuple[str, ...]:
@@ -151,6 +161,16 @@ def _as_conversations(comments: pd.DataFrame) -> pd.DataFrame:
 
 def job(config: ChatConfig, prepared: Prepared, *, folder: Path | None = None) -> Job:
     """Model, loaders, loss, score and runtime of a run; every process of it calls this."""
+    lm, rows, runtime = begun(config, prepared, dataset, folder)
+    collate = PackedCollate() if config.packing else AnswerCollate(lm.tokenizer.pad_token_id)
+    loss, validation = CausalLM(), loader_of(lm, rows["validation"], **loading(config, runtime))
+    score = partial(mean_loss, loader=validation, loss=loss, runtime=runtime)
+    loaders = {"train": training_loader(config, rows["train"], collate, runtime), "validation": validation}
+    return Job(lm, rows, lm.model, loaders, loss, score, runtime, config.training)
+
+
+def begun(config: ChatConfig, prepared: Prepared, dataset: Callable, folder: Path | None):
+    """The model as it is trained, the rows of all splits by `dataset(lm, frame)`, and the runtime."""
     environment.seed_everything(config.training.seed)  # the adapter's first weights
     lm = language_model(config.model, max_length=config.max_length, system=config.system)
     lm = replace(lm, base_bits=config.base_bits)
@@ -163,28 +183,29 @@ def job(config: ChatConfig, prepared: Prepared, *, folder: Path | None = None) -
     if config.training.strategy == "lora":
         add_lora(lm.model, rank=config.rank, alpha=2 * config.rank)
     runtime = Runtime(lm.model, config.training.precision, log_with=config.log_with, folder=folder)
-    training, pad = config.training, lm.tokenizer.pad_token_id
-    collate = PackedCollate() if config.packing else AnswerCollate(pad)
-    options = {"num_workers": training.num_workers, **runtime.sharding}
-    loaders = {
-        "train": make_loader(
-            rows["train"], training.batch_size, collate, shuffle=True, seed=training.seed, **options
-        ),
-        "validation": loader_of(lm, rows["validation"], **options),
-    }
-    loss = CausalLM()
-    score = partial(mean_loss, loader=loaders["validation"], loss=loss, runtime=runtime)
-    return Job(lm, rows, lm.model, loaders, loss, score, runtime, training)
+    return lm, rows, runtime
+
+
+def training_loader(config: ChatConfig, rows: Dataset, collate: Callable, runtime: Runtime) -> DataLoader:
+    """The rows in shuffled batches."""
+    options = {"shuffle": True, "seed": config.training.seed, **loading(config, runtime)}
+    return make_loader(rows, config.training.batch_size, collate, **options)
+
+
+def loading(config: ChatConfig, runtime: Runtime) -> dict:
+    """What all loaders of a run have in common."""
+    return {"num_workers": config.training.num_workers, **runtime.sharding}
 
 
 def understood(config: ChatConfig, prepared: Prepared, job: Job | None) -> list[str]:
     """What a person reads before the training begins."""
     rows, source = sum(prepared.before.values()), config.data or "the course's comments"
     used = ", ".join(f"{len(part):,} {name}" for name, part in prepared.splits.items())
-    lines = [f"{source}: {rows:,} conversations ({counted(prepared.cleaning)}); used: {used}"]
+    what = "pairs" if config.task == "preference" else "conversations"
+    lines = [f"{source}: {rows:,} {what} ({counted(prepared.cleaning)}); used: {used}"]
     if job is not None:
         tokens = job.loaders["train"].dataset
-        learnt, total = tokens.num_learnt, int(tokens.lengths.sum())
+        learnt, total = tokens.num_learnt, tokens.num_tokens
         share = f"{learnt:,} of them ({learnt / total:.0%}) stand in answers and are learnt"
         lines.append(
             f"training: {total:,} tokens, {share}; the longest conversation has {tokens.lengths.max():,}"
@@ -208,11 +229,18 @@ def finish(folder: Path, config: ChatConfig, prepared: Prepared, job: Job, effor
     found = {name: measured(job.lm, part, job.rows[name], job.runtime) for name, part in scored.items()}
     if not job.runtime.is_main:
         return {}
-    run_folder.load_config(folder)  # it is still there: nothing below may make a new one
     table, written = answers(job.lm, prepared.splits["test"], own_data=config.data is not None)
     found["test"] |= written
+    return write_results(folder, prepared, job, found | effort, table)
+
+
+def write_results(folder: Path, prepared: Prepared, job: Job, found: dict, table: pd.DataFrame) -> dict:
+    """Write model, predictions, bad rows and metrics; returns the metrics: `found`, and what is known of the
+    rows.
+    """
+    run_folder.load_config(folder)  # it is still there: nothing below may make a new one
     rows = {name: len(part) for name, part in prepared.splits.items()}
-    metrics = found | {"rows": rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)} | effort
+    metrics = found | {"rows": rows, "cleaning": prepared.cleaning, "skipped": len(prepared.skipped)}
     metrics |= {"rows_kept": run_folder.rows_kept(folder), "noticed": prepared.noticed}
     save_language_model(job.lm, folder / "model")
     run_folder.write_csv(folder / "predictions.csv", table)
@@ -226,7 +254,18 @@ def evaluate(folder: Path, config: ChatConfig, data: str | None) -> dict:
 
     Raises InputError: bad data, or a damaged run.
     """
-    lm, skipped, noticed = load_language_model(folder / "model"), [], []
+    lm = load_language_model(folder / "model")
+    frame, skipped, noticed = rows_to_judge(folder, config, data, lm, read)
+    runtime = Runtime(lm.model, config.training.precision)
+    found = measured(lm, frame, dataset(lm, frame), runtime)
+    own_data = config.data is not None or data is not None
+    shares = answers(lm, frame, own_data=own_data)[1]
+    return found | shares | {"skipped": [asdict(p) for p in skipped], "not_kept": 0, "noticed": noticed}
+
+
+def rows_to_judge(folder: Path, config: ChatConfig, data: str | None, lm: LanguageModel, read: Callable):
+    """The run's test rows, or your own by `read`; the problems of others, and what a person should know."""
+    skipped, noticed = [], []
     if data is None:
         frame = run_folder.kept_rows(folder, "test")
     else:
@@ -236,10 +275,6 @@ def evaluate(folder: Path, config: ChatConfig, data: str | None) -> dict:
         if trained:
             rows = f"{trained:,} of these {len(frame):,} rows"
             noticed.append(f"the run was trained on {rows}: its score flatters")
-    runtime = Runtime(lm.model, config.training.precision)
-    found = measured(lm, frame, dataset(lm, frame), runtime)
     if len(frame) > WRITTEN:
         noticed.append(f"the first {WRITTEN:,} of {len(frame):,} rows are answered in full")
-    own_data = config.data is not None or data is not None
-    shares = answers(lm, frame, own_data=own_data)[1]
-    return found | shares | {"skipped": [asdict(p) for p in skipped], "not_kept": 0, "noticed": noticed}
+    return frame, skipped, noticed

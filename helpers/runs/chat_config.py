@@ -1,5 +1,6 @@
 """What a language model's run is made of, complete: see `recipes.RunConfig` for the other tasks."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 from helpers.errors import InputError
@@ -13,6 +14,11 @@ STRATEGIES = ("lora", "full")
 DEFAULTS = {
     "lora": TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3),
     "full": TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-4),
+}
+# Pairs move a model by the difference of two answers: small steps, or it forgets how to write.
+PREFERENCE_DEFAULTS = {
+    "lora": TrainingConfig(epochs=1, batch_size=16, learning_rate=2e-4),
+    "full": TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-5),
 }
 
 
@@ -49,13 +55,34 @@ class ChatConfig:
             raise InputError(f"log_with must be one of {', '.join(TRACKERS)}, found {self.log_with!r}")
 
 
-def default_training(strategy: str = "lora", **changes) -> TrainingConfig:
-    """The recipe's numbers for a strategy, but for those `changes` that are not None.
+@dataclass(frozen=True)
+class PreferenceConfig(ChatConfig):
+    """One training run of a language model on pairs of answers, see own.pairs."""
+
+    task: str = "preference"
+    chosen_column: str | None = None
+    rejected_column: str | None = None
+    beta: float = 0.1  # how near the model is kept to what it was, see losses.Preference
+    training: TrainingConfig = field(default_factory=lambda: default_training("lora", PREFERENCE_DEFAULTS))
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.packing or self.answer_column:
+            raise InputError("pairs have no answer_column, and cannot be packed: leave both out")
+        if not 0 < self.beta < math.inf:
+            raise InputError(f"beta must be above 0, found {self.beta}")
+
+
+LANGUAGE_TASKS = {"chat": ChatConfig, "preference": PreferenceConfig}
+
+
+def default_training(strategy: str = "lora", recipes: dict = DEFAULTS, **changes) -> TrainingConfig:
+    """The numbers of one of `recipes` for a strategy, but for those `changes` that are not None.
 
     Raises InputError: another strategy than lora or full.
     """
-    if strategy not in DEFAULTS:
+    if strategy not in recipes:
         raise InputError(f"the strategy of a language model must be lora or full, found {strategy!r}")
     given = {name: value for name, value in changes.items() if value is not None}
     fixed = {"strategy": strategy, "schedule": "one-cycle", "weight_decay": 0.0, "select": "-loss"}
-    return replace(DEFAULTS[strategy], **fixed, **given)
+    return replace(recipes[strategy], **fixed, **given)

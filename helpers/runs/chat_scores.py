@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from helpers.data.chat import AnswerCollate, ChatDataset, prompt_ids
 from helpers.data.loaders import make_loader
@@ -35,9 +35,9 @@ def dataset(lm: LanguageModel, frame: pd.DataFrame) -> ChatDataset:
     return ChatDataset(conversations(frame), lm.tokenizer, lm.max_length, lm.system, names)
 
 
-def loader_of(lm: LanguageModel, rows: ChatDataset, **options) -> DataLoader:
+def loader_of(lm: LanguageModel, rows: Dataset, collate: type = AnswerCollate, **options) -> DataLoader:
     """A loader of rows in a fixed order."""
-    return make_loader(rows, EVALUATION_BATCH, AnswerCollate(lm.tokenizer.pad_token_id), **options)
+    return make_loader(rows, EVALUATION_BATCH, collate(lm.tokenizer.pad_token_id), **options)
 
 
 def measured(lm: LanguageModel, frame: pd.DataFrame, rows: ChatDataset, runtime: Runtime) -> dict:
@@ -62,8 +62,8 @@ def measured(lm: LanguageModel, frame: pd.DataFrame, rows: ChatDataset, runtime:
 def answers(lm: LanguageModel, frame: pd.DataFrame, *, own_data: bool) -> tuple[pd.DataFrame, dict]:
     """What the model writes, greedy, for the first rows: a table, and how often it is right.
 
-    `exact_match` and `stopped` are shares of the answered rows; `valid_json` where every wanted answer is
-    JSON; accuracy and macro-F1 of the sentiment for the course's own job.
+    `exact_match` and `stopped` are shares of the answered rows, `answer_tokens` the mean length; `valid_json`
+    where every wanted answer is JSON; accuracy and macro-F1 of the sentiment for the course's own job.
     """
     frame = frame.head(WRITTEN)
     asked = [messages[:-1] for messages in conversations(frame)]
@@ -76,6 +76,7 @@ def answers(lm: LanguageModel, frame: pd.DataFrame, *, own_data: bool) -> tuple[
     shares = {
         "answered": len(texts),
         "exact_match": float(np.mean([a.strip() == b.strip() for a, b in zip(texts, wanted)])),
+        "answer_tokens": float(np.mean([answer.new_tokens for answer in written])),
         "stopped": float(np.mean([answer.finish == "stop" for answer in written])),
     }
     values = [(parsed(text), parsed(answer)) for text, answer in zip(texts, wanted)]

@@ -17,12 +17,16 @@ from helpers.files import is_first_process
 
 COLUMNS = ("text_column", "label_column", "group_column", "file_column")
 DATA_OPTIONS = (*COLUMNS, "on_bad")
-CHAT_COLUMNS = ("prompt_column", "answer_column")
-CHAT_OPTIONS = (*CHAT_COLUMNS, "system", "rank", "base_bits", "packing")
+WRITING = ("chat", "preference")  # tasks that train a language model
+CHAT_OPTIONS = ("answer_column", "packing")
+PREFERENCE_COLUMNS = ("chosen_column", "rejected_column")
+WRITING_OPTIONS = ("prompt_column", "system", "rank", "base_bits")
+WRITING_COLUMNS = ("prompt_column", "answer_column", *PREFERENCE_COLUMNS)
 TRAINING_OPTIONS = ("epochs", "max_steps", "batch_size", "learning_rate", "seed", "strategy")
 # What a resumed run must not change; `workers` may differ, as batches do not depend on them.
 PLANNED_OPTIONS = ("data", "model", "limit", "log_with", "max_length")
-PLANNED_OPTIONS += (*DATA_OPTIONS, *TRAINING_OPTIONS, *CHAT_OPTIONS)
+PLANNED_OPTIONS += (*DATA_OPTIONS, *TRAINING_OPTIONS, *WRITING_OPTIONS, *CHAT_OPTIONS)
+PLANNED_OPTIONS += (*PREFERENCE_COLUMNS, "beta")
 
 
 def add_commands(command: Callable) -> None:
@@ -39,14 +43,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     add = parser.add_argument
     add_number = partial(add, type=int, metavar="N")
-    about = "classes of texts (two words for them), classes of images, or a language model"
-    add("task", choices=("text", "sentiment", "images", "chat"), help=about)
+    about = "classes of texts (two words for them), classes of images, or a language model (two tasks)"
+    add("task", choices=("text", "sentiment", "images", *WRITING), help=about)
     add("--output", type=Path, metavar="RUN", help="the run folder to write")
     add("--dry-run", action="store_true", help="say what was understood of the data, and stop")
     images = "efficientnet_lite0, resnet50 or any image model of timm"
-    chat = "chat: smollm2, a folder or a causal language model of the hub, NAME@REVISION"
+    chat = "chat, preference: smollm2, a folder or a causal language model of the hub, NAME@REVISION"
     add("--model", metavar="NAME|DIR", help=f"minilm, a folder or an encoder of the hub; {images}; {chat}")
-    moving = "which weights move (default: full; chat: lora)"
+    moving = "which weights move (default: full; language models: lora)"
     add("--strategy", choices=("full", "head", "gradual", "lora"), help=moving)
     add_number("--epochs", help="passes over the training rows (default: of the recipe)")
     add_number("--max-steps", help="optimizer steps in all, in place of --epochs")
@@ -55,12 +59,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add_number("--seed", help="seed of head, order, dropout and augmentation (default: 0)")
     add_number("--workers", help="processes that load batches (default: where they pay)")
     add_number("--limit", help="at most N training rows, 0 = all (default: 2000 at quick scale, else 0)")
-    longest = "texts: tokens that the model reads of one, the rest is cut (128); chat: most tokens (1024)"
+    longest = "texts: tokens that the model reads of one, the rest is cut (128); conversations: most (1024)"
     add_number("--max-length", help=longest)
-    add_number("--rank", help="chat: rank of LoRA's corrections (default: 32)")
-    add("--base-bits", type=int, choices=(16, 4), help="chat: bits of the frozen weights below LoRA")
+    add_number("--rank", help="language models: rank of LoRA's corrections (default: 32)")
+    add("--base-bits", type=int, choices=(16, 4), help="language models: bits of the weights below LoRA")
+    add("--beta", type=float, metavar="X", help="preference: a large one keeps the model as it is (0.1)")
     add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
-    add("--system", metavar="TEXT", help="chat: system message of conversations that bring none")
+    add("--system", metavar="TEXT", help="language models: system message of prompts that bring none")
     add("--no-cache", action="store_true", help="photographs: decode them anew in each epoch")
     hard = "comments: learn only the label of the mean rating, not the raters' votes as well"
     add("--hard-labels", action="store_true", help=hard)
@@ -75,9 +80,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     """The options that say where rows come from."""
     add = parser.add_argument
     data = "your own table (CSV, TSV, JSON Lines, Parquet, Excel), image folder, or table of image files"
-    chats = "chat: JSON Lines or a table of conversations"
+    chats = "chat, preference: JSON Lines or a table of conversations, or of pairs of answers"
     add("--data", metavar="PATH", help=f"{data}; {chats} (default: the course's data)")
-    add("--prompt-column", metavar="C", help="chat: column with what is asked (default: prompt)")
+    add("--prompt-column", metavar="C", help="column with what is asked (default: prompt)")
+    add("--chosen-column", metavar="C", help="preference: the better answer (default: chosen)")
+    add("--rejected-column", metavar="C", help="preference: the other answer (default: rejected)")
     add("--answer-column", metavar="C", help="chat: column with the answer (default: completion or answer)")
     add("--text-column", metavar="C", help="column with the text (default: text)")
     add("--label-column", metavar="C", help="column with the label (default: label)")
@@ -128,8 +135,8 @@ def run_config(options):
 
     changes = {name: getattr(options, name) for name in TRAINING_OPTIONS if name != "strategy"}
     changes["num_workers"] = options.workers
-    if options.task == "chat":
-        return chat_config(options, changes)
+    if options.task in WRITING:
+        return writing_config(options, changes)
     limit = options.limit
     if limit is None:
         limit = recipes.QUICK_LIMIT if environment.scale() == "quick" else 0
@@ -148,15 +155,20 @@ def run_config(options):
     )
 
 
-def chat_config(options, changes: dict):
+def writing_config(options, changes: dict):
     """The configuration of a language model's run."""
     from helpers import environment
-    from helpers.runs.chat_config import QUICK_LIMIT, ChatConfig, default_training
+    from helpers.runs import chat_config
+    from helpers.runs.chat_config import LANGUAGE_TASKS, QUICK_LIMIT, default_training
 
-    names = ("data", "on_bad", "model", "max_length", "limit", "log_with", *CHAT_OPTIONS)
+    is_chat = options.task == "chat"
+    recipes = chat_config.DEFAULTS if is_chat else chat_config.PREFERENCE_DEFAULTS
+    names = ("data", "on_bad", "model", "max_length", "limit", "log_with", *WRITING_OPTIONS)
+    names += CHAT_OPTIONS if is_chat else (*PREFERENCE_COLUMNS, "beta")
     values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     values.setdefault("limit", QUICK_LIMIT if environment.scale() == "quick" and not options.data else 0)
-    return ChatConfig(training=default_training(options.strategy or "lora", **changes), **values)
+    training = default_training(options.strategy or "lora", recipes, **changes)
+    return LANGUAGE_TASKS[options.task](training=training, **values)
 
 
 def resumed_config(options, config):
@@ -192,12 +204,17 @@ def refuse_idle_options(options) -> None:
 
     Raises InputError: it names them, and says why.
     """
-    images, is_chat = options.task == "images", options.task == "chat"
+    from helpers.data import full
+
+    images, writes = options.task == "images", options.task in WRITING
     in_folder = images and options.data is not None and Path(options.data).is_dir()
     idle = [
-        (CHAT_OPTIONS, not is_chat, "but on chat"),
-        ((*COLUMNS, "hard_labels", "no_cache"), is_chat, "on chat"),
-        ((*DATA_OPTIONS, *CHAT_COLUMNS), options.data is None, "without --data"),
+        (DATA_OPTIONS, full.is_data_set(options.data), f"on {options.data}, whose columns are known"),
+        (WRITING_OPTIONS, not writes, "but on chat and preference"),
+        (CHAT_OPTIONS, options.task != "chat", "but on chat"),
+        ((*PREFERENCE_COLUMNS, "beta"), options.task != "preference", "but on preference"),
+        ((*COLUMNS, "hard_labels", "no_cache"), writes, f"on {options.task}"),
+        ((*DATA_OPTIONS, *WRITING_COLUMNS), options.data is None, "without --data"),
         (("rank", "base_bits"), options.strategy == "full", "with strategy full"),
         (("hard_labels",), options.data is not None, "on your own data: they hold no raters' votes"),
         (("label_column", "group_column", "file_column"), in_folder, "on a folder of images: use a table"),
@@ -224,17 +241,23 @@ def refuse_given(options, idle: list[tuple[tuple[str, ...], bool, str]]) -> None
 
 def data_options(options) -> dict:
     """The data options that were given."""
-    names = ("data", *DATA_OPTIONS, *CHAT_COLUMNS)
+    names = ("data", *DATA_OPTIONS, *WRITING_COLUMNS)
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def evaluate(options) -> None:
     """Print accuracy, macro-F1 with its interval and loss, or JSON; exit status 2 for bad input."""
-    refuse_given(options, [((*DATA_OPTIONS, *CHAT_COLUMNS), options.data is None, "without --data")])
+    refuse_given(options, [((*DATA_OPTIONS, *WRITING_COLUMNS), options.data is None, "without --data")])
     from helpers.runs import folder, run
 
-    is_chat = folder.load_config(options.folder).task == "chat"
-    refuse_given(options, [(COLUMNS, is_chat, "on chat"), (CHAT_COLUMNS, not is_chat, "but on chat")])
+    task = folder.load_config(options.folder).task
+    idle = [
+        (COLUMNS, task in WRITING, f"on {task}"),
+        (("prompt_column",), task not in WRITING, "but on chat and preference"),
+        (("answer_column",), task != "chat", "but on chat"),
+        (PREFERENCE_COLUMNS, task != "preference", "but on preference"),
+    ]
+    refuse_given(options, idle)
 
     metrics = run.evaluate(options.folder, **data_options(options))
     if options.json:
@@ -252,24 +275,35 @@ def evaluate(options) -> None:
 
 def score_text(metrics: dict) -> str:
     """Accuracy and macro-F1 with its interval, in words; of a language model what it has instead."""
+    if "pair_accuracy" in metrics:
+        return preference_text(metrics)
     if "perplexity" in metrics:
-        return chat_text(metrics)
+        bits = f"{metrics['bits_per_byte']:.3f} bits per byte of the answers"
+        loss = f"loss {metrics['loss']:.3f} (perplexity {metrics['perplexity']:.2f})"
+        return f"{loss}, {bits}; {answers_text(metrics)}"
     low, high = metrics["macro_f1_interval"]
     f1 = f"macro-F1 {metrics['macro_f1']:.3f} (95% interval {low:.3f} to {high:.3f})"
     return f"accuracy {metrics['accuracy']:.3f}, {f1}, loss {metrics['loss']:.3f}"
 
 
-def chat_text(metrics: dict) -> str:
-    """Loss and answers of a language model, in words."""
-    bits = f"{metrics['bits_per_byte']:.3f} bits per byte of the answers"
+def preference_text(metrics: dict) -> str:
+    """How often the better answer won, beside the rules that know nothing of it, in words."""
+    low, high = metrics["pair_accuracy_interval"]
+    pairs = f"pair accuracy {metrics['pair_accuracy']:.3f} (95% interval {low:.3f} to {high:.3f})"
+    rules = f"the longer answer wins: {metrics['longer_wins']:.3f}"
+    rules += f"; the one likelier before the training: {metrics['likelier_wins']:.3f}"
+    return f"{pairs}, loss {metrics['loss']:.3f} ({rules}); {answers_text(metrics)}"
+
+
+def answers_text(metrics: dict) -> str:
+    """What a language model's answers are like, in words."""
     names = {
         "exact_match": "right to the letter", "valid_json": "valid JSON", "stopped": "ended by themselves",
         "accuracy": "right sentiment",
     }  # fmt: skip
     shares = [f"{metrics[name]:.1%} {words}" for name, words in names.items() if name in metrics]
-    answers = f"of {metrics['answered']:,} answers {', '.join(shares)}"
     f1 = f", macro-F1 {metrics['macro_f1']:.3f}" if "macro_f1" in metrics else ""
-    return f"loss {metrics['loss']:.3f} (perplexity {metrics['perplexity']:.2f}), {bits}; {answers}{f1}"
+    return f"of {metrics['answered']:,} answers {', '.join(shares)}{f1}"
 
 
 def summary(metrics: dict, folder: Path) -> str:

@@ -19,7 +19,7 @@ from scipy.special import softmax
 from helpers.errors import InputError, Problem
 from helpers.files import LOCK, is_temporary, is_writable, locked, remove_temporary, write_atomically
 from helpers.models.pretrained import GIVE_A_RUN
-from helpers.runs.chat_config import ChatConfig
+from helpers.runs.chat_config import LANGUAGE_TASKS, ChatConfig
 from helpers.runs.recipes import RunConfig
 from helpers.tasks import task_named
 from helpers.training.checkpoints import CHECKPOINT
@@ -95,7 +95,7 @@ def load_config(folder: Path) -> RunConfig | ChatConfig:
         raise InputError(f"{folder} is no run folder (config.json is missing); {GIVE_A_RUN}")
     try:
         values = json.loads(file.read_bytes())
-        kind = ChatConfig if values["task"] == "chat" else RunConfig
+        kind = LANGUAGE_TASKS.get(values["task"], RunConfig)
         config = kind(**values | {"training": TrainingConfig(**values["training"])})
         check_types(config)
         return config
@@ -170,9 +170,14 @@ def _all_rows(splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _contents(frame: pd.DataFrame) -> list[str]:
-    """A hash of each row's label with its text or its picture's bytes; "" for a picture that is not there."""
+    """A hash of each row's label with its text (of a pair, both answers) or its picture's bytes; "" for a
+    picture that is not there.
+    """
     values = map(Path, frame["path"]) if "path" in frame else frame["text" if "text" in frame else "image"]
-    return [_content(label, value) for label, value in zip(frame["label"], values)]
+    labels = frame["label"]
+    if "rejected" in frame:
+        labels = labels + "\0" + frame["rejected"]
+    return [_content(label, value) for label, value in zip(labels, values)]
 
 
 def _content(label: str, value: str | np.ndarray | Path | None) -> str:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from helpers import environment
-from helpers.data import sources, splits
+from helpers.data import full, sources, splits
 from helpers.data.collate import collate_features
 from helpers.data.datasets import MAX_TOKENS, FeatureDataset, encode_labels
 from helpers.data.loaders import make_loader
@@ -56,7 +56,7 @@ class RunConfig:
     """
 
     task: str  # "text" (or "sentiment") or "images", see tasks
-    data: str | None = None  # your own CSV file, labels file or image folder; None: the embedded data
+    data: str | None = None  # your own table or image folder, or a name (sources.NAMED); None: embedded
     text_column: str = "text"  # the columns of your file, see own
     label_column: str = "label"
     group_column: str | None = None
@@ -144,9 +144,19 @@ def default_training(task: str, strategy: str, **changes) -> TrainingConfig:
 
 
 def load_rows(config: RunConfig, data: str | None) -> tuple[pd.DataFrame, list[Problem]]:
-    """The rows of `data`, or of the embedded data for None, and the problems of those that were left out."""
+    """The rows of `data`, or of the embedded data for None, and the problems of those that were left out.
+
+    A path comes first: "pets" is full scale's data set where nothing here has that name.
+    """
     task = task_named(config.task)
-    return (task.embedded(), []) if data is None else task.read(data, config)
+    if data is None:
+        return task.embedded(), []
+    if not full.is_data_set(data):
+        return task.read(data, config)
+    kind, rows = sources.NAMED[data]
+    if kind != task.name:
+        raise InputError(f"{data} is data for {kind}, and the task is {task.name}; choose another")
+    return rows(), []
 
 
 def prepare(config: RunConfig) -> Prepared:

@@ -19,6 +19,7 @@ from helpers import plots
 from helpers.data.pictures import open_image
 from helpers.files import write_atomically
 from helpers.plots import printable
+from helpers.runs.chat_config import LANGUAGE_TASKS
 from helpers.runs.folder import kept_rows
 from helpers.training.metrics import f1_scores
 
@@ -30,6 +31,13 @@ table{border-collapse:collapse;margin:1rem 0}
 th,td{border-bottom:1px solid #ccc;padding:.3rem .7rem;text-align:left;overflow-wrap:anywhere}
 td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}
 caption{text-align:left;font-weight:600;padding:.3rem 0}pre{background:#f4f4f4;padding:1rem;overflow:auto}"""
+PAIR_SCORES = {
+    "pair_accuracy": "pair accuracy: share with a margin above 0", "margin": "margin (nats)",
+    "chosen_change": "change of the chosen answers' log-probability (nats a token)",
+    "rejected_change": "change of the rejected answers'",
+    "longer_wins": "share in which the longer answer is the chosen one",
+    "likelier_wins": "share in which the chosen one was the likelier before the training",
+}  # fmt: skip
 CURVES = "Training loss falls with the optimizer steps; orange-red dots: validation loss after each epoch."
 CONFUSION = "Confusion matrix of the test rows: rows are true classes, columns are predicted classes."
 
@@ -42,7 +50,7 @@ def write_report(folder: Path) -> Path:
     folder = Path(folder)
     files = (folder / "config.json", folder / "metrics.json")
     config, metrics = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    if config["task"] == "chat":
+    if config["task"] in LANGUAGE_TASKS:
         shown = [chat_table(metrics), picture(curves(folder), CURVES), written_table(folder)]
     else:
         predictions, classes = read_predictions(folder / "predictions.csv")
@@ -105,14 +113,20 @@ def chat_table(metrics: dict) -> str:
         "loss": "loss (nats a token)", "perplexity": "perplexity", "bits_per_byte": "bits per byte",
         "exact_match": "share right to the letter", "valid_json": "share valid JSON",
         "stopped": "share ended by itself", "accuracy": "accuracy of the sentiment",
-        "macro_f1": "macro-F1 of the sentiment",
+        "macro_f1": "macro-F1 of the sentiment", "answer_tokens": "tokens of an answer",
     }  # fmt: skip
-    sides = [metrics["validation"], metrics["test"]]
+    titles, sides = ["validation", "test"], [metrics["validation"], metrics["test"]]
+    if "before" in metrics:
+        names = PAIR_SCORES | names | {"loss": "loss (nats a pair)"}
+        titles, sides = [*titles, "test, before the training"], [*sides, metrics["before"]]
     cells = lambda name: [f"{side[name]:.3f}" if name in side else "" for side in sides]
     body = [(words, *cells(name)) for name, words in names.items() if name in metrics["test"]]
-    body.append(("rows", *(f"{side['n']:,}" for side in sides)))
-    body.append(("rows answered in full", "", f"{metrics['test']['answered']:,}"))
-    return table("Results", ("what", "validation", "test"), body)
+    for name, words in {"n": "rows", "answered": "rows answered in full"}.items():
+        body.append((words, *(f"{side[name]:,}" if name in side else "" for side in sides)))
+    kinds = metrics["test"].get("by_kind", {}).items()
+    found = [(kind, f"{part['pair_accuracy']:.3f}", f"{part['n']:,}") for kind, part in kinds]
+    by_kind = table("Test pairs by kind", ("kind", "pair accuracy", "rows"), found) if found else ""
+    return table("Results", ("what", *titles), body) + by_kind
 
 
 def written_table(folder: Path) -> str:

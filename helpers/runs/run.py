@@ -12,7 +12,7 @@ import torch
 from helpers import environment
 from helpers.files import is_first_process, writing
 from helpers.runs import folder as run_folder
-from helpers.runs.chat_config import ChatConfig
+from helpers.runs.chat_config import LANGUAGE_TASKS, ChatConfig
 from helpers.runs.recipes import RunConfig
 from helpers.safety.finite import NotFinite
 from helpers.safety.signals import Signals
@@ -61,6 +61,8 @@ def train(
             with writing(folder, "make room, or choose another --output"):
                 # A stand-in is recorded under its own name.
                 run_folder.start(folder, replace(config, model=job.name), prepared.splits)
+        if config.task == "preference":
+            task.begin(config, prepared, job)
         keeper = Keeper(folder, resume=resume and (folder / CHECKPOINT).is_file(), scores=task.SCORES)
         try:
             effort = _train(job, keeper, on_step)
@@ -130,5 +132,5 @@ def evaluate(folder: Path, data: str | None = None, **columns) -> dict:
 
 def _task(config: RunConfig | ChatConfig) -> ModuleType:
     """What is done before and after the training of a classifier, or of a language model."""
-    name = "chat" if config.task == "chat" else "classification"
+    name = config.task if config.task in LANGUAGE_TASKS else "classification"
     return import_module(f"helpers.runs.{name}")  # pictures need none of what reads and writes texts

@@ -92,8 +92,13 @@ def accuracy_interval(
 ) -> tuple[float, float]:
     """95% bootstrap interval of accuracy, see `macro_f1_interval`."""
     correct = np.asarray(targets) == np.asarray(predictions)
-    drawn = _times_drawn(len(correct), groups, resamples, seed)
-    return _middle_95([counts[correct].sum() / counts.sum() for counts in drawn])
+    return mean_interval(correct, groups=groups, resamples=resamples, seed=seed)
+
+
+def mean_interval(values, *, groups=None, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95% bootstrap interval of the mean of values (N,), see `macro_f1_interval`."""
+    drawn = _times_drawn(len(values), groups, resamples, seed)
+    return _middle_95([(counts * values).sum() / counts.sum() for counts in drawn])
 
 
 def _times_drawn(num_rows: int, groups, resamples: int, seed: int) -> Iterator[np.ndarray]:

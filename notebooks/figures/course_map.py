@@ -24,6 +24,8 @@ CHAPTERS = (
     ("08", "Outlook", 3, 1),
     ("09", "Language models", 3, 2),
     ("10", "Case study: instruction tuning", 3, 3),
+    ("11", "Preference tuning", 2, 3),
+    ("12", "Beyond one machine", 1, 3),
     ("A", "Tools and resources", 0, 2),
     ("B", "Flowcharts", 1, 2),
 )
@@ -39,6 +41,8 @@ EDGES = (
     ("07", "08"),
     ("08", "09"),
     ("09", "10"),
+    ("10", "11"),
+    ("11", "12"),
 )
 WIDTH, HEIGHT, GAP_X, GAP_Y, LEFT, TOP = 190, 76, 50, 54, 16, 16
 TITLE = "Map of the course"
@@ -68,7 +72,7 @@ def svg() -> str:
         f'<text class="legend" x="{LEFT + 480}" y="{y}" font-size="14">A and B: to look things up at any '
         "time</text>",
     ]
-    text = f"Thirteen chapters and the order to read them in: {names}."
+    text = f"Fifteen chapters and the order to read them in: {names}."
     return drawing.document(width, height, parts, name="map", title=TITLE, text=text)
 
 
@@ -77,7 +81,7 @@ def _corner(column: int, row: int) -> tuple[int, int]:
 
 
 def _node(number: str, title: str, x: int, y: int) -> str:
-    labels = textwrap.wrap(f"{number} {title}", 21)
+    labels = textwrap.wrap(f"{number} {title}", 20)
     texts = drawing.lines(labels, x + WIDTH / 2, y + HEIGHT / 2)
     rect = (
         f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="10" fill="#cfe6f5" '
@@ -95,6 +99,8 @@ def _edge(start: str, end: str) -> str:
     middle = HEIGHT / 2
     if x0 == x1:
         path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y1 - 4}"
+    elif x1 < x0 and y0 == y1:  # the last row goes back
+        path = f"M{x0},{y0 + middle:g} H{x1 + WIDTH + 4}"
     elif x1 < x0:  # to the start of the next row
         path = f"M{x0 + WIDTH / 2:g},{y0 + HEIGHT} V{y0 + HEIGHT + GAP_Y / 2:g} H{x1 + WIDTH / 2:g} V{y1 - 4}"
     elif y0 == y1:

@@ -42,7 +42,7 @@ def test_node_labels_agree(mermaid, svg):
     }
     groups = [g for g in svg.iter() if name(g) == "g" and g.get("class") == "node"]
     in_svg = {g.get("id"): " ".join(line.text for line in g.iter() if name(line) == "tspan") for g in groups}
-    assert len(in_svg) == 13
+    assert len(in_svg) == 15
     assert in_mermaid == in_svg
 
 

@@ -47,6 +47,8 @@ def test_there_are_notebooks():
         "08",
         "09",
         "10",
+        "11",
+        "12",
         "A",
         "B",
     ]
