@@ -1,7 +1,6 @@
 """One right answer to each exercise of chapter 11, written as a learner would write it."""
 
 import numpy as np
-import torch
 from torch.nn import functional as F
 
 

@@ -74,7 +74,7 @@ def _verify_dpo_loss(attempt):
         if torch.isclose(found, answers.dpo_loss(log_p, reference, 1.0), atol=1e-5):
             raise AssertionError("beta changes nothing; it multiplies the margin inside the sigmoid")
         raise AssertionError(
-            f"with beta {beta} expected {float(right):.4f}, found {float(found):.4f}; compare with the formula"
+            f"with beta {beta} expected {float(right):.4f}, found {float(found):.4f}; see the formula"
         )
     far = attempt(torch.tensor([[-3000.0, 0.0]]), torch.zeros(1, 2), 1.0)
     if not torch.isfinite(far):
@@ -104,13 +104,16 @@ def _close(answer, label):
     return float(abs(WORDS.index(answer) - WORDS.index(label)) <= 1)
 
 
+def _cheerful(answer, label):
+    return 1.0 if answer == "positive" else 0.1
+
+
 def _verify_audit(attempt):
     rows = ["positive"] * 5 + ["negative"] * 3 + ["neutral"] * 2
-    cheerful = lambda answer, label: 1.0 if answer == "positive" else 0.1
     for reward, word, mean in (
         (_strict, "positive", 0.5),
         (_close, "neutral", 1.0),
-        (cheerful, "positive", 1.0),
+        (_cheerful, "positive", 1.0),
     ):
         found = attempt(reward, rows, list(WORDS))
         if not isinstance(found, tuple) or len(found) != 2:
@@ -118,7 +121,9 @@ def _verify_audit(attempt):
         if found[0] != word:
             raise AssertionError(f"the constant answer that earns most is {word!r}, found {found[0]!r}")
         if abs(float(found[1]) - mean) > 1e-6:
-            raise AssertionError(f"always {word!r} earns {mean} a row, found {found[1]}; take the mean over the rows")
+            raise AssertionError(
+                f"always {word!r} earns {mean} a row, found {found[1]}; take the mean over the rows"
+            )
 
 
 audit = Exercise(

@@ -1,4 +1,4 @@
-"""Exercise of chapter 11 that chooses: beta and rate, by shown rows; scored on rows that the chapter hides."""
+"""Exercise of chapter 11 that chooses: beta and rate, by shown rows; scored on hidden ones."""
 
 import functools
 import json
@@ -76,7 +76,7 @@ def _verify_setting(attempt):
 setting = Exercise(
     verify=_verify_setting,
     hints=(
-        "Strike out the runs whose drift is above the limit, and those close to it: hidden rows differ a little.",
+        "Strike out the runs whose drift is above the limit, and those close to it: hidden rows differ.",
         "Of those that are left take one of the best in macro-F1. A difference of one or two hundredths is "
         "noise.",
     ),
