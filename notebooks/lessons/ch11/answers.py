@@ -20,9 +20,9 @@ def three_curves():
     return {"a": "moving reference", "b": "swapped", "c": "rate too high"}
 
 
-def setting():
-    # The best validation accuracy among the runs that stayed near enough to their start.
-    return {"beta": 0.1, "rate": 1e-3}
+def buying():
+    # Three raters who all agree: a third of the clicks' comments, and few mistakes among those that are left.
+    return {"raters": 3, "agree": 1.0}
 
 
 def audit(reward, rows, answers):

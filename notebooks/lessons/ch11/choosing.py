@@ -1,4 +1,4 @@
-"""Exercise of chapter 11 that chooses: beta and rate, by shown rows; scored on hidden ones."""
+"""Exercise of chapter 11 that chooses: how many raters to ask for a pair; scored on hidden comments."""
 
 import functools
 import json
@@ -6,80 +6,68 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.training import metrics
 from lessons.ch11 import answers
 from lessons.exercise import Exercise
 
 FILE = Path(__file__).with_name("hidden_rows.json")
-MOST_DRIFT, LEAST_SHARE = 1.0, 0.9
+CLICKS, LEAST_RIGHT, LEAST_PAIRS = 3000, 0.95, 400
+DRAWS = 5
 
 
 @functools.cache
-def measured() -> dict:
-    """Runs of the chapter's small job.
+def hidden_counts() -> np.ndarray:
+    """Raters (N, 3) who find each of N validation comments negative, neutral, positive."""
+    return np.array(json.loads(FILE.read_text(encoding="utf-8"))["counts"])
 
-    `labels` (N,), `start` (N, 3), and `runs`, each with `beta`, `rate` and `log_p` (N, 3): log-probabilities
-    of the three words to N comments. The first half of the comments is shown, the second half is hidden.
+
+def bought(counts: np.ndarray, raters: int, agree: float, *, clicks: int = CLICKS, seed: int = 0) -> dict:
+    """Spend `clicks` on pairs: ask some raters of each comment, and keep those that agree well enough.
+
+    Args:
+        counts: all raters (N, 3) of each comment, by opinion.
+        raters: how many of them are asked about a comment, drawn at random.
+        agree: smallest share of those asked who must have the most frequent opinion.
+
+    Returns:
+        {"pairs" (kept), "right" (share of them whose opinion is the most frequent one of all other raters)}.
     """
-    return json.loads(FILE.read_text(encoding="utf-8"))
+    draw = np.random.default_rng(seed)
+    rows = draw.permutation(len(counts))[: clicks // raters]
+    asked = np.array([draw.multivariate_hypergeometric(counts[row], raters) for row in rows])  # (M, 3)
+    opinion = asked.argmax(1)
+    kept = asked.max(1) >= agree * raters
+    right = opinion == (counts[rows] - asked).argmax(1)
+    return {"pairs": int(kept.sum()), "right": float(right[kept].mean()) if kept.any() else 0.0}
 
 
-def scored(run: dict, *, hidden: bool) -> dict[str, float]:
-    """Macro-F1, accuracy on pairs, and drift (nats) of a run on one half of the comments."""
-    labels = np.array(measured()["labels"])
-    half = slice(len(labels) // 2, None) if hidden else slice(len(labels) // 2)
-    labels = labels[half]
-    log_p, start = np.array(run["log_p"])[half], np.array(measured()["start"])[half]
-    right = log_p[np.arange(len(labels)), labels]
-    others = np.array([np.delete(row, label) for row, label in zip(log_p, labels)])
-    drift = np.exp(log_p) * (log_p - start)
-    return {
-        "macro_f1": metrics.macro_f1(labels, log_p.argmax(1), 3),
-        "pairs": float((right[:, None] > others).mean()),
-        "drift": float(drift.sum(1).mean()),
-    }
-
-
-def show_validation() -> None:
-    """Print the runs with what the shown comments say of them."""
-    print("beta   rate   macro-F1  pairs  drift in nats")
-    for run in measured()["runs"]:
-        found = scored(run, hidden=False)
-        print(
-            f"{run['beta']:<6} {run['rate']:<7g} {found['macro_f1']:.2f}     {found['pairs']:.2f}   "
-            f"{found['drift']:.2f}"
-        )
-
-
-def _verify_setting(attempt):
+def _verify_buying(attempt):
     found = attempt()
-    if not isinstance(found, dict) or set(found) != {"beta", "rate"}:
-        raise AssertionError(f"expected a dictionary with the keys beta and rate, found {found!r}")
-    runs = {(run["beta"], run["rate"]): run for run in measured()["runs"]}
-    key = (found["beta"], found["rate"])
-    if key not in runs:
-        raise AssertionError(f"there is no run with beta {key[0]} and rate {key[1]}")
-    hidden = {name: scored(run, hidden=True) for name, run in runs.items()}
-    allowed = [one["macro_f1"] for one in hidden.values() if one["drift"] <= MOST_DRIFT]
-    own = hidden[key]
-    said = (
-        f"on hidden comments macro-F1 is {own['macro_f1']:.2f} at a drift of {own['drift']:.2f} nats, and "
-        f"{max(allowed):.2f} can be had below {MOST_DRIFT:g} nat"
-    )
-    if own["drift"] > MOST_DRIFT:
-        raise AssertionError(f"{said}; this run went further than was allowed")
-    if own["macro_f1"] < LEAST_SHARE * max(allowed):
-        raise AssertionError(f"{said}; a run that hardly moved has hardly learnt")
+    if not isinstance(found, dict) or set(found) != {"raters", "agree"}:
+        raise AssertionError(f"expected a dictionary with the keys raters and agree, found {found!r}")
+    raters, agree = found["raters"], found["agree"]
+    if isinstance(raters, bool) or not isinstance(raters, int) or not 1 <= raters <= 10:
+        raise AssertionError(f"raters should be a whole number from 1 to 10, found {raters!r}")
+    if isinstance(agree, bool) or not isinstance(agree, int | float) or not 0 <= agree <= 1:
+        raise AssertionError(f"agree should be a share from 0 to 1, found {agree!r}")
+    runs = [bought(hidden_counts(), raters, agree, seed=seed) for seed in range(DRAWS)]
+    pairs, right = (float(np.mean([run[name] for run in runs])) for name in ("pairs", "right"))
+    said = f"on hidden comments you keep {pairs:.0f} pairs, {right:.1%} of them right"
+    if right < LEAST_RIGHT:
+        raise AssertionError(f"{said}; {LEAST_RIGHT:.0%} were promised")
+    if pairs < LEAST_PAIRS:
+        raise AssertionError(
+            f"{said}; at least {LEAST_PAIRS} are needed, so the clicks were spent on too few"
+        )
     return f"{said[0].upper()}{said[1:]}."
 
 
-setting = Exercise(
-    verify=_verify_setting,
+buying = Exercise(
+    verify=_verify_buying,
     hints=(
-        "Strike out the runs whose drift is above the limit, and those close to it: hidden rows differ.",
-        "Of those that are left take one of the best in macro-F1. A difference of one or two hundredths is "
-        "noise.",
+        "One rater makes the most pairs and the most mistakes; ten make few pairs. Print `bought` for both.",
+        "Two who agree are surer than one, and cost two. Try 2 to 5 raters, all of whom must agree, and leave "
+        "a margin on both sides.",
     ),
-    answer=answers.setting,
-    praise="Chosen on shown rows, kept on hidden ones, and not by the training loss.",
+    answer=answers.buying,
+    praise="Fewer, surer pairs, chosen on shown rows and kept on hidden ones.",
 )

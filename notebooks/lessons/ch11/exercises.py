@@ -2,10 +2,10 @@
 
 from lessons.ch11 import answers
 from lessons.ch11.building import audit, dpo_loss, log_probabilities, partial_credit
-from lessons.ch11.choosing import setting
+from lessons.ch11.choosing import buying
 from lessons.exercise import Exercise
 
-__all__ = ["audit", "dpo_loss", "log_probabilities", "partial_credit", "setting", "three_curves"]
+__all__ = ["audit", "buying", "dpo_loss", "log_probabilities", "partial_credit", "three_curves"]
 
 
 def _verify_curves(attempt):
