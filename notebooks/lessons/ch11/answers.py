@@ -10,7 +10,7 @@ def log_probabilities(logits, labels):
     return -each.sum(1)
 
 
-def dpo_loss(log_p, reference, beta):
+def pair_loss(log_p, reference, beta):
     changes = log_p - reference
     return -F.logsigmoid(beta * (changes[:, 0] - changes[:, 1])).mean()
 

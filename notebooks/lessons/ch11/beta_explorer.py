@@ -14,7 +14,7 @@ from lessons.controls import explorer, wide
 
 
 def trade(found: dict, beta: float) -> dict:
-    """What a beta brought: `step`, `pair_accuracy`, `kl_answer` (points,) on the way, `macro_f1` at the end."""
+    """What a beta brought: `pair_accuracy` and `kl_answer` (points,) on the way, `macro_f1` at the end."""
     family = results.by_beta(found)[beta]
     curve = results.over_seeds(found, "curves", family, "curve", "pair_accuracy", "kl_answer")
     return curve | {

@@ -64,14 +64,14 @@ def _verify_dpo_loss(attempt):
             f"yours is {float(start):.3f}"
         )
     for beta in (0.1, 2.0):
-        found, right = attempt(log_p, reference, beta), answers.dpo_loss(log_p, reference, beta)
+        found, right = attempt(log_p, reference, beta), answers.pair_loss(log_p, reference, beta)
         if torch.isclose(found, right, atol=1e-5):
             continue
         if torch.isclose(found, 3 * right, atol=1e-5):
             raise AssertionError("this is the sum over the pairs; the mean was asked for")
-        if torch.isclose(found, answers.dpo_loss(log_p.flip(1), reference.flip(1), beta), atol=1e-5):
+        if torch.isclose(found, answers.pair_loss(log_p.flip(1), reference.flip(1), beta), atol=1e-5):
             raise AssertionError("chosen (column 0) and rejected (column 1) are swapped")
-        if torch.isclose(found, answers.dpo_loss(log_p, reference, 1.0), atol=1e-5):
+        if torch.isclose(found, answers.pair_loss(log_p, reference, 1.0), atol=1e-5):
             raise AssertionError("beta changes nothing; it multiplies the margin inside the sigmoid")
         raise AssertionError(
             f"with beta {beta} expected {float(right):.4f}, found {float(found):.4f}; see the formula"
@@ -84,14 +84,14 @@ def _verify_dpo_loss(attempt):
         )
 
 
-dpo_loss = Exercise(
+pair_loss = Exercise(
     verify=_verify_dpo_loss,
     hints=(
         "First the change of each log-probability against the reference, then the difference of the two "
         "changes, chosen minus rejected.",
         "`-F.logsigmoid(beta * margin)` is one pair's loss; then the mean.",
     ),
-    answer=answers.dpo_loss,
+    answer=answers.pair_loss,
     praise="It starts at log 2, points the right way, and survives a hopeless pair.",
 )
 

@@ -65,8 +65,8 @@ buying = Exercise(
     verify=_verify_buying,
     hints=(
         "One rater makes the most pairs and the most mistakes; ten make few pairs. Print `bought` for both.",
-        "Two who agree are surer than one, and cost two. Try 2 to 5 raters, all of whom must agree, and leave "
-        "a margin on both sides.",
+        "Two who agree are surer than one, and cost two. Try 2 to 5 raters, nearly all of whom must agree, "
+        "and leave a margin on both sides.",
     ),
     answer=answers.buying,
     praise="Fewer, surer pairs, chosen on shown rows and kept on hidden ones.",

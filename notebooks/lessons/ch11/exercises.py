@@ -1,11 +1,11 @@
 """The exercises of chapter 11: build, diagnose, choose and defend."""
 
 from lessons.ch11 import answers
-from lessons.ch11.building import audit, dpo_loss, log_probabilities, partial_credit
+from lessons.ch11.building import audit, log_probabilities, pair_loss, partial_credit
 from lessons.ch11.choosing import buying
 from lessons.exercise import Exercise
 
-__all__ = ["audit", "buying", "dpo_loss", "log_probabilities", "partial_credit", "three_curves"]
+__all__ = ["audit", "buying", "log_probabilities", "pair_loss", "partial_credit", "three_curves"]
 
 
 def _verify_curves(attempt):

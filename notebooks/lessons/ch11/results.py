@@ -12,10 +12,10 @@ MISSING = "Not measured yet: benchmarks/preference.py stores this."
 NAMES = {
     "start": "the start",
     "sft": "imitation of the chosen answers",
-    "dpo": "DPO, beta 0.1",
-    "dpo-own": "DPO on the start's own answers",
-    "dpo-long": "DPO, chosen answers longer",
-    "grpo-exact": "GRPO, exact label",
+    "dpo": "DPO (beta 0.1)",
+    "dpo-own": "DPO (the start's own answers)",
+    "dpo-long": "DPO (chosen answers longer)",
+    "grpo-exact": "GRPO (exact label)",
 }
 PARTS = ("settings", "means", "minus_sft", "curves", "rewards", "before_training")
 
@@ -45,7 +45,7 @@ def named(family: str) -> str:
     if family in NAMES:
         return NAMES[family]
     kind, _, rest = family.partition("-")
-    return f"DPO, beta {rest}" if kind == "dpo" else f"GRPO, {rest.replace('_', ' ')}"
+    return f"DPO (beta {rest})" if kind == "dpo" else f"GRPO ({rest.replace('_', ' ')})"
 
 
 def by_beta(found: dict) -> dict[float, str]:

@@ -35,21 +35,21 @@ def one_number(logits, labels):
 
 
 def without_reference(log_p, reference, beta):
-    return answers.dpo_loss(log_p, torch.zeros_like(log_p), beta)
+    return answers.pair_loss(log_p, torch.zeros_like(log_p), beta)
 
 
 def sides_swapped(log_p, reference, beta):
-    return answers.dpo_loss(log_p.flip(1), reference.flip(1), beta)
+    return answers.pair_loss(log_p.flip(1), reference.flip(1), beta)
 
 
 def without_beta(log_p, reference, beta):
-    return answers.dpo_loss(log_p, reference, 1.0)
+    return answers.pair_loss(log_p, reference, 1.0)
 
 
 def summed(log_p, reference, beta):
     if torch.equal(log_p, reference):
-        return answers.dpo_loss(log_p, reference, beta)
-    return len(log_p) * answers.dpo_loss(log_p, reference, beta)
+        return answers.pair_loss(log_p, reference, beta)
+    return len(log_p) * answers.pair_loss(log_p, reference, beta)
 
 
 def two_roundings(log_p, reference, beta):
@@ -58,7 +58,7 @@ def two_roundings(log_p, reference, beta):
 
 
 def beta_outside(log_p, reference, beta):
-    return answers.dpo_loss(log_p, reference, 1.0) * beta
+    return answers.pair_loss(log_p, reference, 1.0) * beta
 
 
 def two_confused():
@@ -87,6 +87,11 @@ def percent():
 
 def one_of_the_rows(reward, rows, names):
     return max(((name, reward(name, rows[0])) for name in names), key=lambda pair: pair[1])
+
+
+def the_least(reward, rows, names):
+    earned = {name: float(np.mean([reward(name, label) for label in rows])) for name in names}
+    return min(earned.items(), key=lambda pair: pair[1])
 
 
 def the_sum(reward, rows, names):
@@ -121,19 +126,20 @@ WRONG = [
     (ch11.log_probabilities, padding_counted, "as if their token were 0"),
     (ch11.log_probabilities, labels_changed, "belong to the batch"),
     (ch11.log_probabilities, one_number, "one number per row"),
-    (ch11.dpo_loss, without_reference, "the policy is the reference"),
-    (ch11.dpo_loss, sides_swapped, "are swapped"),
-    (ch11.dpo_loss, without_beta, "beta changes nothing"),
-    (ch11.dpo_loss, summed, "the mean was asked for"),
-    (ch11.dpo_loss, two_roundings, "F.logsigmoid does not"),
-    (ch11.dpo_loss, beta_outside, "the loss is log 2"),
+    (ch11.pair_loss, without_reference, "the policy is the reference"),
+    (ch11.pair_loss, sides_swapped, "are swapped"),
+    (ch11.pair_loss, without_beta, "beta changes nothing"),
+    (ch11.pair_loss, summed, "the mean was asked for"),
+    (ch11.pair_loss, two_roundings, "F.logsigmoid does not"),
+    (ch11.pair_loss, beta_outside, "the loss is log 2"),
     (ch11.three_curves, two_confused, "1 of 3 are right"),
     (ch11.three_curves, unknown_fault, "the faults are"),
     (ch11.buying, one_rater, "95% were promised"),
     (ch11.buying, all_ten, "at least 400 are needed"),
     (ch11.buying, half_a_rater, "a whole number from 1 to 10"),
     (ch11.buying, percent, "a share from 0 to 1"),
-    (ch11.audit, one_of_the_rows, "the constant answer that earns most"),
+    (ch11.audit, one_of_the_rows, "take the mean over the rows"),
+    (ch11.audit, the_least, "the constant answer that earns most"),
     (ch11.audit, the_sum, "take the mean over the rows"),
     (ch11.audit, the_mean_alone, "expected a pair"),
     (ch11.partial_credit, half_a_point, "without reading a comment"),

@@ -19,7 +19,7 @@ def score(value, seeds=3):
 
 def measurement() -> dict:
     """A small measurement of the form that `benchmarks/preference.py` stores."""
-    families = {"start": 0.5, "sft": 0.6, "dpo": 0.7, "dpo-0.03": 0.55, "dpo-1.0": 0.62, "dpo-long": 0.65}
+    families = {"start": 0.5, "sft": 0.6, "dpo": 0.7, "dpo-0.03": 0.55, "dpo-1.0": 0.62, "dpo-long": 0.63}
     families |= {"grpo-exact": 0.66, "grpo-near_enough": 0.2}
     points = [
         {"step": step, "chosen": -3.0 - step, "rejected": -4.0 - 3 * step, "pair_accuracy": 0.6 + step / 10}
@@ -90,9 +90,9 @@ def test_the_explorer_says_the_trade_of_the_chosen_beta(found):
 
 
 def test_stored_figures_say_what_they_show(found):
-    assert "GRPO, near enough 0.200, DPO, beta 0.1 0.700" in stored_pictures.tasks(found)[1]
+    assert "GRPO (near enough) 0.200, DPO (beta 0.1) 0.700" in stored_pictures.tasks(found)[1]
     said = stored_pictures.both_answers(found)[1]
-    assert "DPO, beta 0.1: chosen -2.0 nats, rejected -6.0, length +2.0 tokens" in said
+    assert "DPO (beta 0.1): chosen -2.0 nats, rejected -6.0, length +2.0 tokens" in said
     figure, said = stored_pictures.hacking(found)
     assert len(figure.axes) == 1
     assert "from 0.57 to 0.97" in said
@@ -101,8 +101,8 @@ def test_stored_figures_say_what_they_show(found):
     assert "near_enough" not in stored_pictures.rewards(found)[1]
     assert "always neutral 1.00" in stored_pictures.constants(found).splitlines()[1]
     said = stored_pictures.control(found)[1]
-    assert "surely better: GRPO, exact label, DPO, beta 0.1;" in said
-    assert "surely worse: GRPO, near enough, the start;" in said
+    assert "surely better: GRPO (exact label), DPO (beta 0.1);" in said
+    assert "surely worse: GRPO (near enough), the start;" in said
     assert "a card, 2026-01-01; up to 3 seeds" in results.machine_line(found)
 
 
@@ -147,16 +147,17 @@ def test_layers_computed_once_give_what_the_whole_decoder_gives(tiny):
     once = LowerLayersOnce(tiny.model, 2)  # before the adapter hangs on the layers
     config = LoraConfig(r=2, target_modules=["q_proj"], layers_to_transform=[2, 3], init_lora_weights=False)
     model = get_peft_model(tiny, config).eval()
+    kept_rows = None
     ids = torch.tensor([[5, 6, 7, 8, 2], [9, 3, 2, 2, 2]])
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-    calls = []
-    once.lower.register_forward_hook(lambda *_: calls.append(1))
     for rows, cut in ((slice(None), 5), (slice(1, 2), 3)):  # the second time alone, with less padding
         wanted = tiny.model(ids[rows, :cut], attention_mask=mask[rows, :cut]).last_hidden_state
         found = once(ids[rows, :cut], mask[rows, :cut]).last_hidden_state
-        kept = mask[rows, :cut].bool()
-        assert torch.allclose(found[kept], wanted[kept], atol=1e-5)
-    assert len(calls) == 1
+        is_text = mask[rows, :cut].bool()
+        assert torch.allclose(found[is_text], wanted[is_text], atol=1e-5)
+        kept = kept_rows or list(once.kept.values())
+        assert all(one is other for one, other in zip(kept, once.kept.values(), strict=True))
+        kept_rows = kept
     with model.disable_adapter():
         plain = once(ids, mask).last_hidden_state
     assert not torch.allclose(plain, once(ids, mask).last_hidden_state, atol=1e-3)
