@@ -1,0 +1,72 @@
+"""Scripts made of the notebook's functions, and `torchrun` as a command that a cell can wait for (chapter 12)."""
+
+import inspect
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_script(file: Path, imports: str, *functions: Callable) -> None:
+    """A script of these functions: the imports, their sources, and a call of the last one.
+
+    Args:
+        imports: the lines that stand at its head.
+        functions: defined in cells; the last one is called with the words of the command line.
+    """
+    sources = [inspect.getsource(function).rstrip() for function in functions]
+    call = f"{functions[-1].__name__}(*sys.argv[1:])"
+    parts = [imports.strip(), *sources, f'if __name__ == "__main__":\n    {call}']
+    file.write_text("\n\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def start(command: str, folder: Path) -> subprocess.Popen:
+    """Start a `torchrun ...` command in `folder`; what it prints, errors too, waits in its `stdout`.
+
+    One thread per process: the processes share the cores of this machine.
+    """
+    torchrun, *words = shlex.split(command)
+    if torchrun != "torchrun":
+        raise ValueError(f"expected a command that begins with torchrun, found {command!r}")
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    env |= {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *words],
+        cwd=folder,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # so that nothing of it survives `finish`
+    )
+
+
+def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str]:
+    """Its exit status and what it printed; after `timeout` seconds it and its workers are killed."""
+    try:
+        said, _ = process.communicate(timeout=timeout)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode, said
+
+
+def run(command: str, folder: Path, timeout: float = 120) -> tuple[int, str]:
+    """`start` and `finish`.
+
+    Example: `status, said = launching.run("torchrun --standalone --nproc-per-node 2 train.py", scratch)`
+    """
+    began = time.perf_counter()
+    status, said = finish(start(command, folder), timeout)
+    print(f"$ {command}\n(exit status {status}, {time.perf_counter() - began:.0f} s)")
+    return status, said
+
+
+def lines_with(said: str, *words: str, width: int = 150) -> str:
+    """The lines of an output that hold one of these words, cut to `width` characters."""
+    return "\n".join(line[:width] for line in said.splitlines() if any(word in line for word in words))
