@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 
-from helpers import __version__
+from helpers import __version__, planner
 from helpers.deployment import commands as deployment_commands
 from helpers.errors import InputError, OutOfMemory
 from helpers.files import DISK_ERRORS, is_first_process
@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("fetch", fetch, "download and verify the data and weights; a second call changes nothing")
     added = command("doctor", doctor, "look whether this machine is ready for the course")
     added.add_argument("--json", action="store_true", help="print the findings as JSON")
+    planner.add_command(command)
     runs_commands.add_commands(command)
     deployment_commands.add_commands(command)
     return parser

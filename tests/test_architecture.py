@@ -13,7 +13,7 @@ from helpers.files import ROOT
 ROWS = [
     ("errors", "threads"),
     ("files",),
-    ("assets", "conversion", "environment", "doctor", "plots", "display"),
+    ("assets", "conversion", "environment", "doctor", "plots", "display", "planner"),
     ("safety",),
     ("data",),
     ("own",),
@@ -148,6 +148,7 @@ LIGHT = (
     "helpers.doctor",
     "helpers.cli",
     "helpers.display",
+    "helpers.planner",
 )
 
 

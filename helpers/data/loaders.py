@@ -90,16 +90,17 @@ def set_epoch(loader, epoch: int, start: int = 0, place: dict | None = None) -> 
 
     Raises InputError: a loader that can only begin at its beginning.
     """
-    sampler = getattr(loader, "batch_sampler", None)
-    for part in (sampler, getattr(loader, "sampler", None), getattr(loader, "dataset", None)):
+    parts = [getattr(loader, name, None) for name in ("batch_sampler", "sampler", "dataset")]
+    for part in parts:
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
+    skipping = [part for part in parts if hasattr(part, "start")]  # our sampler, or a `RowStream`
     if place is not None:
         loader.load_state_dict(place)
-    elif isinstance(sampler, BucketBatchSampler):
-        sampler.set_epoch(epoch, start)
+    elif skipping:
+        skipping[0].set_epoch(epoch, start)
     elif start:
         raise InputError(
-            f"this loader cannot begin at batch {start} of an epoch; build it with make_loader, "
-            "or use one with a state_dict, such as torchdata's StatefulDataLoader"
+            f"this loader cannot begin at batch {start} of an epoch; build it with make_loader or "
+            "stream_loader, or use one with a state_dict, such as torchdata's StatefulDataLoader"
         )
