@@ -4,11 +4,14 @@ import inspect
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from helpers.files import ROOT
 
 
 def write_script(file: Path, imports: str, *functions: Callable) -> None:
@@ -45,7 +48,7 @@ def start(command: str, folder: Path) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str]:
+def finish(process: subprocess.Popen, timeout: float = 300) -> tuple[int, str]:
     """Its exit status and what it printed; after `timeout` seconds it and its workers are killed."""
     try:
         said, _ = process.communicate(timeout=timeout)
@@ -56,7 +59,7 @@ def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str]:
     return process.returncode, said
 
 
-def run(command: str, folder: Path, timeout: float = 120) -> tuple[int, str]:
+def run(command: str, folder: Path, timeout: float = 300) -> tuple[int, str]:
     """`start` and `finish`.
 
     Example: `status, said = launching.run("torchrun --standalone --nproc-per-node 2 train.py", scratch)`
@@ -70,3 +73,19 @@ def run(command: str, folder: Path, timeout: float = 120) -> tuple[int, str]:
 def lines_with(said: str, *words: str, width: int = 150) -> str:
     """The lines of an output that hold one of these words, cut to `width` characters."""
     return "\n".join(line[:width] for line in said.splitlines() if any(word in line for word in words))
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def slurm_text(folder: Path = ROOT / "docs" / "slurm") -> str:
+    """The course's Slurm file, each line with its number; or that there is none."""
+    files = sorted(file for file in folder.glob("*") if file.is_file())
+    if not files:
+        return "The course has no Slurm file yet."
+    lines = files[0].read_text(encoding="utf-8").rstrip().splitlines()
+    return "\n".join([files[0].name, *(f"{number:>3}  {line}" for number, line in enumerate(lines, start=1))])
