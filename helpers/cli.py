@@ -10,11 +10,12 @@ import json
 import signal
 import sys
 
-from helpers import __version__, planner
+from helpers import __version__
 from helpers.deployment import commands as deployment_commands
 from helpers.errors import InputError, OutOfMemory
 from helpers.files import DISK_ERRORS, is_first_process
 from helpers.runs import commands as runs_commands
+from helpers.runs import plan
 from helpers.safety.signals import Signals
 
 
@@ -77,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("fetch", fetch, "download and verify the data and weights; a second call changes nothing")
     added = command("doctor", doctor, "look whether this machine is ready for the course")
     added.add_argument("--json", action="store_true", help="print the findings as JSON")
-    planner.add_command(command)
+    plan.add_command(command)
     runs_commands.add_commands(command)
     deployment_commands.add_commands(command)
     return parser

@@ -1,20 +1,18 @@
 """Will it fit on my GPU, and how long will it take? Both by counting, before anything runs (chapter 12).
 
-Counted is what the course's loop does: weights, gradients and AdamW's moments in float32, autocast to bfloat16,
+Counted is what the course's loop does: weights, gradients and AdamW's moments in float32, autocast to bf16,
 attention without a matrix of all pairs, logits at labels alone. benchmarks/gpu.py measures the same on a GPU.
 """
 
+import itertools
 import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from helpers.errors import InputError
-from helpers.files import ROOT
 
-STRATEGIES = {"full": (32,), "lora": (32, 16, 4)}  # and the bits that the weights below may have
-ADAPTED = 7  # linear layers in a layer of the model: query, key, value, output, gate, up, down
-LOW_BIT_BYTES = 5 / 8  # of a weight in 4 bits with its share of scale and minimum
+BASES = {32: 4, 16: 2, 4: 5 / 8}  # bytes of a frozen weight by its bits; in 4 bits with its share of a scale
 USABLE = 0.95  # share of a card's memory; the rest is CUDA's own, and gaps between tensors
 
 
@@ -32,29 +30,22 @@ class ModelShape:
     tied: bool  # the table of words is the last layer, too
 
     @property
-    def kv_width(self) -> int:
-        """Width of the keys and of the values."""
-        return self.width // self.heads * self.kv_heads
+    def matrices(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of a layer's seven: query, key, value, output, gate, up, down."""
+        width, mlp, narrow = self.width, self.mlp_width, self.width // self.heads * self.kv_heads
+        attention = [(width, width), (width, narrow), (width, narrow), (width, width)]
+        return [*attention, (width, mlp), (width, mlp), (mlp, width)]
 
     @property
-    def table(self) -> int:
-        """Parameters of the table of words, and of the last layer."""
-        return self.vocabulary * self.width
-
-    @property
-    def layer_matrices(self) -> int:
-        """Parameters of the matrices of one layer."""
-        return self.width * (2 * self.width + 2 * self.kv_width + 3 * self.mlp_width)
+    def in_layers(self) -> int:
+        """Parameters of all layers' matrices."""
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.matrices)
 
     @property
     def parameters(self) -> int:
-        """All parameters."""
-        tables = self.table * (1 if self.tied else 2)
-        return tables + self.layers * (self.layer_matrices + 2 * self.width) + self.width
-
-    def adapter_parameters(self, rank: int) -> int:
-        """Parameters of LoRA's two matrices beside every matrix of one layer."""
-        return rank * (4 * self.width + 2 * (self.width + self.kv_width) + 3 * (self.width + self.mlp_width))
+        """All parameters: matrices, norms, table of words, last layer."""
+        tables = (1 if self.tied else 2) * self.vocabulary * self.width
+        return self.in_layers + tables + (2 * self.layers + 1) * self.width
 
 
 SHAPES = {
@@ -72,9 +63,38 @@ SHAPES = {
 }
 
 
+def shape_of(source) -> ModelShape:
+    """The shape of a model of transformers: its folder, its config, or the config's dictionary.
+
+    Raises InputError: no such folder, or a model of another form than Llama's.
+    """
+    name = str(source)
+    if isinstance(source, str | Path):
+        try:
+            source = json.loads((Path(source) / "config.json").read_bytes())
+        except (OSError, ValueError) as error:
+            known = f"give a folder of transformers, or one of {', '.join(SHAPES)}"
+            raise InputError(f"the model {name} has no config.json that can be read; {known}") from error
+    config = source if isinstance(source, dict) else source.to_dict()
+    kind = config.get("model_type")
+    name = name if len(name) < 100 else kind
+    if kind not in ("llama", "mistral") or config.get("attention_bias") or config.get("mlp_bias"):
+        known = "give one of the form of Llama or Mistral, without biases"
+        raise InputError(f"models like {name}, of the form {kind!r}, are not counted; {known}")
+    names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+    try:
+        layers, width, heads, mlp_width, vocabulary = (int(config[name]) for name in names)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"config.json of {name} is damaged ({error}); copy it again") from error
+    if (config.get("head_dim") or width // heads) * heads != width:
+        raise InputError(f"models like {name}, whose heads together are not {width} wide, are not counted")
+    kv_heads, tied = config.get("num_key_value_heads") or heads, config.get("tie_word_embeddings", False)
+    return ModelShape(name, layers, width, heads, kv_heads, mlp_width, vocabulary, tied)
+
+
 @dataclass(frozen=True)
 class Workload:
-    """One optimizer step of a training."""
+    """One optimizer step of a training. Raises InputError: a number or a word that cannot be."""
 
     shape: ModelShape
     rows: int  # of all processes together, as TrainingConfig.batch_size
@@ -89,25 +109,24 @@ class Workload:
     learnt_share: float = 1.0  # of the tokens, that have a label
 
     def __post_init__(self):
-        if self.strategy not in STRATEGIES or self.precision not in ("bf16", "no"):
-            problem = f"strategy must be full or lora, precision bf16 or no, found {self.strategy!r}"
-            raise InputError(f"{problem} and {self.precision!r}")
-        if self.base_bits not in STRATEGIES[self.strategy]:
-            raise InputError(f"base bits must be 32, or below lora 32, 16 or 4, found {self.base_bits}")
-        if min(self.rows, self.tokens, self.rank, self.processes) < 1 or self.rows < self.processes:
-            found = f"{self.rows} rows, {self.tokens} tokens, rank {self.rank}, {self.processes} processes"
-            raise InputError(
-                f"rows, tokens, rank and processes must be at least 1, and a row for each, {found}"
-            )
+        if self.strategy not in ("full", "lora") or self.precision not in ("bf16", "no"):
+            problem = "strategy must be full or lora and precision bf16 or no"
+            raise InputError(f"{problem}, found {self.strategy!r} and {self.precision!r}")
+        if self.base_bits not in (BASES if self.strategy == "lora" else (32,)):
+            raise InputError(f"base bits must be 32, or with lora 32, 16 or 4, found {self.base_bits}")
+        for name in ("rows", "tokens", "rank", "processes"):
+            least = self.processes if name == "rows" else 1
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, found {getattr(self, name)}")
         if not 0 < self.learnt_share <= 1:
-            raise InputError(f"the learnt share must be above 0 and at most 1, found {self.learnt_share}")
+            raise InputError(f"learnt share must be above 0 and at most 1, found {self.learnt_share}")
 
     @property
     def trainable(self) -> int:
         """Parameters that move."""
         if self.strategy == "full":
             return self.shape.parameters
-        return self.shape.layers * self.shape.adapter_parameters(self.rank)
+        return self.shape.layers * self.rank * sum(map(sum, self.shape.matrices))
 
 
 @dataclass(frozen=True)
@@ -117,7 +136,7 @@ class Memory:
     The total is less than the sum: gradients come while activations go, and logits go before both.
     """
 
-    weights: int  # with their copies in bfloat16, and what FSDP2 has gathered
+    weights: int  # with their copies in bf16, and what FSDP2 has gathered
     gradients: int
     moments: int
     activations: int
@@ -125,265 +144,104 @@ class Memory:
     total: int
 
 
+def memory(workload: Workload) -> Memory:
+    """The peak of a step (not the first), as `torch.cuda.max_memory_allocated` finds it, in whole bytes."""
+    shape, layers, is_full = workload.shape, workload.shape.layers, workload.strategy == "full"
+    wide = 2 if workload.precision == "bf16" else 4  # bytes of what a matrix product takes and gives
+    read = math.ceil(workload.rows / workload.processes) * workload.tokens
+    share = workload.processes if workload.shard else 1
+    table, adapters = shape.vocabulary * shape.width, 0 if is_full else workload.trainable
+
+    # What stands during the whole step. Tables and norms are never in 4 bits. FSDP2 gathers a layer and the
+    # next one ahead, and what stands in no layer stays whole; DDP has a second set of gradients, its buckets.
+    outside = (2 if workload.base_bits == 16 else 4) * (shape.parameters - shape.in_layers)
+    inside = shape.in_layers * BASES[workload.base_bits] + 4 * adapters
+    gathered = outside + 2 * inside / layers if workload.shard else 0
+    weights, moved = (outside + inside) / share + gathered, 4 * workload.trainable
+    buckets = moved if workload.processes > 1 and not workload.shard else 0
+
+    # Autocast's copies of matrices in bf16 are kept for the backward pass; of 4 bits the codes alone are.
+    copied = 2 * ((shape.in_layers if workload.base_bits == 32 else 0) + adapters) if wide == 2 else 0
+    last = 2 * table if wide == 2 and workload.base_bits != 16 else 0
+    one_layer = read * _kept_per_token(workload, wide)
+    logits = 12 * math.ceil(workload.learnt_share * read) * shape.vocabulary  # three in float32, backwards
+    # Gradients inside of a layer, of one matrix of it, and of the table, which is used twice.
+    within = read * (3 * wide * shape.mlp_width + 16 * shape.width)
+    within += 4 * (table + shape.width * shape.mlp_width) if is_full else 0
+    ends = read * (8 + wide) * shape.width  # the last norm
+    if workload.activation_checkpointing:
+        kept, again = 4 * layers * shape.width * read + ends, one_layer + copied / layers
+        # The copies of what moves are held by autocast until the forward pass ends.
+        forward, copies = kept + last + logits * 2 / 3 + (copied if is_full else 0), last
+    else:
+        kept, again, forward, copies = layers * one_layer + ends, 0, 0, copied + last
+    begin = kept + copies + max(logits, again + within)  # of the backward pass
+    most = max(forward, begin, moved / share + again + within)
+    total = weights + buckets + 2 * moved / share + most
+    parts = (weights + copies, moved / share + buckets, 2 * moved / share, kept + again, logits, total)
+    return Memory(*map(round, parts))
+
+
+def _kept_per_token(workload: Workload, wide: int) -> int:
+    """Bytes that autograd keeps of one layer for one token, operation by operation."""
+    shape, is_full = workload.shape, workload.strategy == "full"
+    norms = (16 if is_full else 8) * shape.width + 8  # in float32; a frozen one keeps its input alone
+    # Autocast casts the input of each matrix anew: there are five of the layer's width, with LoRA six.
+    inputs = 2 if wide == 4 else 5 if is_full else 6
+    attention = 2 * shape.width + 2 * shape.matrices[1][1]  # query, output, key, value
+    ranks = 0 if is_full else len(shape.matrices) * workload.rank
+    products = inputs * shape.width + attention + 4 * shape.mlp_width + ranks
+    return norms + wide * products + 4 * shape.heads
+
+
 @dataclass(frozen=True)
 class Card:
-    """A GPU as its data sheet has it, dense products."""
+    """A GPU as its data sheet has it, of dense products."""
 
-    memory: int  # bytes
+    memory: float  # bytes
     bf16: float  # operations per second
     float32: float
     watts: float
 
 
 CARDS = {
-    "rtx4090": Card(24 * 10**9, 165e12, 83e12, 450),
-    "l4": Card(24 * 10**9, 121e12, 30e12, 72),
-    "a100": Card(80 * 10**9, 312e12, 19.5e12, 400),
-    "h100": Card(80 * 10**9, 989e12, 67e12, 700),
-    "h200": Card(141 * 10**9, 989e12, 67e12, 700),
+    "rtx4090": Card(24e9, 165e12, 83e12, 450),
+    "l4": Card(24e9, 121e12, 30e12, 72),
+    "a100": Card(80e9, 312e12, 19.5e12, 400),
+    "h100": Card(80e9, 989e12, 67e12, 700),
+    "h200": Card(141e9, 989e12, 67e12, 700),
 }
 
 
-def shape_of(source) -> ModelShape:
-    """The shape of a model of transformers: its folder, its config, or the config's dictionary.
-
-    Raises InputError: no such folder, or a model of another form than Llama's.
-    """
-    if isinstance(source, str | Path):
-        name, file = str(source), Path(source) / "config.json"
-        try:
-            config = json.loads(file.read_bytes())
-        except (OSError, ValueError) as error:
-            known = ", ".join(SHAPES)
-            raise InputError(f"{file} cannot be read ({error}); give a model's folder, or {known}") from error
-    else:
-        config = source if isinstance(source, dict) else source.to_dict()
-        name = config.get("_name_or_path") or config.get("model_type", "?")
-    kind = config.get("model_type")
-    if kind not in ("llama", "mistral") or config.get("attention_bias") or config.get("mlp_bias"):
-        raise InputError(
-            f"{name} is of the form {kind!r}; only Llama's and Mistral's without biases are known"
-        )
-    names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
-    try:
-        layers, width, heads, mlp_width, vocabulary = (config[name] for name in names)
-    except KeyError as error:
-        raise InputError(f"the config of {name} has no {error}; copy it again") from error
-    if (config.get("head_dim") or width // heads) * heads != width:
-        raise InputError(f"{name} has heads that are not together as wide as the model; they are not known")
-    kv_heads = config.get("num_key_value_heads") or heads
-    tied = config.get("tie_word_embeddings", False)
-    return ModelShape(name, layers, width, heads, kv_heads, mlp_width, vocabulary, tied)
-
-
 def operations(workload: Workload) -> float:
-    """Floating-point operations of the training per token: 6 for each parameter that moves, 4 for a frozen
-    one, 2 more for what activation checkpointing computes again, and attention's over the tokens before.
+    """Floating-point operations of training per token: 6 for each parameter that moves, 4 for a frozen one,
+    2 more for what activation checkpointing computes again, and attention's over the tokens before.
     """
-    shape, layers = workload.shape, workload.shape.layers
-    again = 1 if workload.activation_checkpointing else 0
+    shape, again = workload.shape, 1 if workload.activation_checkpointing else 0
     passes = 3 if workload.strategy == "full" else 2  # a frozen matrix needs no gradient of its own
-    products = layers * shape.layer_matrices * (passes + again) + workload.learnt_share * shape.table * passes
-    if workload.strategy == "lora":
-        products += workload.trainable * (3 + again)
-    return 2 * products + 2 * layers * workload.tokens * shape.width * (3 + again)
+    last = workload.learnt_share * shape.vocabulary * shape.width
+    adapters = workload.trainable if workload.strategy == "lora" else 0
+    products = shape.in_layers * (passes + again) + last * passes + adapters * (3 + again)
+    return 2 * products + 2 * shape.layers * workload.tokens * shape.width * (3 + again)
 
 
 def duration(workload: Workload, tokens: float, card: Card, cards: int, efficiency: float) -> float:
-    """Seconds of training on so many tokens, read at `efficiency` (0 to 1) of the cards' peak."""
+    """Seconds of training on so many tokens, at `efficiency` (0 to 1) of the cards' peak."""
     peak = card.bf16 if workload.precision == "bf16" else card.float32
     return tokens * operations(workload) / (cards * peak * efficiency)
 
 
-def memory(workload: Workload) -> Memory:
-    """The peak of one step, after the first; within some percent of `torch.cuda.max_memory_allocated`."""
-    shape, layers = workload.shape, workload.shape.layers
-    is_half, is_full = workload.precision == "bf16", workload.strategy == "full"
-    wide = 2 if is_half else 4  # bytes of what a matrix product takes and gives
-    processes = workload.processes
-    read = math.ceil(workload.rows / processes) * workload.tokens
-    learnt = math.ceil(workload.learnt_share * read)
-    adapters = 0 if is_full else shape.adapter_parameters(workload.rank)
-
-    base = {32: 4, 16: 2, 4: LOW_BIT_BYTES}[workload.base_bits]
-    outside = shape.parameters - layers * shape.layer_matrices  # tables and norms are never in 4 bits
-    held = layers * (shape.layer_matrices * base + 4 * adapters) + outside * max(base, 2 if base == 2 else 4)
-    moved = 4 * workload.trainable
-    share = processes if workload.shard else 1
-    # FSDP2 gathers a layer, and the next one ahead; what stands in no layer stays whole during a step.
-    gathered = 4 * outside + 2 * (held - 4 * outside) / layers if workload.shard else 0
-    standing = held / share + gathered + 2 * moved / share
-    buckets = moved if processes > 1 and not workload.shard else 0  # of DDP, a second set of gradients
-
-    # A copy of each matrix in bfloat16 is kept for the backward pass; of 4 bits the codes alone are.
-    layer_copies = (shape.layer_matrices if base == 4 else 0) + adapters if is_half else 0
-    head_copy = shape.table if is_half and base != 2 else 0
-    copies, last_copy = 2 * (layers * layer_copies + head_copy), 2 * head_copy
-
-    one_layer = read * _kept_per_token(workload, wide)
-    kept = 4 * shape.width * read if workload.activation_checkpointing else one_layer
-    kept = layers * kept + read * (8 + wide) * shape.width
-    logits = 12 * learnt * shape.vocabulary  # log-probabilities, their gradient and that of the loss
-    # The gradients inside one layer while the backward pass goes through it, and one matrix's.
-    inside = read * (3 * wide * shape.mlp_width + 16 * shape.width)
-    inside += 4 * shape.width * shape.mlp_width if is_full else 0
-    table = 4 * shape.table if is_full else 0
-    again = 0
-    if workload.activation_checkpointing:
-        again = one_layer + 2 * layer_copies
-        # Outside the layers autocast holds the copies of what moves until the forward pass ends.
-        forward = kept + (copies if is_full else last_copy) + 2 * logits / 3
-        copies = last_copy
-    else:
-        forward = 0
-    moments_of_step = (
-        forward,
-        kept + copies + logits,
-        kept + copies + table + again + inside,
-        moved / share + table + again + inside,
-    )
-    peak = standing + buckets + max(moments_of_step)
-    parts = (
-        held / share + gathered + copies,
-        moved / share + buckets,
-        2 * moved / share,
-        kept + again,
-        logits,
-    )
-    return Memory(*map(round, (*parts, peak)))
-
-
-def measured_efficiency(workload: Workload) -> float | None:
-    """The share of its peak that a GPU reached with the most similar training that benchmarks/gpu.py stored."""
-    rows = []
-    for file in sorted((ROOT / "benchmarks" / "results").glob("gpu_*.json")):
-        parts = json.loads(file.read_bytes()).get("parts", {})
-        rows += [
-            row for name in ("language_training", "planner") for row in parts.get(name, {}).get("rows", [])
-        ]
-    precision = {"no": "float32"}.get(workload.precision, workload.precision)
-    same = {"strategy": workload.strategy, "precision": precision}
-    rows = [row for row in rows if "efficiency" in row and same.items() <= row.items()]
-    size = lambda shape, read: (math.log(shape.parameters), math.log(read))
-    own = size(workload.shape, workload.rows * workload.tokens / workload.processes)
-    there = lambda row: size(SHAPES[row["model"]], row["batch"] * row["tokens"])
-    return min(rows, key=lambda row: math.dist(own, there(row)))["efficiency"]["median"] if rows else None
-
-
-def remedy(workload: Workload, room: float) -> tuple[str, Workload] | None:
-    """The nearest change with which the step needs at most `room` bytes, in words, and the changed workload."""
-    keep = {"activation_checkpointing": True}
-    rows = [workload.processes * 2**n for n in range(20, -1, -1) if workload.processes * 2**n < workload.rows]
-    fewer = [({"rows": count}, f"--rows {count} and add up the gradients of more steps") for count in rows]
-    lora, low = {"strategy": "lora"}, {"strategy": "lora", "base_bits": 4}
-    steps = [(keep, "--activation-checkpointing"), *fewer]
-    steps += [({"shard": True}, "--shard")] if workload.processes > 1 else []
-    steps += [(lora, "--strategy lora"), (low, "--strategy lora --base-bits 4")]
-    last = (
-        low | keep | {"rows": workload.processes},
-        "all of this: LoRA on 4 bits, checkpointing, fewest rows",
-    )
-    for changes, words in [*steps, last]:
-        changed = replace(workload, **changes)
-        if changed != workload and memory(changed).total <= room:
-            return words, changed
+def remedy(workload: Workload, room: float) -> Workload | None:
+    """The nearest workload whose step needs at most `room` bytes: fewer rows first, whose gradients can be
+    added up over several steps, then activation checkpointing, sharding, LoRA, LoRA on 4 bits.
+    """
+    counts = (math.ceil(workload.rows / 2**power) for power in range(workload.rows.bit_length()))
+    rows = [{"rows": count} for count in counts if count >= workload.processes]
+    lora, shards = {"strategy": "lora"}, [{}] + [{"shard": True}] * (workload.processes > 1)
+    ways = itertools.product([{}, lora, lora | {"base_bits": 4}], shards, [False, True], rows)
+    for base, shard, keep, fewer in ways:
+        keep = {"activation_checkpointing": keep or workload.activation_checkpointing}
+        changed = replace(workload, **base, **shard, **keep, **fewer)
+        if memory(changed).total <= room:
+            return changed
     return None
-
-
-def add_command(command) -> None:
-    """The command `plan`."""
-    added = command("plan", plan, "count whether a training fits on a GPU, and how long it takes")
-    add = added.add_argument
-    add("--model", required=True, help=f"a model's folder, or {', '.join(SHAPES)}")
-    add("--rows", type=int, default=8, help="rows of a step, all cards together (default: %(default)s)")
-    add("--tokens", type=int, default=1024, help="tokens of a row (default: %(default)s)")
-    add("--strategy", choices=STRATEGIES, default="lora", help="(default: %(default)s)")
-    add("--rank", type=int, default=32, help="of LoRA (default: %(default)s)")
-    add("--base-bits", type=int, choices=(32, 16, 4), default=32, help="of the weights below LoRA")
-    add("--precision", choices=("bf16", "no"), default="bf16", help="(default: %(default)s)")
-    add("--activation-checkpointing", action="store_true", help="keep each layer's input alone")
-    add("--card", choices=CARDS, default="h100", help="(default: %(default)s)")
-    add("--cards", type=int, default=1, help="one process each (default: %(default)s)")
-    add("--shard", action="store_true", help="share weights, gradients and moments out (FSDP2)")
-    add("--learnt-share", type=float, default=1.0, help="of the tokens, that have a label (default: all)")
-    add("--train-tokens", type=float, help="of the whole training; with it the time is told")
-    add("--efficiency", type=float, help="share of the card's peak (default: the nearest measured one)")
-    add("--price", type=float, help="of an hour of one card, in your currency")
-    add("--json", action="store_true", help="print the plan as JSON")
-
-
-def plan(options) -> None:
-    """Print the parts of the memory and whether they fit; with --train-tokens time and energy, too."""
-    shape, card = SHAPES.get(options.model) or shape_of(options.model), CARDS[options.card]
-    same = (
-        "rows",
-        "tokens",
-        "strategy",
-        "rank",
-        "base_bits",
-        "precision",
-        "activation_checkpointing",
-        "shard",
-    )
-    chosen = {name: getattr(options, name) for name in (*same, "learnt_share")}
-    workload = Workload(shape, processes=options.cards, **chosen)
-    need, room = memory(workload), USABLE * card.memory
-    found = {
-        "parameters": shape.parameters,
-        "trainable": workload.trainable,
-        "bytes": vars(need),
-        "room": room,
-    }
-    found |= {"fits": need.total <= room, "says": _verdict(workload, need, room, options.card)}
-    if options.train_tokens is not None:
-        found |= _costs(workload, options, card)
-    if options.json:
-        print(json.dumps(found, indent=2))
-        return
-    for name, value in vars(need).items():
-        print(f"{name if name != 'total' else 'at once':<12} {value / 1e9:8.2f} GB")
-    print(found["says"], *([found["takes"]] if "takes" in found else []), sep="\n")
-
-
-def _verdict(workload: Workload, need: Memory, room: float, card: str) -> str:
-    sizes = f"{need.total / 1e9:.1f} GB at once, a {card} has room for {room / 1e9:.1f} GB"
-    if need.total <= room:
-        return f"fits: {sizes}"
-    largest = max((name for name in vars(need) if name != "total"), key=lambda name: getattr(need, name))
-    reason = f"does not fit: {sizes}, and the largest part are the {largest}"
-    found = remedy(workload, room)
-    if found is None:
-        return f"{reason}; no single change is enough: take a smaller model, shorter rows or more cards"
-    return f"{reason}; change first: {found[0]} ({memory(found[1]).total / 1e9:.1f} GB)"
-
-
-def _costs(workload: Workload, options, card: Card) -> dict:
-    efficiency, source = options.efficiency, "as given"
-    if efficiency is None:
-        efficiency, source = measured_efficiency(workload), "as measured with the most similar training"
-    if efficiency is None or not 0 < efficiency <= 1 or options.train_tokens <= 0:
-        problem = (
-            "--train-tokens must be above 0, --efficiency above 0 and at most 1, and no similar training"
-        )
-        raise InputError(f"{problem} is measured yet; found {options.train_tokens} and {efficiency}")
-    seconds = duration(workload, options.train_tokens, card, options.cards, efficiency)
-    hours = options.cards * seconds / 3600
-    found = {"seconds": seconds, "efficiency": efficiency, "kwh": hours * card.watts / 1000}
-    words = (
-        f"takes {seconds / 3600:.2f} hours at {efficiency:.0%} of the peak, {source}; {found['kwh']:.2f} kWh"
-    )
-    if options.price is not None:
-        found["cost"] = hours * options.price
-        words += f"; costs {found['cost']:.2f}"
-    return found | {"takes": words}
-
-
-def _kept_per_token(workload: Workload, wide: int) -> float:
-    """Bytes that autograd keeps of one layer for one token, counted operation by operation."""
-    shape, is_full = workload.shape, workload.strategy == "full"
-    norms = (16 if is_full else 8) * shape.width + 8  # in float32; frozen ones keep their input alone
-    # Autocast casts the input of every matrix anew: five of the layer's width, with LoRA six.
-    inputs = shape.width * (2 if wide == 4 else 5 if is_full else 6)
-    attention = 2 * shape.width + 2 * shape.kv_width  # query, output, key, value
-    ranks = 0 if is_full else ADAPTED * workload.rank
-    return norms + wide * (inputs + attention + 4 * shape.mlp_width + ranks) + 4 * shape.heads

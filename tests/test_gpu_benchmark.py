@@ -20,6 +20,7 @@ from helpers.data.datasets import TextDataset
 from helpers.errors import InputError
 from helpers.files import ROOT
 from helpers.models.pretrained import text_classifier
+from helpers.planner import SHAPES, Workload, memory
 
 NEEDS_GPU = "needs a GPU"
 
@@ -29,7 +30,10 @@ def scripts():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
         yield SimpleNamespace(
-            **{name: importlib.import_module(name) for name in ("gpu", "gpu_pack", "gpu_parts")}
+            **{
+                name: importlib.import_module(name)
+                for name in ("gpu", "gpu_pack", "gpu_parts", "gpu_language")
+            }
         )
 
 
@@ -131,6 +135,60 @@ def test_small_parts_give_the_same_gradient_but_for_batch_norm(results):
     assert distances["none"]["max"] < 1e-4
     assert distances["frozen"]["max"] < 1e-4
     assert distances["of each part"]["min"] > 1e-2
+
+
+def test_language_models_are_trained_in_every_way(results):
+    rows = results["parts"]["training"]["rows"]
+    assert {(row["strategy"], row.get("bits", 32)) for row in rows} == {
+        ("full", 32),
+        ("lora", 32),
+        ("lora", 4),
+    }
+    assert {row["speed"]["unit"] for row in rows} == {"tokens/s"}
+    assert all(row["planned_bytes"] > 1e5 for row in rows + results["parts"]["planner"]["rows"])
+    written = {(row["cache"], row["batch"]) for row in results["parts"]["writing"]["rows"]}
+    assert written == {(cache, batch) for cache in (True, False) for batch in (1, 2)}
+
+
+def test_the_planned_trainings_span_what_cards_hold(scripts):
+    planned = scripts.gpu.plan(scripts.gpu.FULL)["planner"].entries
+    sizes = []
+    for entry in planned:
+        names = {"bits": "base_bits", "checkpointing": "activation_checkpointing"}
+        same = {
+            names.get(name, name): entry[name] for name in entry if name not in ("model", "batch", "padding")
+        }
+        workload = Workload(SHAPES[entry["model"]], entry["batch"], **same)
+        sizes.append(memory(workload).total / 1e9)
+    assert min(sizes) < 2 < 50 < max(sizes) < 60
+
+
+def test_the_shape_that_is_measured_is_the_planned_one(scripts):
+    bench = SimpleNamespace(scale=scripts.gpu.FULL, device=torch.device("meta"), forget=lambda: None)
+    model = scripts.gpu_language.random_model(bench, "smollm2-1.7b")
+    assert sum(p.numel() for p in model.parameters()) == SHAPES["smollm2-1.7b"].parameters
+
+
+def test_what_was_measured_before_is_kept(scripts, bench, monkeypatch):
+    monkeypatch.setattr(scripts.gpu_parts, "phases", lambda bench, seed, again=False: {"new": True})
+    entries = [{"seed": 1}, {"seed": 1, "again": True}, {"seed": 2}]
+    parts = {"first": scripts.gpu.Part("phases", entries)}
+    old = [{"seed": 1, "new": False}, {"seed": 2, "skipped": "3 s were left"}]
+    results = {"parts": {}}
+    earlier = {"first": {"seconds": 5.0, "rows": old}}
+    scripts.gpu.run(parts, bench, results, time.monotonic() + 60, lambda results: None, earlier)
+    assert [row["new"] for row in results["parts"]["first"]["rows"]] == [False, True, True]
+    assert results["parts"]["first"]["seconds"] >= 5
+
+
+def test_figures_of_another_machine_are_not_kept(scripts, results, tmp_path):
+    file, now = tmp_path / "gpu.json", results["machine"]
+    assert scripts.gpu.earlier_run(file, now)["parts"] == {}
+    file.write_text(json.dumps(results), encoding="utf-8")
+    assert scripts.gpu.earlier_run(file, now) == results
+    changed = now | {"card": "other", "versions": now["versions"] | {"torch": "1.0"}}
+    with pytest.raises(InputError, match="has another torch, card; measure all anew, without --keep"):
+        scripts.gpu.earlier_run(file, changed)
 
 
 def test_the_case_studies_are_scored(results):
