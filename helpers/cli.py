@@ -12,7 +12,7 @@ import sys
 
 from helpers import __version__
 from helpers.deployment import commands as deployment_commands
-from helpers.errors import InputError, OutOfMemory
+from helpers.errors import InputError, OutOfMemory, ProcessLost
 from helpers.files import DISK_ERRORS, is_first_process
 from helpers.runs import commands as runs_commands
 from helpers.runs import plan
@@ -30,8 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         with Signals(at_once=True):
             return options.run(options) or 0
     except InputError as error:
-        # Every process of a distributed run meets the same error, and one says it; memory is each one's own.
-        if is_first_process() or isinstance(error, OutOfMemory):
+        # Every process of a distributed run meets the same error, and one says it; these two it meets alone.
+        if is_first_process() or isinstance(error, OutOfMemory | ProcessLost):
             print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output (`| head`) has seen enough

@@ -42,5 +42,9 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
 
 
+class ProcessLost(InputError):
+    """Another process of the run has ended, hangs or makes other calls; whoever notices it first says it."""
+
+
 class OutOfMemory(InputError):
     """The memory is too small; met by one process of several alone, which says it itself."""

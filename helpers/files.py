@@ -50,10 +50,10 @@ def write_atomically(target: Path, content: bytes, *, make_folder: bool = False)
         if isinstance(error, OSError) and error.errno and not error.filename:
             error.filename = str(target)  # a full disk does not say where
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new name survive a power cut; without it the file is whole, but may be the old one."""
     if os.name != "posix":
         return
@@ -81,6 +81,11 @@ def remove_temporary(folder: Path, names: Iterable[str]) -> None:
 def is_first_process() -> bool:
     """Whether this is the process of a distributed run that speaks and writes; `torchrun` numbers them."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_only_process() -> bool:
+    """Whether there is no other process in this run."""
+    return os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def is_writable(folder: Path) -> bool:

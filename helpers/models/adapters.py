@@ -4,7 +4,7 @@ An adapter is small and useless without the model it was trained on, so its file
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -70,11 +70,13 @@ def load_adapter(model: nn.Module, folder: str | Path) -> None:
         )
 
 
-def tensors_hash(tensors: Iterable[torch.Tensor]) -> str:
-    """A hash of the values of tensors in their order; tied ones count once."""
+def tensors_hash(tensors: Iterable[torch.Tensor], whole: Callable = torch.detach) -> str:
+    """A hash of the values of tensors in their order; tied ones count once. `whole`: a shared-out one as it
+    is together.
+    """
     digest = hashlib.sha256()
     for tensor in {id(tensor): tensor for tensor in tensors}.values():
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(whole(tensor).detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:32]
 
 

@@ -162,8 +162,9 @@ def job(config: ChatConfig, prepared: Prepared, *, folder: Path | None = None) -
         to_low_bit(lm.model)
     if config.training.strategy == "lora":
         add_lora(lm.model, rank=config.rank, alpha=2 * config.rank)
-    runtime = Runtime(lm.model, config.training.precision, log_with=config.log_with, folder=folder)
     training, pad = config.training, lm.tokenizer.pad_token_id
+    options = {"shard": training.shard, "log_with": config.log_with, "folder": folder}
+    runtime = Runtime(lm.model, training.precision, **options)
     collate = PackedCollate() if config.packing else AnswerCollate(pad)
     options = {"num_workers": training.num_workers, **runtime.sharding}
     loaders = {

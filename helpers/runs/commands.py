@@ -13,13 +13,15 @@ from pathlib import Path
 
 from helpers.display import progress_display
 from helpers.errors import InputError
-from helpers.files import is_first_process
+from helpers.files import is_first_process, is_only_process
 
 COLUMNS = ("text_column", "label_column", "group_column", "file_column")
 DATA_OPTIONS = (*COLUMNS, "on_bad")
 CHAT_COLUMNS = ("prompt_column", "answer_column")
 CHAT_OPTIONS = (*CHAT_COLUMNS, "system", "rank", "base_bits", "packing")
 TRAINING_OPTIONS = ("epochs", "max_steps", "batch_size", "learning_rate", "seed", "strategy")
+# How it is computed, not what: a run may go on with or without them.
+PLACED_OPTIONS = ("shard", "activation_checkpointing")
 # What a resumed run must not change; `workers` may differ, as batches do not depend on them.
 PLANNED_OPTIONS = ("data", "model", "limit", "log_with", "max_length")
 PLANNED_OPTIONS += (*DATA_OPTIONS, *TRAINING_OPTIONS, *CHAT_OPTIONS)
@@ -62,6 +64,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
     add("--system", metavar="TEXT", help="chat: system message of conversations that bring none")
     add("--no-cache", action="store_true", help="photographs: decode them anew in each epoch")
+    add(
+        "--shard",
+        action="store_true",
+        help="torchrun: share the weights out, no copy in each process (FSDP2)",
+    )
+    again = "compute layers again in the backward pass: less memory, more time"
+    add("--activation-checkpointing", action="store_true", help=again)
     hard = "comments: learn only the label of the mean rating, not the raters' votes as well"
     add("--hard-labels", action="store_true", help=hard)
     trackers = ("tensorboard", "mlflow", "wandb")
@@ -128,6 +137,7 @@ def run_config(options):
 
     changes = {name: getattr(options, name) for name in TRAINING_OPTIONS if name != "strategy"}
     changes["num_workers"] = options.workers
+    changes |= {name: getattr(options, name) for name in PLACED_OPTIONS}
     if options.task == "chat":
         return chat_config(options, changes)
     limit = options.limit
@@ -182,9 +192,12 @@ def resumed_config(options, config):
     if other:
         what = f"--resume goes on with the plan in {options.output / 'config.json'}, found {', '.join(other)}"
         raise InputError(f"{what}; leave them out, or start a new run folder")
-    if options.workers is None:
-        return config
-    return replace(config, training=replace(config.training, num_workers=options.workers))
+    changes = {name: True for name in PLACED_OPTIONS if getattr(options, name)}
+    if options.workers is not None:
+        changes["num_workers"] = options.workers
+    training = replace(config.training, **changes)
+    # A run of several processes may go on in one, which has nobody to share with.
+    return replace(config, training=replace(training, shard=training.shard and not is_only_process()))
 
 
 def refuse_idle_options(options) -> None:
@@ -204,6 +217,8 @@ def refuse_idle_options(options) -> None:
         (("text_column", "max_length", "hard_labels"), images, "on images"),
         (("file_column", "no_cache"), not images, "on texts"),
         (("no_cache",), options.data is None, "on the course's own images: they are no files"),
+        (("shard",), is_only_process(), "in one process: start several with torchrun, see docs/launch.md"),
+        (("activation_checkpointing",), images and options.strategy == "head", "on a head alone"),
         (("epochs",), options.max_steps is not None, "beside --max-steps, which takes its place"),
     ]
     refuse_given(options, idle)

@@ -214,7 +214,8 @@ def job(config: RunConfig, prepared: Prepared, *, folder: Path | None = None) ->
     classifier, training = build_classifier(config, prepared.classes), config.training
     if not knows_layers(classifier.model):
         training = replace(training, layer_decay=1.0)
-    runtime = Runtime(classifier.model, training.precision, log_with=config.log_with, folder=folder)
+    options = {"shard": training.shard, "log_with": config.log_with, "folder": folder}
+    runtime = Runtime(classifier.model, training.precision, **options)
     model, head = classifier.model, single_head(classifier.model)
     if training.strategy == "head" and head is not None:
         # What a frozen body makes of a picture never changes: computed once, and the head alone is trained.

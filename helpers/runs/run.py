@@ -10,13 +10,15 @@ from types import ModuleType
 import torch
 
 from helpers import environment
+from helpers.errors import ProcessLost
 from helpers.files import is_first_process, writing
 from helpers.runs import folder as run_folder
 from helpers.runs.chat_config import ChatConfig
 from helpers.runs.recipes import RunConfig
 from helpers.safety.finite import NotFinite
-from helpers.safety.signals import Signals
-from helpers.training.checkpoints import CHECKPOINT, GO_ON, Keeper
+from helpers.safety.signals import Signals, ignore_signals
+from helpers.training.archives import CHECKPOINT, last_step
+from helpers.training.checkpoints import GO_ON, Keeper
 from helpers.training.loop import fit
 from helpers.training.progress import as_row, planned_steps
 
@@ -61,14 +63,29 @@ def train(
             with writing(folder, "make room, or choose another --output"):
                 # A stand-in is recorded under its own name.
                 run_folder.start(folder, replace(config, model=job.name), prepared.splits)
-        keeper = Keeper(folder, resume=resume and (folder / CHECKPOINT).is_file(), scores=task.SCORES)
+        resumes_from = resume and (folder / CHECKPOINT).is_file()
+        keeper = Keeper(folder, resume=resumes_from, scores=task.SCORES)
         try:
-            effort = _train(job, keeper, on_step)
+            with job.runtime.together():
+                effort = _train(job, keeper, on_step)
+                metrics = task.finish(folder, config, prepared, job, effort)
+                job.runtime.leave()
         except NotFinite as error:
             raise error.with_ids(prepared.splits["train"]["id"].tolist()) from error
-        metrics = task.finish(folder, config, prepared, job, effort)
-        job.runtime.leave()
+        except ProcessLost as error:
+            ignore_signals()  # torchrun ends us, too, but not before the sentence
+            if not job.runtime.is_first_to_tell():
+                raise SystemExit(2) from error
+            raise ProcessLost(f"{error}; {_going_on(folder)}") from error
     return metrics
+
+
+def _going_on(folder: Path) -> str:
+    """What to do after a process was lost."""
+    step = last_step(folder)
+    if step is None:
+        return "there is no checkpoint yet, start it again"
+    return f"the last whole checkpoint in {folder} is of step {step:,}, `train` goes on from it with --resume"
 
 
 def _train(job, keeper: Keeper, on_step: Callable | None) -> dict:
@@ -77,7 +94,7 @@ def _train(job, keeper: Keeper, on_step: Callable | None) -> dict:
     planned = planned_steps(train_loader, job.config)
     runtime.start_log(asdict(job.config))
     options = {"loss": job.loss, "score": job.score, "runtime": runtime, "keeper": keeper}
-    with Signals(at_once=False) as runtime.signals:
+    with Signals(at_once=False) as runtime.signals, runtime.together():
         for step in fit(job.model, train_loader, job.config, **options):
             if on_step:
                 on_step(step, planned)

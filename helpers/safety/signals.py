@@ -5,9 +5,15 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from helpers.errors import Interrupted
+from helpers.errors import Interrupted, ProcessLost
 
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def ignore_signals() -> None:
+    """Let a first signal that asks to end pass by: this process is about to end by itself."""
+    for number in ENDING if threading.current_thread() is threading.main_thread() else ():
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Signals:
@@ -34,7 +40,8 @@ class Signals:
         for number, handler in self.before.items():
             signal.signal(number, handler)
         # A loader's workers, or other processes, that the same signal has ended may make this one fail.
-        if self.number and (error is None or isinstance(error, Exception)):
+        is_told = isinstance(error, ProcessLost)  # torchrun ends the others by a signal when one has gone
+        if self.number and (error is None or isinstance(error, Exception)) and not is_told:
             raise Interrupted(self.number) from error
 
     def _note(self, number: int, _) -> None:

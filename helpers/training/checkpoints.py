@@ -1,9 +1,6 @@
-"""Everything a run needs to go on as if it had never stopped, in a file that is whole or absent (chapter 03).
+"""Everything a run needs to go on as if it had never stopped (chapter 03); its files: `archives`."""
 
-Why not `torch.save`? It writes a pickle, and a pickle is a program. Tensors go to safetensors, the rest
-to JSON in its header.
-"""
-
+import contextlib
 import csv
 import json
 import math
@@ -13,47 +10,32 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from helpers.errors import InputError
-from helpers.files import remove_temporary, write_atomically, writing
+from helpers.files import remove_temporary, writing
 from helpers.models.adapters import tensors_hash
-from helpers.safety.finite import check_tensors
+from helpers.safety.finite import NotFinite, check_tensors
 from helpers.safety.values import MOST
+from helpers.training import sharded, states
+from helpers.training.archives import (
+    BEST,
+    CHECKPOINT,
+    HISTORY,
+    START_AGAIN,
+    first_line,
+    load_checkpoint,
+    read_file,
+    remove_parts,
+    save_checkpoint,
+    save_parts,
+)
 from helpers.training.config import TrainingConfig
 from helpers.training.progress import Progress, Step, as_row
 from helpers.training.runtime import Runtime
 
-CHECKPOINT, BEST, HISTORY = "checkpoints/last.safetensors", "checkpoints/best.safetensors", "history.csv"
 KEPT = (CHECKPOINT, BEST, HISTORY)
-START_AGAIN = "train again into a new run folder"
 GO_ON = "when there is room, and the folder is where it was, --resume goes on from the last checkpoint"
-
-
-def save_checkpoint(file: Path, tensors: dict[str, torch.Tensor], rest: dict) -> None:
-    """Write tensors and what is said beside them (JSON-ready), atomically."""
-    write_atomically(file, save(tensors, {"rest": json.dumps(rest, allow_nan=False)}))
-
-
-def load_checkpoint(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read what `save_checkpoint` wrote.
-
-    Raises InputError: the file is missing or damaged.
-    """
-    if not file.is_file():
-        raise InputError(f"there is no checkpoint {file} to go on from; {START_AGAIN}")
-    try:
-        with safe_open(file, framework="pt") as archive:
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (no dictionary)
-            rest = json.loads((archive.metadata() or {}).get("rest", "{}"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        reason = f"is no whole safetensors file ({_first_line(error)})"
-        raise InputError(f"{file} {reason}; {START_AGAIN}") from error
-    if not isinstance(rest, dict):
-        raise InputError(f"{file} is no checkpoint (beside its tensors stands {rest!r:.50}); {START_AGAIN}")
-    return tensors, rest
 
 
 class Keeper:
@@ -90,7 +72,7 @@ class Keeper:
                 self._tidy()
         self.progress = Progress()
         # By it a checkpoint of adapters knows the weights below them; in memory nobody asks.
-        self.below = tensors_hash(runtime.frozen(model)) if self.folder is not None else ""
+        self.below = tensors_hash(states.frozen(model), sharded.whole) if self.folder is not None else ""
         if self.resume:
             self.progress = self._load(loader, config or TrainingConfig(max_steps=MOST))
         self.started = time.perf_counter() - self.progress.seconds
@@ -104,18 +86,17 @@ class Keeper:
         self.progress.seconds = time.perf_counter() - self.started
         if self.folder is None:
             if step.is_best:
-                state = self.runtime.state(self.model)
-                check_tensors(state, self.model, step.step)
+                state = self.runtime.state(self.model, in_parts=self.runtime.shard)
+                self._check_numbers(state, step.step)
                 self.best = {name: tensor.clone() for name, tensor in state.items()}
             return
         self.unwritten.append((step, self.progress.seconds))
         if not (is_due or step.is_best):
             return
-        tensors = self.runtime.state(self.model, self.optimizer)
-        check_tensors(tensors, self.model, step.step)
-        if self.runtime.is_main:
-            with writing(self.folder, GO_ON):
-                self._write(tensors, is_best=step.is_best, is_due=is_due)
+        tensors = self.runtime.state(self.model, self.optimizer, in_parts=self.runtime.shard)
+        self._check_numbers(tensors, step.step)
+        with writing(self.folder, GO_ON):
+            self._write(tensors, is_best=step.is_best, is_due=is_due)
         if is_due:
             self.unwritten.clear()
 
@@ -123,9 +104,10 @@ class Keeper:
         """Give the model its best weights."""
         if self.folder is not None:
             self.runtime.wait()
-            self.runtime.load(load_checkpoint(self.folder / BEST)[0], self.model)
+            room = states.room(self.model)
+            states.load(load_checkpoint(self.folder / BEST, self.runtime, room)[0], self.model)
         elif self.best:
-            self.runtime.load(self.best, self.model)
+            states.load(self.best, self.model)
 
     def _tidy(self) -> None:
         """Make the folders of a new training and remove an earlier one's files, or what a killed one left."""
@@ -136,15 +118,38 @@ class Keeper:
             (self.folder / HISTORY).touch()
         for file in map(self.folder.joinpath, KEPT):
             remove_temporary(file.parent, [file.name])
+        for file in (self.folder / CHECKPOINT, self.folder / BEST):
+            with contextlib.suppress(InputError):  # a damaged one is said when it is loaded
+                parts = read_file(file)[1].get("parts", {}) if file.is_file() else {}
+                remove_parts(file, but=parts.get("folder"))
 
     def _write(self, tensors: dict[str, torch.Tensor], *, is_best: bool, is_due: bool) -> None:
         # The best weights first: killed between the two writes, a resumed run only finds the same best again.
         if is_best:
             weights = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
-            save_checkpoint(self.folder / BEST, weights, {})
+            self._save(BEST, weights, {})
         if is_due:
-            self.progress.history_bytes = self._append_history()
-            save_checkpoint(self.folder / CHECKPOINT, tensors, self._rest(tensors))
+            if self.runtime.is_main:
+                self.progress.history_bytes = self._append_history()
+            self._save(CHECKPOINT, tensors, self._rest(tensors))
+
+    def _save(self, name: str, tensors: dict[str, torch.Tensor], rest: dict) -> None:
+        if self.runtime.shard:
+            save_parts(self.folder / name, tensors, rest, self.runtime)
+        elif self.runtime.is_main:
+            save_checkpoint(self.folder / name, tensors, rest)
+
+    def _check_numbers(self, tensors: dict[str, torch.Tensor], step: int) -> None:
+        """`check_tensors` of tensors of which each process may see a part: all raise where one does."""
+        problem = None
+        try:
+            check_tensors({name: sharded.own_part(each) for name, each in tensors.items()}, self.model, step)
+        except NotFinite as error:
+            problem = (error.what, error.when)
+        if self.runtime.shard:
+            problem = self.runtime.agree(problem)
+        if problem is not None:
+            raise NotFinite(*problem)
 
     def _rest(self, tensors: dict[str, torch.Tensor]) -> dict:
         schedule = self.schedule.state_dict()
@@ -162,17 +167,17 @@ class Keeper:
         if self.folder is None:
             raise InputError("resume needs the folder of the run to go on with, found none")
         file = self.folder / CHECKPOINT
-        tensors, rest = load_checkpoint(file)
+        tensors, rest = load_checkpoint(file, self.runtime, states.room(self.model, self.optimizer))
         try:
             progress = Progress.checked(rest["progress"], loader, config)
             if progress.place is not None:
                 loader.load_state_dict(progress.place)  # a first try; the loop does it again
             self._check(tensors, rest, progress.step)
-            self.runtime.load(tensors, self.model, self.optimizer, rest["param_groups"])
+            states.load(tensors, self.model, self.optimizer, rest["param_groups"])
             self.schedule.load_state_dict(self.schedule.state_dict() | rest["schedule"])
             self.runtime.scaler.load_state_dict(rest["scaler"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            reason = f"is of another model or course version, or damaged ({_first_line(error)})"
+            reason = f"is of another model or course version, or damaged ({first_line(error)})"
             raise InputError(f"{file} {reason}; {START_AGAIN}") from error
         if progress.best_score is not None:
             self._check_best()
@@ -190,7 +195,7 @@ class Keeper:
             raise ValueError("tensors are missing or were added")
         if rest["below"] != now["below"]:
             raise ValueError("the adapters were trained on other weights than are below them now")
-        check_tensors(tensors, self.model, step)
+        self._check_numbers(tensors, step)
         rates = [_without_rate(groups) for groups in (rest["param_groups"], now["param_groups"])]
         if not (is_like(rest["param_groups"], now["param_groups"]) and rates[0] == rates[1]):
             raise ValueError("its groups of parameters are others")
@@ -205,10 +210,10 @@ class Keeper:
         file = self.folder / BEST
         if not file.is_file():
             raise InputError(f"{file} is missing, but the checkpoint beside it needs it; {START_AGAIN}")
-        own, found = self.runtime.state(self.model), load_checkpoint(file)[0]
+        own, found = states.state(self.model), load_checkpoint(file, self.runtime, states.room(self.model))[0]
         if {name: tensor.shape for name, tensor in own.items()} != {n: t.shape for n, t in found.items()}:
             raise InputError(f"{file} holds the weights of another model; {START_AGAIN}")
-        check_tensors(found, self.model, 0)
+        self._check_numbers(found, 0)
 
     def _append_history(self) -> int:
         """Add the steps since the last checkpoint to the history; returns the file's length."""
@@ -252,7 +257,3 @@ def is_like(found, own) -> bool:
 def _without_rate(groups: list[dict]) -> list[dict]:
     """Groups of parameters as JSON gives them back, without the rate, which moves."""
     return json.loads(json.dumps([{k: v for k, v in group.items() if k != "lr"} for group in groups]))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

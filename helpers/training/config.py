@@ -42,6 +42,8 @@ class TrainingConfig:
     checkpoint_every: int = 100  # optimizer steps between two checkpoints; each epoch ends with one, too
     num_workers: int | None = None  # processes that load batches; 0: the training's own; None: where they pay
     precision: str = "auto"  # chosen for the hardware, or bf16, fp16, no (float32)
+    shard: bool = False  # several processes share the weights out (FSDP2), in place of a copy in each
+    activation_checkpointing: bool = False  # compute layers once more in the backward pass: less memory
     seed: int = 0  # of the head's first weights, the order of rows, dropout and augmentation
 
     def __post_init__(self):

@@ -26,6 +26,7 @@ from helpers.training.checkpoints import Keeper
 from helpers.training.losses import Classification, Loss
 from helpers.training.metrics import classification_metrics
 from helpers.training.progress import Progress, Step, planned_steps
+from helpers.training.recomputing import recompute
 from helpers.training.runtime import Runtime
 from helpers.tuning.freezing import (
     apply_strategy,
@@ -60,7 +61,8 @@ def fit(
     """
     check_loader(loader, runtime)
     num_steps, keeper = planned_steps(loader, config), keeper or Keeper()
-    begin_strategy(model, config.strategy, sharded=runtime.shard)
+    begin_strategy(model, config.strategy)
+    recompute(model, on=config.activation_checkpointing)
     decays = {"weight_decay": config.weight_decay, "layer_decay": config.layer_decay}
     optimizer = make_optimizer(config.optimizer, parameter_groups(model, config.learning_rate, **decays))
     runtime.prepare(model, optimizer)
@@ -104,6 +106,8 @@ def fit(
     if progress.step == 0:
         raise NotFinite("gradient", "in any step in fp16")
     keeper.restore_best()
+    runtime.finish(model)
+    recompute(model, on=False)
     end_strategy(model, config.strategy)
 
 

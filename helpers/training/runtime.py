@@ -6,22 +6,28 @@ on CPUs and GPUs: the loop makes the same calls, and all processes make them in 
 
 import contextlib
 import gc
+import os
+from datetime import timedelta
 
 import torch
 import torch.distributed
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.fsdp import FSDPModule
 
 from helpers import environment
-from helpers.errors import InputError
-from helpers.models.adapters import has_lora
+from helpers.errors import InputError, ProcessLost
 from helpers.safety.signals import Signals
+from helpers.training import states
+from helpers.training.sharded import average_buffers, put_together, share_out, whole
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
+# How the libraries below say that another process is gone, or did not come to a common call in time.
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL")
+LONGEST_WAIT = 1800.0  # seconds: the first process reads the data and writes answers alone, the others wait
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -36,15 +42,23 @@ class Runtime:
     Args:
         model: the model by which "auto" chooses the precision; None stands for one of matrix products.
         precision: "bf16", "fp16", "no" (float32), or "auto", see `environment.precision`.
-        shard: FSDP2: each process holds a part of every weight, gradient and moment.
+        shard: FSDP2: each process holds a part of every weight, gradient and moment; alone, all of it.
         log_with: "tensorboard", "mlflow" or "wandb", to which `log` writes; None writes nowhere.
         folder: folder for a tracker that writes files.
+        longest_wait: seconds that a process waits for another one in a common call, before it gives up.
 
-    Raises InputError: the tracker is not installed, or one process has nobody to share with.
+    Raises InputError: the tracker is not installed.
     """
 
     def __init__(
-        self, model=None, precision: str = "auto", *, shard: bool = False, log_with=None, folder=None
+        self,
+        model=None,
+        precision: str = "auto",
+        *,
+        shard: bool = False,
+        log_with=None,
+        folder=None,
+        longest_wait: float = LONGEST_WAIT,
     ):
         if log_with is not None and log_with not in map(str, get_available_trackers()):
             raise InputError(f"{log_with} is not installed; run `pip install {log_with}`, or log without it")
@@ -53,16 +67,16 @@ class Runtime:
         # accelerate never hears of the precision: it keeps one for the whole Python process, and a notebook
         # trains texts in bf16 and then images in float32.
         on_cpu = environment.device() == "cpu"
-        options = {"log_with": log_with, "project_dir": folder}
+        waiting = InitProcessGroupKwargs(timeout=timedelta(seconds=longest_wait))
+        options = {"log_with": log_with, "project_dir": folder, "kwargs_handlers": [waiting]}
         self.accelerator = made = Accelerator(mixed_precision="no", cpu=on_cpu, **options)
         self.device, self.is_main = made.device, made.is_main_process
         self.num_processes, self.process_index = made.num_processes, made.process_index
         self.sharding = {"num_processes": self.num_processes, "process_index": self.process_index}
         self.precision, self.shard, self.log_with = precision, shard, log_with
+        self.longest_wait = longest_wait
         self.signals: Signals | None = None  # those that `asked_to_stop` asks
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        if shard and self.num_processes == 1:
-            raise InputError("one process cannot share its weights out; start several with torchrun")
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Move the model to the device, share its weights out if asked; the optimizer follows. In place."""
@@ -70,14 +84,19 @@ class Runtime:
         if not self.shard:
             return
         names = {parameter: name for name, parameter in model.named_parameters()}
+        if not torch.distributed.is_initialized():  # one process: a group of one
+            alone = {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
+            torch.distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo", **alone)
         mesh = init_device_mesh(self.device.type, (self.num_processes,))
-        for module in reversed(list(model.modules())):  # from the inside out; layers stand in a list
-            for layer in module if isinstance(module, nn.ModuleList) else ():
-                fully_shard(layer, mesh=mesh)
-        fully_shard(model, mesh=mesh)
+        self.plain = share_out(model, mesh, self.precision)
         now = dict(model.named_parameters())
         for group in optimizer.param_groups:
             group["params"] = [now[names[parameter]] for parameter in group["params"]]
+
+    def finish(self, model: nn.Module) -> None:
+        """Give every process all weights again, in place, after the last step; all processes call this."""
+        if self.shard:
+            put_together(model, self.plain)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model as several processes train it together; one process, or a shared-out model, is as it was.
@@ -115,10 +134,12 @@ class Runtime:
         """
         scale = self.scaler.get_scale()
         self.scaler.unscale_(optimizer)
-        self.grad_norm = _whole(nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)).to(self.device)
+        self.grad_norm = whole(nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)).to(self.device)
         self.scaler.step(optimizer)
         self.scaler.update()
         optimizer.zero_grad()
+        if self.num_processes > 1:
+            average_buffers(model)
         return self.scaler.get_scale() >= scale  # it lowers its scale exactly when it skipped the step
 
     def total(self, number: int) -> int:
@@ -135,51 +156,23 @@ class Runtime:
         """The rows of all processes, on the CPU; shorter parts are filled up with `filling`."""
         return self.accelerator.gather(self.accelerator.pad_across_processes(tensor, pad_index=filling)).cpu()
 
-    def state(self, model: nn.Module, optimizer=None) -> dict[str, torch.Tensor]:
-        """Whole tensors on the CPU: `model.NAME`, and `optimizer.NUMBER.NAME` by the parameter's number.
+    def agree(self, found: object | None) -> object | None:
+        """What the first process found that found something: the same in all, and None where none did."""
+        return next((each for each in self.gather_objects(found) if each is not None), None)
 
-        Of a model with adapters only what moves: the frozen weights are those of the pretrained model.
-        """
-        first = _first_names(model)
-        own = {name: tensor for name, tensor in model.state_dict().items() if first.get(name) == name}
-        tensors = {f"model.{name}": tensor for name, tensor in own.items()}
-        moments = optimizer.state_dict()["state"] if optimizer is not None else {}
-        for number, values in moments.items():
-            start = f"optimizer.{number}."
-            tensors |= {start + name: torch.as_tensor(value) for name, value in values.items()}
-        return {name: _whole(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
+    def gather_objects(self, found: object) -> list:
+        """What each process has found, in their order, the same list in all."""
+        all_found = [found] * self.num_processes
+        if self.num_processes > 1:
+            torch.distributed.all_gather_object(all_found, found)
+        return all_found
 
-    def frozen(self, model: nn.Module) -> list[torch.Tensor]:
-        """What `state` leaves out: the weights below adapters."""
-        tensors = model.state_dict(keep_vars=True) if has_lora(model) else {}
-        return [tensor for name, tensor in tensors.items() if _is_still(name, tensor)]
-
-    def load(self, state: dict[str, torch.Tensor], model: nn.Module, optimizer=None, groups=()) -> None:
-        """Put what `state` returned back, also into a model that is shared out otherwise than before.
-
-        Args:
-            state: what `state` returned.
-            model, optimizer: what to fill, after `prepare`.
-            groups: the optimizer's `param_groups`, as its `state_dict` gives them.
-
-        Raises RuntimeError: the tensors are those of another model.
-        """
-        own, saved, first = model.state_dict(), _below(state, "model"), _first_names(model)
-        if set(saved) != set(first.values()):
-            raise RuntimeError(f"{len(set(saved) ^ set(first.values()))} of its weights have other names")
-        kept = {name: _like(saved[first[name]], own[name]) for name in first}
-        model.load_state_dict(kept, strict=len(kept) == len(own))
-        if optimizer is None:
-            return
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        moments: dict[int, dict] = {}
-        for name, tensor in _below(state, "optimizer").items():
-            number, key = name.split(".", 1)
-            parameter = parameters[int(number)]
-            if tensor.ndim and tensor.shape != parameter.shape:
-                raise RuntimeError(f"moment {key} of parameter {number} has another shape")
-            moments.setdefault(int(number), {})[key] = _like(tensor, parameter)
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    def state(self, model: nn.Module, optimizer=None, *, in_parts: bool = False) -> dict[str, torch.Tensor]:
+        """Whole tensors on the CPU, or `in_parts`, see `states.state`; all processes call this."""
+        tensors = states.state(model, optimizer)
+        if in_parts:
+            return tensors
+        return {name: whole(tensor).cpu().contiguous() for name, tensor in tensors.items()}
 
     def asked_to_stop(self) -> int:
         """The number of the signal that asks to stop, the same in all processes; 0 for none."""
@@ -194,6 +187,31 @@ class Runtime:
         if self.signals is None or self.num_processes > 1:
             return contextlib.nullcontext()
         return self.signals.not_waiting()
+
+    @contextlib.contextmanager
+    def together(self):
+        """Say in one sentence that another process has ended, hangs or does not make the same calls.
+
+        Raises ProcessLost: in place of what the library below says of a common call in here.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.num_processes == 1 or not any(words in str(error) for words in LOST):
+                raise
+            waited = f", and gave up after {self.longest_wait:,.0f} s" if "Timed out" in str(error) else ""
+            noticed = f"process {self.process_index} of {self.num_processes} waits for another one that has "
+            raise ProcessLost(f"{noticed}ended, hangs or makes other calls{waited}") from error
+
+    def is_first_to_tell(self) -> bool:
+        """Whether no other process has called this yet: asked of torchrun, when the common group is broken."""
+        try:
+            where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            waiting = {"timeout": timedelta(seconds=5), "wait_for_workers": False}
+            store = torch.distributed.TCPStore(*where, is_master=False, **waiting)
+            return store.add(f"told/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1
+        except (KeyError, ValueError, RuntimeError):  # better twice than never
+            return True
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether an error says that the memory is too small."""
@@ -225,41 +243,11 @@ class Runtime:
         self.accelerator.free_memory()
         gc.collect()  # a wrapper sits in circles of references; it must go while its group stands
         self.accelerator.end_training()
+        if torch.distributed.is_initialized():  # a group of one, of which accelerate knows nothing
+            torch.distributed.destroy_process_group()
 
 
 def mostly_convolutions(model: nn.Module) -> bool:
     """Whether most of the layers with weights are convolutions: a vision transformer has one, and is not."""
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     return 2 * sum(isinstance(layer, nn.Conv2d) for layer in layers) > len(layers)
-
-
-def _below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    start = f"{prefix}."
-    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
-
-
-def _first_names(model: nn.Module) -> dict[str, str]:
-    """Every name that is kept of the model's state with the first name of the same tensor: tied weights have
-    two.
-    """
-    first: dict[int, str] = {}
-    tensors = model.state_dict(keep_vars=True)
-    if has_lora(model):
-        tensors = {name: tensor for name, tensor in tensors.items() if not _is_still(name, tensor)}
-    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
-
-
-def _is_still(name: str, tensor: torch.Tensor) -> bool:
-    """Whether it is of the pretrained model below the adapters: a frozen weight, or its parts in 4 bits."""
-    return ".base_layer." in name or (isinstance(tensor, nn.Parameter) and not tensor.requires_grad)
-
-
-def _whole(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def _like(tensor: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The tensor, shared out as `target` is, if it has its shape: a counter of steps is never shared out."""
-    if not isinstance(target, DTensor) or tensor.shape != target.shape:
-        return tensor
-    return distribute_tensor(tensor.to(target.device), target.device_mesh, target.placements)

@@ -16,11 +16,8 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 STRATEGIES = ("full", "head", "gradual", "lora")
 
 
-def begin_strategy(model: nn.Module, strategy: str, *, sharded: bool = False) -> None:
+def begin_strategy(model: nn.Module, strategy: str) -> None:
     """Prepare a model in place, before its optimizer is made: "lora" adds adapters where there are none."""
-    if sharded and strategy in ("gradual", "lora"):
-        problem = f"strategy {strategy} needs whole weights, these are shared out among processes"
-        raise InputError(f"{problem}; use full or head")
     if strategy == "lora":
         if not has_lora(model):
             add_lora(model)
