@@ -44,7 +44,8 @@ def _try_readers(attempt, files, num_workers, processes, start):
                 "a second pass over the dataset gives other rows than the first; keep no counts in it"
             )
         del shares[-1]
-    seen, where = Counter(sum(shares, [])), f"{processes} processes x {num_workers} workers, start {start}"
+    seen = Counter(row for share in shares for row in share)
+    where = f"{processes} processes x {num_workers} workers, start {start}"
     expected = range(start, sum(SIZES))
     for problem, rows in {
         "came more than once": [row for row in seen if seen[row] > 1],
@@ -59,8 +60,8 @@ shares = Exercise(
     verify=_verify_shares,
     hints=(
         "Walk through all rows of all files, count them, and decide for each whether it is yours.",
-        "`number, readers = reader(self.process, self.processes)`, called in `__iter__`, where a worker knows "
-        "that it is one; then row n is yours if n % readers == number.",
+        "`number, readers = reader(self.process, self.processes)`, called in `__iter__`, where a worker "
+        "knows that it is one; then row n is yours if n % readers == number.",
         "Count over the borders of files, and give out a row only if its number is at least `start`.",
     ),
     answer=answers.Shares,
@@ -104,7 +105,8 @@ def _try_counts(attempt, counts):
         gradients.append(gradient_of(loss))
     if len(added) != len(counts):
         raise AssertionError(
-            f"add_up was called {len(added)} times by {len(counts)} processes; each calls it once, for its tokens"
+            f"add_up was called {len(added)} times by {len(counts)} processes; each calls it once, for its "
+            "tokens"
         )
     found = torch.stack(gradients).mean(0)  # what DDP makes of them
     if torch.allclose(found, truth, atol=1e-5):
@@ -112,12 +114,12 @@ def _try_counts(attempt, counts):
     ratio = float((found * truth).sum() / (truth * truth).sum())
     if torch.allclose(found, ratio * truth, atol=1e-5):
         raise AssertionError(
-            f"with {counts} tokens the gradient points right, but is {ratio:.2f} times as long: DDP takes the "
-            "mean over the processes, and a sum is wanted"
+            f"with {counts} tokens the gradient points right, but is {ratio:.2f} times as long: DDP "
+            "takes the mean over the processes, and a sum is wanted"
         )
     raise AssertionError(
-        f"with {counts} tokens the averaged gradient is not that of one process with all of them: it is still "
-        "a mean of means"
+        f"with {counts} tokens the averaged gradient is not that of one process with all of them: it is "
+        "still a mean of means"
     )
 
 

@@ -25,12 +25,12 @@ def _verify_plan(attempt):
     if not 1 <= plan["cards"] <= MOST_CARDS:
         raise AssertionError(f"there are 1 to {MOST_CARDS} cards, found {plan['cards']}")
     if plan["rows"] < max(FEWEST_ROWS, plan["cards"]):
-        raise AssertionError(f"a step of {plan['rows']} rows is too small; at least {FEWEST_ROWS} are asked for")
+        raise AssertionError(f"a step of {plan['rows']} rows is too small; expected at least {FEWEST_ROWS}")
     found = [outcome(plan, *case) for case in HIDDEN]
     share, hours, cost = (max(values) for values in zip(*found))
     if share > 1:
         raise AssertionError(
-            f"with the longest rows a card needs {share:.0%} of the room that it has; leave a margin in memory"
+            f"with the longest rows a card needs {share:.0%} of the room it has; leave a margin in memory"
         )
     if hours > HOURS:
         raise AssertionError(f"in the slowest case it takes {hours:.1f} hours, the deadline is {HOURS}")
@@ -42,7 +42,7 @@ def _verify_plan(attempt):
 cluster_plan = Exercise(
     verify=_verify_plan,
     hints=(
-        "Cost does not depend on the number of cards, hours do; computing the layers again costs a third more.",
+        "Cost does not depend on the number of cards, hours do; computing layers again costs a third more.",
         "`Workload(SHAPES['llama-3.1-8b'], rows, 2048, processes=cards, shard=...)`, then `memory` and "
         "`duration` with 0.3 as the efficiency.",
         "Without checkpointing the activations must fit: few rows on each of many cards.",

@@ -39,7 +39,7 @@ def _verify_logs(attempt):
     right = sum(found[name] == expected[name] for name in expected)
     if right < len(expected):
         raise AssertionError(
-            f"{right} of {len(expected)} are right; ask of each process where it was last, and whether it lived"
+            f"{right} of {len(expected)} are right; ask where each process was last, and whether it lived"
         )
 
 

@@ -1,15 +1,17 @@
-"""Scripts made of the notebook's functions, and `torchrun` as a command that a cell can wait for (chapter 12)."""
+"""Scripts of the notebook's functions, and `torchrun` as a command that a cell waits for (chapter 12)."""
 
+import contextlib
 import inspect
 import os
 import shlex
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from helpers.files import ROOT
 
@@ -44,7 +46,6 @@ def start(command: str, folder: Path) -> subprocess.Popen:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=True,  # so that nothing of it survives `finish`
     )
 
 
@@ -54,7 +55,9 @@ def finish(process: subprocess.Popen, timeout: float = 300) -> tuple[int, str]:
         said, _ = process.communicate(timeout=timeout)
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            for started in [*workers_of(process), process]:  # workers are not in torchrun's group
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    started.kill()
             process.wait()
     return process.returncode, said
 
@@ -89,3 +92,8 @@ def slurm_text(folder: Path = ROOT / "docs" / "slurm") -> str:
         return "The course has no Slurm file yet."
     lines = files[0].read_text(encoding="utf-8").rstrip().splitlines()
     return "\n".join([files[0].name, *(f"{number:>3}  {line}" for number, line in enumerate(lines, start=1))])
+
+
+def workers_of(torchrun: subprocess.Popen) -> list[psutil.Process]:
+    """The processes that a running torchrun has started."""
+    return psutil.Process(torchrun.pid).children(recursive=True)

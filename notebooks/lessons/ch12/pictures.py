@@ -37,16 +37,18 @@ def splits() -> tuple[Figure, str]:
         ax.text(1.2, -1.3, f"exchanged: {EXCHANGED[name]}", ha="center", va="top", fontsize=9)
         ax.set_axis_off()
     alt = (
-        "Four panels, each with two processes, four layers and the rows of a batch. DDP: both hold all layers, "
-        "each sees half of the rows. FSDP2: each holds half of every layer and sees half of the rows. Tensor "
-        "parallel: each holds half of the columns of every layer, both see all rows. Pipeline parallel: each "
-        "holds two whole layers, all rows pass through both."
+        "Four panels, each with two processes, four layers and the rows of a batch. DDP: both hold all "
+        "layers, each sees half of the rows. FSDP2: each holds half of every layer and sees half of the rows. "
+        "Tensor parallel: each holds half of the columns of every layer, both see all rows. Pipeline "
+        "parallel: each holds two whole layers, all rows pass through both."
     )
     return figure, alt
 
 
 def _layer(ax, left: float, bottom: float, color: str, held) -> None:
-    ax.add_patch(Rectangle((left, bottom + 0.08), 1, 0.84, facecolor="white", edgecolor="#999", linestyle=":"))
+    ax.add_patch(
+        Rectangle((left, bottom + 0.08), 1, 0.84, facecolor="white", edgecolor="#999", linestyle=":")
+    )
     if held is not None:
         x, y, width, height = held
         place = (left + x, bottom + 0.08 + 0.84 * y)
@@ -75,8 +77,8 @@ def landing(orders: dict[int, np.ndarray], first: int, last: int) -> tuple[Figur
         spreads.append(f"{size:,}: {np.ptp(places):,}")
     axes[-1].set_xlabel("place in the epoch")
     alt = (
-        f"Three histograms: where the {last - first:,} rows of one file come in the epoch. With a small buffer "
-        f"they stay together, with a large one they spread. From first to last, places by buffer: "
+        f"Three histograms: where the {last - first:,} rows of one file come in the epoch. With a small "
+        f"buffer they stay together, with a large one they spread. From first to last, places by buffer: "
         f"{'; '.join(spreads)}."
     )
     return figure, alt
@@ -86,7 +88,8 @@ def bytes_bars(measured: dict[str, dict[str, float]], whole: float) -> tuple[Fig
     """Bytes per process as stacked bars, one per run, with the even share of `whole` as a mark.
 
     Args:
-        measured: {name of the run: {"processes": n, "sharded": bool, "weights": b, "gradients": b, "moments": b}}.
+        measured: {name of the run: {"processes": n, "sharded": bool, "weights": bytes, "gradients": bytes,
+            "moments": bytes}}.
         whole: bytes of all three parts of the whole model.
     """
     figure, ax = plt.subplots(figsize=(7.5, 3), layout="constrained")
@@ -104,15 +107,3 @@ def bytes_bars(measured: dict[str, dict[str, float]], whole: float) -> tuple[Fig
     ax.legend(frameon=False, ncols=3, loc="upper right")
     found = "; ".join(f"{name} {height:.0f}" for name, height in zip(measured, bottom))
     return figure, f"Stacked bars of megabytes per process: {found}. Red lines: what was computed before."
-
-
-def curves(losses: dict[str, list[float]], label: str = "training loss (nats per token)") -> tuple[Figure, str]:
-    """Losses per step, one line per run."""
-    figure, ax = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
-    colors = (plots.BLUE, plots.VERMILION, plots.GREEN, plots.ORANGE)
-    for (name, values), color, marker in zip(losses.items(), colors, "osv^"):
-        ax.plot(range(1, len(values) + 1), values, color=color, marker=marker, markersize=4, label=name)
-    ax.set(xlabel="step", ylabel=label)
-    ax.legend(frameon=False)
-    last = "; ".join(f"{name} {values[-1]:.2f}" for name, values in losses.items())
-    return figure, f"Loss against steps, one line per run; at the last step: {last}."

@@ -5,7 +5,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from helpers import plots
-from helpers.planner import CARDS, SHAPES, USABLE, Memory, Workload, duration, measured_efficiency, memory
+from helpers.planner import CARDS, SHAPES, USABLE, Memory, Workload, duration, memory
+from helpers.runs.plan import measured_efficiency
 from lessons.controls import explorer, wide
 
 STRATEGIES = {
@@ -22,7 +23,9 @@ def planner() -> widgets.VBox:
     """The controls, the sentence and the picture."""
     return explorer(
         {
-            "model": widgets.Dropdown(options=list(SHAPES), value="llama-3.1-8b", description="model", **wide()),
+            "model": widgets.Dropdown(
+                options=list(SHAPES), value="llama-3.1-8b", description="model", **wide()
+            ),
             "card": widgets.Dropdown(options=list(CARDS), value="h100", description="card", **wide()),
             "cards": widgets.SelectionSlider(
                 options=[2**n for n in range(9)], value=8, description="cards", **wide()
@@ -60,7 +63,9 @@ def draw(
         **STRATEGIES[strategy],
     )
     need, room = memory(work), USABLE * CARDS[card].memory
-    return _bars(need, room, card), f"{_fits(need, room, card)} {_costs(work, card, millions, percent, price)}"
+    return _bars(
+        need, room, card
+    ), f"{_fits(need, room, card)} {_costs(work, card, millions, percent, price)}"
 
 
 def _fits(need: Memory, room: float, card: str) -> str:
@@ -79,7 +84,9 @@ def _costs(work: Workload, card: str, millions: float, percent: int, price: floa
     if measured is not None:
         source = f"the most similar training that was measured reached {measured:.0%}"
     cost = f"costs {hours * work.processes * price:,.2f} and {energy:,.1f} kWh"
-    return f"{millions:,} million tokens take {hours:,.1f} hours, {cost} (at {percent}% of the peak; {source})."
+    return (
+        f"{millions:,} million tokens take {hours:,.1f} hours, {cost} (at {percent}% of the peak; {source})."
+    )
 
 
 def _bars(need: Memory, room: float, card: str) -> Figure:
