@@ -64,12 +64,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--packing", action="store_true", default=None, help="chat: a batch in one row, without padding")
     add("--system", metavar="TEXT", help="chat: system message of conversations that bring none")
     add("--no-cache", action="store_true", help="photographs: decode them anew in each epoch")
-    add(
-        "--shard",
-        action="store_true",
-        help="torchrun: share the weights out, no copy in each process (FSDP2)",
-    )
-    again = "compute layers again in the backward pass: less memory, more time"
+    add("--shard", action="store_true", help="with torchrun: share the weights out (FSDP2), no copies")
+    again = "compute layers again in the backward pass: less memory"
     add("--activation-checkpointing", action="store_true", help=again)
     hard = "comments: learn only the label of the mean rating, not the raters' votes as well"
     add("--hard-labels", action="store_true", help=hard)

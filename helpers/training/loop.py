@@ -62,7 +62,8 @@ def fit(
     check_loader(loader, runtime)
     num_steps, keeper = planned_steps(loader, config), keeper or Keeper()
     begin_strategy(model, config.strategy)
-    recompute(model, on=config.activation_checkpointing)
+    if config.activation_checkpointing:
+        recompute(model, on=True)
     decays = {"weight_decay": config.weight_decay, "layer_decay": config.layer_decay}
     optimizer = make_optimizer(config.optimizer, parameter_groups(model, config.learning_rate, **decays))
     runtime.prepare(model, optimizer)
@@ -107,7 +108,8 @@ def fit(
         raise NotFinite("gradient", "in any step in fp16")
     keeper.restore_best()
     runtime.finish(model)
-    recompute(model, on=False)
+    if config.activation_checkpointing:
+        recompute(model, on=False)
     end_strategy(model, config.strategy)
 
 

@@ -21,10 +21,9 @@ def recompute(model: nn.Module, *, on: bool) -> None:
     if getattr(
         model, "supports_gradient_checkpointing", False
     ):  # transformers': with them it minds the cache
-        if on:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        else:
-            model.gradient_checkpointing_disable()
+        word = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+        options = ({"use_reentrant": False},) if on else ()
+        getattr(model, f"{word}_checkpointing_{'enable' if on else 'disable'}")(*options)
         return
     layers = _layers(model)
     if on and not layers:
@@ -54,10 +53,12 @@ def _first_and_again(layer: nn.Module) -> tuple:
 def _without_counting(layer: nn.Module):
     """BatchNorm has counted these rows in its running mean and variance already."""
     norms = [m for m in layer.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
+    before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in before:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)

@@ -204,7 +204,7 @@ class Runtime:
             raise ProcessLost(f"{noticed}ended, hangs or makes other calls{waited}") from error
 
     def is_first_to_tell(self) -> bool:
-        """Whether no other process has called this yet: asked of torchrun, when the common group is broken."""
+        """Whether no other process has called this yet; torchrun knows, when the common group is broken."""
         try:
             where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
             waiting = {"timeout": timedelta(seconds=5), "wait_for_workers": False}

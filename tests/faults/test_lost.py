@@ -1,8 +1,6 @@
-"""A process that is killed in the middle of a step ends the whole job with one sentence and a good checkpoint."""
+"""A process killed in the middle of a step ends the whole job with one sentence and a good checkpoint."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
 import time

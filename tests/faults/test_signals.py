@@ -47,9 +47,9 @@ def started(arguments, environment, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     processes = []
 
-    def start(place, *launch):
+    def start(place, *launch, more=()):
         words = [sys.executable, *launch, str(tmp_path / "slow.py"), place, "train", "text", "--output"]
-        words += [str(tmp_path / "run"), *arguments]
+        words += [str(tmp_path / "run"), *arguments, *more]
         process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
         processes.append(process)
         return process
@@ -132,9 +132,11 @@ def test_a_second_signal_ends_at_once(started):
     assert process.wait(timeout=10) == -signal.SIGTERM
 
 
-def test_two_processes_agree(started, tmp_path, environment, finish, command):
+@pytest.mark.parametrize("options", [(), ("--shard",)])
+def test_two_processes_agree(options, started, tmp_path, environment, finish, command):
     """torchrun hands the signal on to both: one step is kept, nobody waits for the other, and it goes on."""
-    process = started("steps", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    process = started("steps", *launch, more=options)
     read_until(process, "step 6")
     process.send_signal(signal.SIGTERM)
     said = ended(process, timeout=60)[1]

@@ -1,8 +1,11 @@
 """The runtime: precisions beside each other, fp16's skipped steps, and what a precision is chosen by."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from helpers import environment
 from helpers.errors import InputError
@@ -71,9 +74,20 @@ def test_a_step_that_fp16_skips_moves_nothing():
     assert seen[1][1] == seen[2][1]  # the rate of the skipped step is used by the next one
 
 
-def test_one_process_shares_nothing_out():
-    with pytest.raises(InputError, match="one process cannot share its weights out"):
-        Runtime(precision="no", shard=True)
+def test_one_process_shares_with_itself_and_gives_back_a_plain_model():
+    """What a single GPU measures: the same hooks and exchanges, among one."""
+    runtime, model = Runtime(precision="no", shard=True), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+    before, names = model(torch.ones(2, 4)).detach(), [set(vars(module)) for module in model.modules()]
+    runtime.prepare(model, torch.optim.SGD(model.parameters()))
+    assert isinstance(model, FSDPModule)
+    assert torch.equal(model(torch.ones(2, 4)), before)
+    runtime.finish(model)
+    assert type(model) is nn.Sequential
+    assert [set(vars(module)) for module in model.modules()] == names
+    assert not model._forward_pre_hooks
+    assert torch.equal(copy.deepcopy(model)(torch.ones(2, 4)), before)
+    runtime.leave()
+    assert not torch.distributed.is_initialized()
 
 
 def test_a_tracker_that_is_missing_is_named(monkeypatch):

@@ -8,7 +8,7 @@ from torch.optim import lr_scheduler
 
 from helpers.errors import InputError
 from helpers.models.pretrained import image_classifier
-from helpers.tuning.freezing import apply_strategy, begin_strategy, num_trainable, train_mode
+from helpers.tuning.freezing import apply_strategy, num_trainable, train_mode
 from helpers.tuning.frozen import head_inputs, single_head
 from helpers.tuning.layers import layer_groups
 from helpers.tuning.lora import add_lora, merge_lora
@@ -259,10 +259,3 @@ def test_a_head_learns_on_features_computed_once(image_model):
             head(head_inputs(image_model, batch, head)), image_model(batch["images"]), atol=1e-6
         )
     assert not head._forward_pre_hooks
-
-
-def test_a_strategy_that_needs_whole_weights_is_refused_where_they_are_shared_out(image_model):
-    for strategy in ("gradual", "lora"):
-        with pytest.raises(InputError, match=f"strategy {strategy} needs whole weights"):
-            begin_strategy(image_model, strategy, sharded=True)
-    begin_strategy(image_model, "head", sharded=True)
