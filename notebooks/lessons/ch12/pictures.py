@@ -38,8 +38,8 @@ def splits() -> tuple[Figure, str]:
         ax.set_axis_off()
     alt = (
         "Four panels, each with two processes, four layers and the rows of a batch. DDP: both hold all "
-        "layers, each sees half of the rows. FSDP2: each holds half of every layer and sees half of the rows. "
-        "Tensor parallel: each holds half of the columns of every layer, both see all rows. Pipeline "
+        "layers, each sees half of the rows. FSDP2: each holds half of every layer and sees half of the "
+        "rows. Tensor parallel: each holds half of the columns of every layer, both see all rows. Pipeline "
         "parallel: each holds two whole layers, all rows pass through both."
     )
     return figure, alt
