@@ -101,7 +101,9 @@ def bytes_bars(measured: dict[str, dict[str, float]], whole: float) -> tuple[Fig
         ax.bar(range(len(measured)), heights, bottom=bottom, width=0.6, label=part, **style)
         bottom += heights
     shares = [whole / 1e6 / (run["processes"] if run["sharded"] else 1) for run in measured.values()]
-    ax.scatter(range(len(measured)), shares, marker="_", s=1500, color=plots.VERMILION, zorder=3)
+    ax.scatter(
+        range(len(measured)), shares, marker="_", s=2600, linewidths=3, color=plots.VERMILION, zorder=3
+    )
     ax.set_xticks(range(len(measured)), list(measured))
     ax.set(ylabel="MB in each process", ylim=(0, 1.25 * bottom.max()))
     ax.legend(frameon=False, ncols=3, loc="upper right")

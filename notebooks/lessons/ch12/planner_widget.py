@@ -83,10 +83,9 @@ def _costs(work: Workload, card: str, millions: float, percent: int, price: floa
     source = "no similar training was measured yet"
     if measured is not None:
         source = f"the most similar training that was measured reached {measured:.0%}"
-    cost = f"costs {hours * work.processes * price:,.2f} and {energy:,.1f} kWh"
-    return (
-        f"{millions:,} million tokens take {hours:,.1f} hours, {cost} (at {percent}% of the peak; {source})."
-    )
+    cost = f"{hours * work.processes * price:,.2f} of your currency and {energy:,.1f} kWh"
+    takes = f"{millions:,} million tokens take {hours:,.1f} hours"
+    return f"{takes}, {cost} (at {percent}% of the peak; {source})."
 
 
 def _bars(need: Memory, room: float, card: str) -> Figure:
@@ -99,7 +98,7 @@ def _bars(need: Memory, room: float, card: str) -> Figure:
         left += width
     ax.barh(0, need.total / 1e9, color="white", edgecolor="black", height=0.5)
     ax.axvline(room / 1e9, color=plots.VERMILION, linestyle="--", label=f"room of one {card}")
-    ax.set_yticks([1, 0], ["each part at its largest", "at once"])
+    ax.set_yticks([1, 0], ["the parts", "the most at once"])
     ax.set(xlabel="GB in each card", ylim=(-0.5, 1.5))
     ax.legend(frameon=False, fontsize=8, ncols=6, loc="lower center", bbox_to_anchor=(0.45, 1.0))
     plt.close(figure)
