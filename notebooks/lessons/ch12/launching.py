@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -74,8 +75,12 @@ def run(command: str, folder: Path, timeout: float = 300) -> tuple[int, str]:
 
 
 def lines_with(said: str, *words: str, width: int = 150) -> str:
-    """The lines of an output that hold one of these words, cut to `width` characters."""
-    return "\n".join(line[:width] for line in said.splitlines() if any(word in line for word in words))
+    """The lines of an output that hold one of these words, cut to `width` characters.
+
+    PyTorch's own errors begin with a place in its source, which is left out.
+    """
+    lines = [line for line in said.splitlines() if any(word in line for word in words)]
+    return "\n".join(re.sub(r"\[/\S+:\d+\] ", "", line)[:width] for line in lines)
 
 
 def free_port() -> int:

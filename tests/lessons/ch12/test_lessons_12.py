@@ -45,6 +45,12 @@ def test_a_job_that_hangs_is_ended_with_its_workers(tmp_path):
     assert not worker.is_running()
 
 
+def test_lines_are_chosen_by_their_words_and_lose_the_place_in_the_source():
+    said = "rank 0: [/build/gloo/pair.cc:561] Connection closed\nnoise\nrank 1: fine"
+    assert launching.lines_with(said, "rank") == "rank 0: Connection closed\nrank 1: fine"
+    assert launching.lines_with(said, "fine", width=6) == "rank 1"
+
+
 def test_only_torchrun_is_started(tmp_path):
     with pytest.raises(ValueError, match="begins with torchrun"):
         launching.start("rm -r data", tmp_path)
