@@ -135,6 +135,18 @@ def in_child(*arguments) -> dict:
         return pool.submit(measured, *arguments).result()
 
 
+def readme_row(found: dict) -> str:
+    """The line of README's table."""
+    tokens, texts = found["tokens, 0 workers"], found["texts, 0 workers"]
+    shares = [f"{tokens[kind]['share_of_list']:.0%} ({kind})" for kind in KINDS]
+    alone = " and ".join(f"{texts[kind]['share_of_list']:.0%}" for kind in KINDS)
+    what = f"{found['rows']:,} rows streamed from shards, shuffled and tokenised"
+    rates = f"{' and '.join(shares)} of the rows/s of a list in memory; {alone} without tokenising"
+    memory = f"{tokens['jsonl']['mb']:,} MB where the list takes {tokens['list']['mb']:,} MB"
+    counted = f"counted in {tokens['jsonl']['counting_seconds']:.1f} s"
+    return f"| {what} | {rates}; {memory}; {counted} | `benchmarks/streaming.py` |"
+
+
 def main() -> None:
     """Measure everything, print it and write it down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -156,6 +168,7 @@ def main() -> None:
                     part[kind]["share_of_list"] = round(share, 2)
                 found[f"{what}, {workers} workers"] = part
                 print(what, workers, part, flush=True)
+    print(readme_row(found))
     write_atomically(options.output, json.dumps(found, indent=2).encode())
 
 
