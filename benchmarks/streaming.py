@@ -23,7 +23,7 @@ from helpers import environment
 from helpers.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results" / "streaming.json"
-SHARDS, GROUP, BATCH, SECONDS = 20, 10_000, 32, 6
+SHARDS, GROUP, BATCH, SECONDS, WARM_UP = 20, 10_000, 32, 6, 20  # the last one in batches
 KINDS = ("jsonl", "parquet")
 
 
@@ -86,7 +86,7 @@ def collate_texts(samples: list[dict]) -> dict:
 
 
 def measured(folder: str, kind: str, workers: int, tokens: bool, seconds: float) -> dict:
-    """Rows a second after the first 100 batches, and megabytes of this process beyond its imports."""
+    """Rows a second after the warm-up, and megabytes of this process beyond its imports."""
     import torch
 
     torch.set_num_threads(1)
@@ -113,7 +113,7 @@ def measured(folder: str, kind: str, workers: int, tokens: bool, seconds: float)
         loader = stream_loader(RowStream(shards, BATCH, transform=Transform(tokenizer)), collate, workers)
     count, begun = 0, None
     for number, batch in enumerate(loader):
-        if number == 100:
+        if number == WARM_UP:
             begun = time.perf_counter()
         if begun is not None:
             count += len(batch.get("label", batch.get("labels")))
