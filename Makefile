@@ -38,6 +38,7 @@ results: setup
 	"$(RUN)" benchmarks/service_load.py
 	"$(RUN)" benchmarks/loop_overhead.py
 	"$(RUN)" benchmarks/scale.py
+	"$(RUN)" benchmarks/streaming.py
 	"$(RUN)" benchmarks/photographs.py
 	"$(RUN)" benchmarks/threads.py
 	"$(RUN)" benchmarks/rivals.py

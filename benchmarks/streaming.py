@@ -23,7 +23,7 @@ from helpers import environment
 from helpers.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results" / "streaming.json"
-SHARDS, GROUP, BATCH, SECONDS = 20, 10_000, 32, 6
+SHARDS, GROUP, BATCH, SECONDS, WARM_UP = 20, 10_000, 32, 6, 20  # the last one in batches
 KINDS = ("jsonl", "parquet")
 
 
@@ -86,7 +86,7 @@ def collate_texts(samples: list[dict]) -> dict:
 
 
 def measured(folder: str, kind: str, workers: int, tokens: bool, seconds: float) -> dict:
-    """Rows a second after the first 100 batches, and megabytes of this process beyond its imports."""
+    """Rows a second after the warm-up, and megabytes of this process beyond its imports."""
     import torch
 
     torch.set_num_threads(1)
@@ -113,7 +113,7 @@ def measured(folder: str, kind: str, workers: int, tokens: bool, seconds: float)
         loader = stream_loader(RowStream(shards, BATCH, transform=Transform(tokenizer)), collate, workers)
     count, begun = 0, None
     for number, batch in enumerate(loader):
-        if number == 100:
+        if number == WARM_UP:
             begun = time.perf_counter()
         if begun is not None:
             count += len(batch.get("label", batch.get("labels")))
@@ -133,6 +133,18 @@ def in_child(*arguments) -> dict:
     """`measured` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measured, *arguments).result()
+
+
+def readme_row(found: dict) -> str:
+    """The line of README's table."""
+    tokens, texts = found["tokens, 0 workers"], found["texts, 0 workers"]
+    shares = [f"{tokens[kind]['share_of_list']:.0%} ({kind})" for kind in KINDS]
+    alone = " and ".join(f"{texts[kind]['share_of_list']:.0%}" for kind in KINDS)
+    what = f"{found['rows']:,} rows streamed from shards, shuffled and tokenised"
+    rates = f"{' and '.join(shares)} of the rows/s of a list in memory; {alone} without tokenising"
+    memory = f"{tokens['jsonl']['mb']:,} MB where the list takes {tokens['list']['mb']:,} MB"
+    counted = f"counted in {tokens['jsonl']['counting_seconds']:.1f} s"
+    return f"| {what} | {rates}; {memory}; {counted} | `benchmarks/streaming.py` |"
 
 
 def main() -> None:
@@ -156,6 +168,7 @@ def main() -> None:
                     part[kind]["share_of_list"] = round(share, 2)
                 found[f"{what}, {workers} workers"] = part
                 print(what, workers, part, flush=True)
+    print(readme_row(found))
     write_atomically(options.output, json.dumps(found, indent=2).encode())
 
 

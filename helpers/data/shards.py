@@ -63,9 +63,9 @@ class Shards:
         for number, file in enumerate(self.files):
             columns, blocks = _indexed(file, self.kind)
             self.columns = columns if self.columns is None else self.columns
-            if columns != self.columns and columns is not None:
+            if columns not in (None, self.columns):
                 differ = ", ".join(sorted(set(columns) ^ set(self.columns))) or "another order"
-                what = f"{file} has other columns than {self.files[0].name} ({differ})"
+                what = f"{file} has other columns than {self.names[0]} ({differ})"
                 raise InputError(f"{what}; give all files the same columns in the same order")
             for start, stop, row, size in blocks:
                 first = self.blocks[-1].first + self.blocks[-1].size if self.blocks else 0
@@ -84,10 +84,8 @@ class Shards:
     @property
     def rows_per_file(self) -> list[int]:
         """Rows of each file that are read."""
-        counts = [0] * len(self.files)
-        for block in self.blocks:
-            counts[block.file] += block.rows
-        return counts
+        parts = [[block.rows for block in self.blocks if block.file == n] for n in range(len(self.files))]
+        return [sum(part) for part in parts]
 
     def read(self, block: Block, places=None) -> list[dict]:
         """The rows of a block as dictionaries; `id` is "file:row", whatever a field of that name may hold.
@@ -128,9 +126,8 @@ class Shards:
                     gone.add(place)
             made.blocks.append(replace(block, left_out=frozenset(gone)))
         if made.num_bad and on_bad == "stop":
-            more = "" if made.num_bad <= MOST_PROBLEMS else f" (these are the first of {made.num_bad:,})"
-            advice = f"mend them in {self.folder}, or pass --on-bad skip to go on without them"
-            raise DataError(made.problems, advice + more)
+            advice = f"{made.num_bad:,} in all: mend them in {self.folder}, or pass --on-bad skip"
+            raise DataError(made.problems, advice)
         return made
 
     def _records(self, block: Block, places: list[int]) -> list[tuple]:
@@ -258,17 +255,17 @@ def _parsed(where: str, line: bytes) -> dict:
         row = DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no JSON object ({error})") from error
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: is no JSON object, but {type(row).__name__}")
-    return row
+    if isinstance(row, dict):
+        return row
+    raise InputError(f"{where}: is no JSON object, but {type(row).__name__}")
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict:
     """An object; a name that stands twice would hide a value."""
     row = dict(pairs)
-    if len(row) < len(pairs):
-        raise ValueError(f"a name stands twice in {', '.join(name for name, _ in pairs)}")
-    return row
+    if len(row) == len(pairs):
+        return row
+    raise ValueError(f"a name stands twice in {', '.join(name for name, _ in pairs)}")
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=_once)  # made once: it costs as much as a short row
@@ -281,8 +278,7 @@ def _opened(file: Path):
     try:
         return ParquetFile(file)
     except (ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{file} is no readable Parquet file ({reason}); write it again") from error
+        raise InputError(f"{file} is no readable Parquet file; write it again") from error
 
 
 def _parquet_rows(file: Path, block: Block):
