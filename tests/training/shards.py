@@ -61,7 +61,7 @@ def text():
 
 def picture():
     sizes = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2}
-    return timm.create_model("vit_tiny_patch16_224", num_classes=3, drop_path_rate=0.1, **sizes)
+    return timm.create_model("vit_tiny_patch16_224", num_classes=3, **sizes)
 
 
 def convolutions():
@@ -129,7 +129,9 @@ def train(kind, way, folder=None, *, resume=False, stop_at=0, **changes):
     for step in fit(model, loaders[0], config, loss=loss, score=score, runtime=runtime, keeper=keeper):
         losses.append(step.train_loss)
         scores += [step.validation["loss"]] if step.validation else []
-        bytes_held = held(model, keeper.optimizer)
+        if step.step == 2:  # before the weights move, when the gradients are there, too
+            now = lambda optimizer, *_: bytes_held.update(held(model, optimizer))
+            keeper.optimizer.register_step_pre_hook(now)
         if step.step == stop_at:
             break
     end = None
