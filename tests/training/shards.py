@@ -97,8 +97,12 @@ def held(model, optimizer) -> dict[str, int]:
     """Bytes of this process: of parameters with gradients and moments, and of buffers, which none share."""
     tensors = [*model.parameters(), *(p.grad for p in model.parameters() if p.grad is not None)]
     moments = [value for state in optimizer.state.values() for value in state.values() if value.ndim]
-    sizes = [getattr(t, "to_local", lambda t=t: t)().untyped_storage().nbytes() for t in (*tensors, *moments)]
-    return {"shared": sum(sizes), "buffers": sum(b.untyped_storage().nbytes() for b in model.buffers())}
+    own = [getattr(t, "to_local", lambda t=t: t)().untyped_storage() for t in (*tensors, *moments)]
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in own}  # gradients are views of one storage
+    return {
+        "shared": sum(sizes.values()),
+        "buffers": sum(b.untyped_storage().nbytes() for b in model.buffers()),
+    }
 
 
 def train(kind, way, folder=None, *, resume=False, stop_at=0, **changes):
