@@ -67,3 +67,27 @@ def test_a_killed_process_ends_the_job(processes, options, arguments, environmen
     assert step >= 4
     finish(command(run, "--resume"))
     assert (run / "metrics.json").is_file()
+
+
+ALONE = """
+import time
+from helpers.training.runtime import Runtime
+
+runtime = Runtime(precision="no", longest_wait=2)
+with runtime.together():
+    if runtime.is_main:  # the mistake
+        runtime.total(1)
+    else:
+        time.sleep(30)
+"""
+
+
+def test_a_call_that_only_one_process_makes_ends(environment, tmp_path):
+    script = tmp_path / "alone.py"
+    script.write_text(ALONE)
+    began = time.perf_counter()
+    done = subprocess.run(torchrun(2, script), env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert time.perf_counter() - began < 30
+    waits = "process 0 of 2 waits for another one that has ended, hangs or makes other calls"
+    assert f"ProcessLost: {waits}, and gave up after 2 s" in done.stderr

@@ -61,7 +61,7 @@ def text():
 
 def picture():
     sizes = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2}
-    return timm.create_model("vit_tiny_patch16_224", num_classes=3, drop_path_rate=0.1, **sizes)
+    return timm.create_model("vit_tiny_patch16_224", num_classes=3, **sizes)
 
 
 def convolutions():
@@ -97,8 +97,12 @@ def held(model, optimizer) -> dict[str, int]:
     """Bytes of this process: of parameters with gradients and moments, and of buffers, which none share."""
     tensors = [*model.parameters(), *(p.grad for p in model.parameters() if p.grad is not None)]
     moments = [value for state in optimizer.state.values() for value in state.values() if value.ndim]
-    sizes = [getattr(t, "to_local", lambda t=t: t)().untyped_storage().nbytes() for t in (*tensors, *moments)]
-    return {"shared": sum(sizes), "buffers": sum(b.untyped_storage().nbytes() for b in model.buffers())}
+    own = [getattr(t, "to_local", lambda t=t: t)().untyped_storage() for t in (*tensors, *moments)]
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in own}  # gradients are views of one storage
+    return {
+        "shared": sum(sizes.values()),
+        "buffers": sum(b.untyped_storage().nbytes() for b in model.buffers()),
+    }
 
 
 def train(kind, way, folder=None, *, resume=False, stop_at=0, **changes):
@@ -129,7 +133,9 @@ def train(kind, way, folder=None, *, resume=False, stop_at=0, **changes):
     for step in fit(model, loaders[0], config, loss=loss, score=score, runtime=runtime, keeper=keeper):
         losses.append(step.train_loss)
         scores += [step.validation["loss"]] if step.validation else []
-        bytes_held = held(model, keeper.optimizer)
+        if step.step == 2:  # before the weights move, when the gradients are there, too
+            now = lambda optimizer, *_: bytes_held.update(held(model, optimizer))
+            keeper.optimizer.register_step_pre_hook(now)
         if step.step == stop_at:
             break
     end = None
