@@ -157,8 +157,12 @@ def used(workload: Workload, tokens_per_second: float) -> dict:
 
 def this_card() -> Card | None:
     """The planner's card that this machine has."""
-    name = torch.cuda.get_device_name().lower().replace(" ", "")
-    # An L40 is no L4.
+    return card_named(torch.cuda.get_device_name())
+
+
+def card_named(name: str) -> Card | None:
+    """The planner's card of that name: an L40 is no L4, "H100 80GB" an H100, "RTX 4090" an rtx4090."""
+    name = re.sub(r"(?<=[a-z]) (?=\d)", "", name.lower())
     return next((card for key, card in CARDS.items() if re.search(rf"{key}(?!\d)", name)), None)
 
 

@@ -1,7 +1,8 @@
 """Will it fit on my GPU, and how long will it take? Both by counting, before anything runs (chapter 12).
 
 Counted is what the course's loop does: weights, gradients and AdamW's moments in float32, autocast to bf16,
-attention without a matrix of all pairs, logits at labels alone. benchmarks/gpu.py measures the same on a GPU.
+attention without a matrix of all pairs (which a GPU needs for grouped attention in float32), logits at labels
+alone. benchmarks/gpu.py measures the same on a GPU.
 """
 
 import itertools
@@ -190,7 +191,10 @@ def _kept_per_token(workload: Workload, wide: int) -> int:
     norms = (16 if is_full else 8) * shape.width + 8  # in float32; a frozen one keeps its input alone
     # Autocast casts the input of each matrix anew: there are five of the layer's width, with LoRA six.
     inputs = 2 if wide == 4 else 5 if is_full else 6
-    attention = 2 * shape.width + 2 * shape.matrices[1][1]  # query, output, key, value
+    narrow = shape.matrices[1][1]
+    attention = 2 * shape.width + 2 * narrow  # query, output, key, value
+    if wide == 4 and narrow < shape.width:  # no fast kernel: all pairs, and a key and a value for each head
+        attention += shape.heads * workload.tokens + 2 * (shape.width - narrow)
     ranks = 0 if is_full else len(shape.matrices) * workload.rank
     products = inputs * shape.width + attention + 4 * shape.mlp_width + ranks
     return norms + wide * products + 4 * shape.heads

@@ -20,7 +20,7 @@ from helpers.data.datasets import TextDataset
 from helpers.errors import InputError
 from helpers.files import ROOT
 from helpers.models.pretrained import text_classifier
-from helpers.planner import SHAPES, Workload, memory
+from helpers.planner import CARDS, SHAPES, Workload, memory
 
 NEEDS_GPU = "needs a GPU"
 
@@ -372,3 +372,10 @@ def test_jpegs_are_like_photographs(scripts, packed, tmp_path):
     assert all(80 < os.path.getsize(file) / 1000 < 160 for file in bench.jpegs)
     neighbours = np.corrcoef(first[:, :-1, 0].ravel(), first[:, 1:, 0].ravel())[0, 1]
     assert neighbours > 0.8  # of white noise it is 0
+
+
+def test_a_card_is_known_by_its_name(scripts):
+    names = {"NVIDIA H100 80GB HBM3": "h100", "NVIDIA GeForce RTX 4090": "rtx4090", "NVIDIA L40S": None}
+    names |= {"NVIDIA A100-SXM4-80GB": "a100", "NVIDIA L4": "l4", "NVIDIA H200": "h200"}
+    for name, key in names.items():
+        assert scripts.gpu_language.card_named(name) == CARDS.get(key)
