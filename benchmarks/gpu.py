@@ -67,21 +67,26 @@ def run(
         earlier: parts of an earlier run, whose figures are taken over.
     """
     print({name: round(part.expected * len(part.entries)) for name, part in parts.items()}, "s are expected")
-    for name, part in parts.items():
+    for name, part in parts.items():  # all at once: a run that is cut off loses nothing that was measured
         old = (earlier or {}).get(name, {"seconds": 0.0, "rows": []})
-        start, rows, new = time.monotonic(), [], 0
+        ended = {"skipped": "the run ended before it"}
+        rows = [measured_before(entry, part, old["rows"]) or entry | ended for entry in part.entries]
         results["parts"][name] = {"seconds": old["seconds"], "rows": rows}
-        for entry in part.entries:
-            row, left = measured_before(entry, part, old["rows"]), deadline - time.monotonic()
-            if row is None and left < (part.needs if bench.scale == FULL else 0):
-                row = entry | {"skipped": f"{max(0, left):.0f} s were left"}
-            elif row is None:
-                row, new = entry | guarded(function_of(part), bench, entry), new + 1
-            rows.append(row)
-            results["parts"][name]["seconds"] = round(old["seconds"] + time.monotonic() - start, 2)
+    for name, part in parts.items():
+        own, start, new = results["parts"][name], time.monotonic(), 0
+        before = own["seconds"]
+        for place, entry in enumerate(part.entries):
+            left = deadline - time.monotonic()
+            if "skipped" not in own["rows"][place]:
+                continue
+            if left < (part.needs if bench.scale == FULL else 0):
+                own["rows"][place] = entry | {"skipped": f"{max(0, left):.0f} s were left"}
+            else:
+                own["rows"][place], new = entry | guarded(function_of(part), bench, entry), new + 1
+            own["seconds"] = round(before + time.monotonic() - start, 2)
             keep(results)
         bench.forget()
-        print(f"{name}: {new} of {len(rows)} entries in {time.monotonic() - start:.0f} s", flush=True)
+        print(f"{name}: {new} of {len(own['rows'])} entries in {time.monotonic() - start:.0f} s", flush=True)
 
 
 def function_of(part: Part) -> Callable:

@@ -3,8 +3,8 @@
 usage: python benchmarks/preference_chapter.py [--seeds 3] [--quick]
 
 The chapter's own cells are executed, as they stand, with another seed: other training rows, other first
-weights, other order. They are judged on 120 clear test comments, of which the chapter knows nothing, and whose answers
-chose no number here: the rate, the number of pairs and of steps are those of the chapter.
+weights, other order. They are judged on 120 clear test comments, of which the chapter knows nothing. No
+number was chosen by them: rate, pairs and steps are those of the chapter.
 Writes benchmarks/results/preference_chapter.json, which the chapter reads: about seven minutes on 2 cores.
 """
 

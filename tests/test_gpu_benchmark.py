@@ -181,6 +181,18 @@ def test_what_was_measured_before_is_kept(scripts, bench, monkeypatch):
     assert results["parts"]["first"]["seconds"] >= 5
 
 
+def test_a_run_that_is_cut_off_loses_no_earlier_figure(scripts, bench, monkeypatch):
+    """What is stored after the first new entry holds every figure of the run before, of later parts, too."""
+    monkeypatch.setattr(scripts.gpu_parts, "rounding", lambda bench, **_: {"product": {"median": 1.0}})
+    parts = {name: scripts.gpu_plan.Part("rounding", [{"n": 1}, {"n": 2}]) for name in ("first", "second")}
+    stored = {"n": 2, "product": {"median": 7.0}}
+    earlier = {name: {"seconds": 1.0, "rows": [{"n": 1, "skipped": "no time"}, stored]} for name in parts}
+    kept, results = [], {"parts": {}}
+    keep = lambda results: kept.append(json.loads(json.dumps(results)))
+    scripts.gpu.run(parts, bench, results, time.monotonic() + 60, keep, earlier)
+    assert [part["rows"][1] for part in kept[0]["parts"].values()] == [stored, stored]
+
+
 def test_figures_of_another_machine_are_not_kept(scripts, results, tmp_path):
     file, now = tmp_path / "gpu.json", results["machine"]
     assert scripts.gpu.earlier_run(file, now)["parts"] == {}

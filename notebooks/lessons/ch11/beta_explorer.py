@@ -47,7 +47,7 @@ def draw(found: dict, beta: float) -> tuple[Figure, str]:
     left.set(
         xlabel="drift from the start, nats an answer",
         ylabel="pairs right, held out",
-        title="from the start, by quarters; number: beta",
+        title="from the start to the end; number: beta",
     )
     left.margins(x=0.12)
     right.axvline(chosen["start"], color=plots.VERMILION, linestyle="--")

@@ -1,4 +1,6 @@
-"""What `benchmarks/preference.py` has measured for chapter 11: trainings with several seeds, in one file."""
+"""What was measured for chapter 11 with several seeds: trainings on the JSON job of chapter 10 on a GPU by
+`benchmarks/preference.py`, and the chapter's own training by `benchmarks/preference_chapter.py`.
+"""
 
 import json
 from pathlib import Path
@@ -8,7 +10,8 @@ import numpy as np
 from helpers.files import ROOT
 
 FILE = ROOT / "benchmarks" / "results" / "preference.json"
-MISSING = "Not measured yet: benchmarks/preference.py stores this."
+CHAPTER = FILE.with_name("preference_chapter.json")  # the live training with other seeds, betas and rows
+MISSING = "README.md, section Hardware, says what is stored; this was not measured."
 NAMES = {
     "start": "the start",
     "sft": "imitation of the chosen answers",
@@ -17,7 +20,7 @@ NAMES = {
     "dpo-long": "DPO (chosen answers longer)",
     "grpo-exact": "GRPO (exact label)",
 }
-PARTS = ("settings", "means", "minus_sft", "curves", "rewards", "before_training")
+PARTS = ("settings", "means", "minus_start", "minus_sft", "rates", "curves", "rewards", "before_training")
 
 
 def stored(file: Path = FILE) -> dict:

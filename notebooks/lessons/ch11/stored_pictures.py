@@ -1,4 +1,4 @@
-"""The figures of the stored results of chapter 11: one per question, or a sentence that there are none."""
+"""The figures and tables of the stored results of chapter 11, or a sentence that there are none."""
 
 import json
 
@@ -108,6 +108,52 @@ def constants(found: dict) -> str:
     for place, name in enumerate(before["start"]):
         paid = [f"{json.loads(one['answer'])['sentiment']} {one[name]:.2f}" for one in before["constants"]]
         lines[place] += " " + ", ".join(paid)
+    return "\n".join(lines)
+
+
+def repeated(found: dict) -> str:
+    """The start and every beta in a line: pairs right, macro-F1, probability of a valid answer, drift."""
+    if not found["means"]:
+        return results.MISSING
+    betas = results.by_beta(found)
+    lines = [f"{'':<10} pairs right           gained              macro-F1             valid  drift"]
+    for name, family in {"the start": "start"} | {f"beta {beta:g}": betas[beta] for beta in betas}.items():
+        own = found["means"][family]
+        gain = _with_interval(own["pair_accuracy_gain"]) if "pair_accuracy_gain" in own else ""
+        scores = f"{_with_interval(own['pair_accuracy'])}  {gain:<20} {_with_interval(own['macro_f1'])}"
+        lines.append(f"{name:<10} {scores}  {own['valid']['value']:.2f}   {own['kl_answer']['value']:.2f}")
+    return "\n".join(lines)
+
+
+def _with_interval(score: dict) -> str:
+    return f"{score['value']:.2f} ({score['interval'][0]:.2f} to {score['interval'][1]:.2f})"
+
+
+def rates(found: dict) -> str:
+    """What each rate of DPO left on validation rows, in a line: pairs right, macro-F1, valid JSON."""
+    if not found["rates"]:
+        return results.MISSING
+    tried = found["rates"]["dpo"]["validation"]
+    lines = [
+        f"rate {rate:<7} pairs right {one['pair_accuracy']:.2f}; macro-F1 {one['macro_f1']:.2f}; "
+        f"valid JSON {one['valid_json']:.2f}"
+        for rate, one in sorted(tried.items(), key=lambda item: float(item[0]))
+    ]
+    return "\n".join(lines)
+
+
+def against_start(found: dict) -> str:
+    """Macro-F1 of each family minus that of its start, with the 95% interval, in a line."""
+    scores = {name: own["macro_f1"] for name, own in found["minus_start"].items() if "macro_f1" in own}
+    if not scores:
+        return results.MISSING
+    lines = []
+    for name, score in sorted(scores.items(), key=lambda item: -item[1]["value"]):
+        low, high = score["interval"]
+        seeds = len(score["seeds"])
+        lines.append(
+            f"{results.named(name):<32} {score['value']:+.3f} ({low:+.3f} to {high:+.3f}), {seeds} seeds"
+        )
     return "\n".join(lines)
 
 
