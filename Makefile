@@ -39,6 +39,9 @@ results: setup
 	"$(RUN)" benchmarks/loop_overhead.py
 	"$(RUN)" benchmarks/scale.py
 	"$(RUN)" benchmarks/streaming.py
+	"$(RUN)" benchmarks/sharding.py
+	"$(RUN)" benchmarks/preference.py finish
+	"$(RUN)" benchmarks/preference_chapter.py
 	"$(RUN)" benchmarks/photographs.py
 	"$(RUN)" benchmarks/threads.py
 	"$(RUN)" benchmarks/rivals.py

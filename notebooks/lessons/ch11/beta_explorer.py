@@ -59,7 +59,7 @@ def draw(found: dict, beta: float) -> tuple[Figure, str]:
     return figure, (
         f"Beta {beta:g}, {chosen['seeds']} seeds: pairs right go from {chosen['pair_accuracy'][0]:.2f} to "
         f"{chosen['pair_accuracy'][-1]:.2f} for a drift of {chosen['kl_answer'][-1]:.2f} nats an answer; "
-        f"macro-F1 is {chosen['macro_f1']['value']:.3f} ({low:.3f} to {high:.3f}), at the "
+        f"macro-F1 is {chosen['macro_f1']['value']:.3f} (seeds {low:.3f} to {high:.3f}), at the "
         f"start it was {chosen['start']:.3f}."
     )
 

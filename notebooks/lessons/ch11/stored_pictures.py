@@ -115,9 +115,10 @@ def repeated(found: dict) -> str:
     """The start and every beta in a line: pairs right, macro-F1, probability of a valid answer, drift."""
     if not found["means"]:
         return results.MISSING
-    betas = results.by_beta(found)
-    lines = [f"{'':<10} pairs right           gained              macro-F1             valid  drift"]
-    for name, family in {"the start": "start"} | {f"beta {beta:g}": betas[beta] for beta in betas}.items():
+    families = {"the start": "start"}
+    families |= {f"beta {beta:g}": family for beta, family in results.by_beta(found).items()}
+    lines = [f"{'':<10} pairs right           gained                macro-F1 (seeds)      valid  drift"]
+    for name, family in families.items():
         own = found["means"][family]
         gain = _with_interval(own["pair_accuracy_gain"]) if "pair_accuracy_gain" in own else ""
         scores = f"{_with_interval(own['pair_accuracy'])}  {gain:<20} {_with_interval(own['macro_f1'])}"
