@@ -36,7 +36,7 @@ from helpers.training.runtime import Runtime
 
 RESULT = ROOT / "benchmarks/results/sharding.json"
 WAYS = [("ddp", 1), ("ddp", 2), ("fsdp", 2), ("ddp", 4), ("fsdp", 4)]
-BATCH, TOKENS = 4, 96
+BATCH, TOKENS = 8, 64  # a batch gives each of four processes two rows
 
 
 def held(model, optimizer) -> dict[str, int]:

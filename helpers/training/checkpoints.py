@@ -168,21 +168,16 @@ class Keeper:
             raise InputError("resume needs the folder of the run to go on with, found none")
         file = self.folder / CHECKPOINT
         tensors, rest = load_checkpoint(file, self.runtime, states.room(self.model, self.optimizer))
-        try:
+        with _of_this_training(file):
             progress = Progress.checked(rest["progress"], loader, config)
-            if progress.place is not None:
-                loader.load_state_dict(
-                    self.runtime.own_place(progress.place)
-                )  # a first try; the loop does it again
+        place = self.runtime.own_place(progress.place)
+        with _of_this_training(file):
+            if place is not None:
+                loader.load_state_dict(place)  # a first try; the loop does it again
             self._check(tensors, rest, progress.step)
             states.load(tensors, self.model, self.optimizer, rest["param_groups"])
             self.schedule.load_state_dict(self.schedule.state_dict() | rest["schedule"])
             self.runtime.scaler.load_state_dict(rest["scaler"])
-        except InputError:
-            raise
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            reason = f"is of another model or course version, or damaged ({first_line(error)})"
-            raise InputError(f"{file} {reason}; {START_AGAIN}") from error
         if progress.best_score is not None:
             self._check_best()
         if self.runtime.is_main:
@@ -242,6 +237,16 @@ class Keeper:
             known = f"has {found} bytes, the checkpoint knows of {length}"
             raise InputError(f"{file} {known}; the run folder was changed: start a new one")
         os.truncate(file, length)
+
+
+@contextlib.contextmanager
+def _of_this_training(file: Path):
+    """Say of what does not fit in here that the checkpoint is of another training, or damaged."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = f"is of another model or course version, or damaged ({first_line(error)})"
+        raise InputError(f"{file} {reason}; {START_AGAIN}") from error
 
 
 def is_like(found, own) -> bool:

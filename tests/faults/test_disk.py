@@ -13,6 +13,7 @@ from helpers.errors import InputError
 from helpers.files import write_atomically
 from helpers.runs import folder as run_folder
 from helpers.runs import run as runs
+from helpers.training import archives
 from helpers.training.checkpoints import CHECKPOINT, HISTORY, load_checkpoint
 
 
@@ -80,7 +81,7 @@ def test_a_full_disk_at_each_write(config, small_disk, tmp_path, monkeypatch):
             write_atomically(target, content, **options)
 
         with monkeypatch.context() as patch:
-            for module in (run_folder, __import__("helpers.training.checkpoints", fromlist=["x"])):
+            for module in (run_folder, archives):
                 patch.setattr(module, "write_atomically", full_before)
             with pytest.raises(InputError, match=rf"{run} cannot be written \(No space left on device\)"):
                 runs.train(config, run)
