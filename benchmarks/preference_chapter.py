@@ -41,6 +41,7 @@ LEFT_OUT = (
 )
 CHANGED = {
     "SEED, START_ROWS, PAIRS, HELD_OUT, FAULT_PAIRS = 0, 72, 192, 75, 64": "START_ROWS, PAIRS = {rows}",
+    'rows.groupby("label")': 'rows.sample(frac=1, random_state=SEED).groupby("label")',
     'clear_rows(parts["validation"], HELD_OUT)': 'clear_rows(parts["test"], {held_out})',
 }
 

@@ -303,3 +303,33 @@ def test_the_stored_results_are_complete(script):
         assert all(2 <= len(run["curve"]) <= 5 for run in own.values())
     for own in found["rewards"].values():
         assert all(len(run["curve"]) <= 60 for run in own.values())
+
+
+def test_the_readme_tells_what_was_stored():
+    readme = (
+        (ROOT / "README.md").read_text(encoding="utf-8").split("And from preferences?")[1].split("###")[0]
+    )
+    results = ROOT / "benchmarks" / "results"
+    chapter = json.loads((results / "preference_chapter.json").read_text(encoding="utf-8"))["means"]
+    longer = json.loads((results / "preference.json").read_text(encoding="utf-8"))
+    for family in ("start", "dpo"):
+        pairs, f1 = chapter[family]["pair_accuracy"], chapter[family]["macro_f1"]["value"]
+        low, high = pairs["interval"]
+        assert f"{pairs['value']:.2f} ({low:.2f} to {high:.2f})" in readme
+        assert f" {f1:.2f}" in readme
+    for family, sign in (("dpo", ""), ("sft", "+")):
+        change = longer["minus_start"][family]["macro_f1"]
+        low, high = change["interval"]
+        assert f"{sign}{change['value']:.3f} ({low:.3f} to {high:.3f}" in readme
+    assert f"macro-F1 is {longer['means']['grpo-popular']['macro_f1']['value']:.3f}" in readme
+
+
+def test_the_goal_of_the_repeated_training_is_met():
+    """Ten more pairs of a hundred are right, and the task score is not lower, with every seed."""
+    means = json.loads((ROOT / "benchmarks/results/preference_chapter.json").read_text(encoding="utf-8"))[
+        "means"
+    ]
+    assert means["dpo"]["pair_accuracy_gain"]["value"] >= 0.1
+    assert means["dpo"]["pair_accuracy_gain"]["interval"][0] > 0
+    pairs = zip(means["start"]["macro_f1"]["seeds"], means["dpo"]["macro_f1"]["seeds"])
+    assert all(after >= before for before, after in pairs)
