@@ -229,3 +229,15 @@ def test_no_cell_on_a_gpu_changes_what_the_chapter_uses_later(path):
             following = [other["source"] for other in cells[place + 1 :]]
             using = next((text for text in following if name in read(text) | assigned(text)), "")
             assert name not in read(using) or name in assigned(using), (cell["id"], name)
+
+
+def test_the_planned_peaks_are_near_the_measured_ones_and_the_readme_says_how_near():
+    stored, words = stored_gpu_results(), (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [row for part in ("planner", "training", "sharing_out") for row in measured(stored, part)]
+    ratios = [row["planned_bytes"] / row["peak_bytes"] for row in rows]
+    assert len(measured(stored, "planner")) >= 6
+    assert 0.85 < min(ratios) <= max(ratios) < 1.15
+    smallest, largest = (choose(row["peak_bytes"] for row in rows) / 1e9 for choose in (min, max))
+    assert f"all {len(rows)} trainings of language models" in words
+    assert f"({smallest:.1f} to {largest:.1f} GB)" in words
+    assert f"{min(ratios):.3f} to {max(ratios):.3f} of the measured one" in words
