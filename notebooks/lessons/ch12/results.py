@@ -58,7 +58,8 @@ def efficiency_line(folder: Path = FOLDER) -> str:
     for file in sorted(folder.glob("gpu_*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
         rows = [row for part in content["parts"].values() for row in part["rows"] if "efficiency" in row]
-        found += [(row["efficiency"]["median"], row, content["machine"]["card"]) for row in rows]
+        half = [row for row in rows if row["precision"] == "bf16"]
+        found += [(row["efficiency"], row, content["machine"]["card"]) for row in half]
     if not found:
         return "A GPU's efficiency is not measured yet: benchmarks/gpu.py does."
     best, row, card = max(found, key=lambda entry: entry[0])
