@@ -1,5 +1,6 @@
 """Real data in small portions, shared by all tests; nothing here needs a network."""
 
+import signal
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,15 @@ from helpers import assets
 from helpers.data import cleaning, sources, splits
 from helpers.models.language import LanguageModel
 from helpers.runs.recipes import RunConfig, build_classifier, default_training, prepare
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ordinary_signals():
+    """Started by nohup or in the background, tests ignore two signals, and so would all that they start."""
+    for name, usual in (("SIGHUP", signal.SIG_DFL), ("SIGINT", signal.default_int_handler)):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session", autouse=True)
