@@ -48,10 +48,11 @@ def start(lab: Lab, note: Callable, deadline: float, *, seed: int) -> dict:
     taught = trained(lm, dataset, AnswerCollate, CausalLM(), START["batch"], **recipe)
     steps = sum(1 for _ in taught)
     merge_lora(lm.model)
-    torch.save(lm.model.state_dict(), lab.work / f"start-{seed}.pt")
+    weights = lm.model.state_dict()  # before the policy puts adapters on them
     policy = Policy(lm, RANK, seed)
     pairs, earned = own_pairs(policy, lab.parts["test"], lab.scale, seed)
     (lab.work / f"own-{seed}.json").write_text(json.dumps(pairs), encoding="utf-8")
+    lab.keep_start(weights, seed)  # last, and whole: others begin as soon as they see it
     told = {"rows": len(rows), "steps": steps, "recipe": START, "own": earned}
     return told | look(lab, policy) | exam(lab, policy, seed)
 

@@ -85,6 +85,12 @@ class Lab:
         lm.model.load_state_dict(state)
         return Policy(lm, RANK, seed)
 
+    def keep_start(self, weights: dict[str, torch.Tensor], seed: int) -> None:
+        """Write the weights of a start, whole or not at all."""
+        file = self.work / f"start-{seed}.pt"
+        torch.save(weights, file.with_suffix(".part"))
+        file.with_suffix(".part").replace(file)
+
     def tokenised(self, part: str, count: int) -> PairDataset:
         """The first made pairs of a part; `pairs` keeps them."""
         return as_pairs(self.parts[part].head(count), self.lm.tokenizer)
