@@ -16,6 +16,30 @@ import psutil
 
 from helpers.files import ROOT
 
+# What the chapter's cell of imports holds: the first lines of every script (a test compares the two).
+IMPORTS = """\
+import json
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from lessons.ch09.decoder import Decoder, DecoderConfig
+"""
+
 
 def write_script(file: Path, imports: str, *functions: Callable) -> None:
     """A script of these functions: the imports, their sources, and a call of the last one.

@@ -151,7 +151,7 @@ def test_stored_results_are_read_line_by_line(tmp_path):
 
 def test_the_scripts_import_what_their_cell_imports():
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    (cell,) = ["".join(c["source"]) for c in cells if "IMPORTS = In[-1]" in "".join(c["source"])]
+    (cell,) = ["".join(c["source"]) for c in cells if "IMPORTS = launching.IMPORTS" in "".join(c["source"])]
     head = cell.rpartition("\n\n")[0]
     assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(head).body)
     assert time.__name__ in head
