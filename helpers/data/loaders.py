@@ -48,9 +48,17 @@ def make_loader(
     lengths = getattr(dataset, "lengths", np.ones(len(dataset)))
     if num_workers is None:
         num_workers = default_workers(dataset, sharding.get("num_processes", 1))
+    batches = BucketBatchSampler(lengths, batch_size, shuffle=shuffle, seed=seed, **sharding)
+    return watched_loader(dataset, collate_fn, num_workers, timeout, seed, batch_sampler=batches)
+
+
+def watched_loader(
+    dataset: Dataset, collate_fn: Callable, num_workers: int, timeout: float, seed: int, **batches
+) -> DataLoader:
+    """What all loaders of the course have in common; `batches` says which rows form one."""
     return WatchedLoader(
         dataset,
-        batch_sampler=BucketBatchSampler(lengths, batch_size, shuffle=shuffle, seed=seed, **sharding),
+        **batches,
         collate_fn=collate_fn,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,

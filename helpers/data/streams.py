@@ -7,10 +7,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from helpers.data.datasets import SampleError
-from helpers.data.loaders import TIMEOUT, default_workers
+from helpers.data.loaders import TIMEOUT, default_workers, watched_loader
 from helpers.data.shards import Block, Shards
 from helpers.errors import InputError
-from helpers.safety.workers import WatchedLoader, start_worker
 
 
 class RowStream(IterableDataset):
@@ -166,14 +165,5 @@ def stream_loader(
     """
     if num_workers is None:
         num_workers = default_workers(stream, stream.num_processes)
-    return WatchedLoader(
-        stream,
-        batch_size=None,  # the stream's items are whole batches
-        collate_fn=collate_fn,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        timeout=timeout if num_workers else 0,
-        worker_init_fn=start_worker,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(stream.seed),
-    )
+    whole = {"batch_size": None}  # the stream's items are whole batches
+    return watched_loader(stream, collate_fn, num_workers, timeout, stream.seed, **whole)
