@@ -45,6 +45,7 @@ class WatchedLoader(DataLoader):
                 raise _death(error) from error
             raise
         except (OSError, EOFError) as error:  # the pipe of a dead worker may break before torch looks at it
+            time.sleep(1 if self.num_workers else 0)  # the signal of a death comes later, and says more
             dead = [child.pid for child in getattr(batches, "_workers", ()) if not child.is_alive()]
             if not dead:
                 raise
