@@ -322,6 +322,10 @@ def test_the_readme_tells_what_was_stored():
         low, high = change["interval"]
         assert f"{sign}{change['value']:.3f} ({low:.3f} to {high:.3f}" in readme
     assert f"macro-F1 is {longer['means']['grpo-popular']['macro_f1']['value']:.3f}" in readme
+    curves = [run["curve"] for run in longer["rewards"]["grpo-popular"].values()]
+    points = min(map(len, curves))
+    ends = [point["rewards"]["popular"] for curve in curves for point in curve[points - points // 5 : points]]
+    assert f'"popular" pays {np.mean(ends):.2f} in the end' in readme
 
 
 def test_the_goal_of_the_repeated_training_is_met():

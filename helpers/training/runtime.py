@@ -167,11 +167,13 @@ class Runtime:
 
         Raises InputError: it was kept by another number of processes.
         """
-        of_all = [places] if places is None or "of_processes" not in places else places["of_processes"]
-        if places is not None and len(of_all) != self.num_processes:
+        if places is None:
+            return None
+        of_all = places.get("of_processes", [places])
+        if len(of_all) != self.num_processes:
             what = f"this loader's place in its data was kept by {len(of_all)} processes"
             raise InputError(f"{what}, found {self.num_processes}; go on with as many, or use a RowStream")
-        return of_all[self.process_index if places is not None else 0]
+        return of_all[self.process_index]
 
     def agree(self, found: object | None) -> object | None:
         """What the first process found that found something: the same in all, and None where none did."""
