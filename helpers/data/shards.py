@@ -81,12 +81,6 @@ class Shards:
         block = self.blocks[bisect.bisect([block.first for block in self.blocks], index) - 1]
         return self.read(block, [index - block.first])[0]["id"]
 
-    @property
-    def rows_per_file(self) -> list[int]:
-        """Rows of each file that are read."""
-        parts = [[block.rows for block in self.blocks if block.file == n] for n in range(len(self.files))]
-        return [sum(part) for part in parts]
-
     def read(self, block: Block, places=None) -> list[dict]:
         """The rows of a block as dictionaries; `id` is "file:row", whatever a field of that name may hold.
 

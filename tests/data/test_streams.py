@@ -162,7 +162,7 @@ def test_bad_rows_are_named_or_left_out_for_all(tmp_path):
     assert [place.split(":")[1] for place in places] == ["2", "3", "4", "5"]
     assert places[3] == "part-001.jsonl:5: has no 'text'"
     good = shards.checked(visit, "skip")
-    assert (len(good), good.num_bad, good.rows_per_file) == (5, 4, [4, 1])
+    assert (len(good), good.num_bad, [block.rows for block in good.blocks]) == (5, 4, [4, 1])
     assert sorted(row for batch in batches_of_all(good) for row in batch) == [0, 1, 2, 3, 4]
     assert good[4] == "part-001.jsonl:1"
 
