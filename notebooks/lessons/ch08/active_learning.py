@@ -6,86 +6,49 @@ Source: Settles, "Active Learning Literature Survey" (2009), section 3.1 (uncert
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-
-from helpers.errors import InputError
-from helpers.training.metrics import macro_f1
-
-SELECTIONS = ("random", "margin", "least confident")
+from sklearn.metrics import f1_score
 
 
-def least_sure(probabilities: np.ndarray, size: int, strategy: str, rng: np.random.Generator) -> np.ndarray:
-    """Which rows to label next.
-
-    Args:
-        probabilities: float (N, C) of rows without labels.
-        size: number of rows to choose; at most N are returned.
-        strategy: "margin" takes the smallest distance between the two most probable classes, "least
-            confident" the smallest highest probability, "random" any rows.
-        rng: generator of the random choice.
-
-    Returns:
-        Row numbers (size,), the least sure first.
-
-    Raises:
-        InputError: another strategy.
+def least_sure(probabilities, size):
+    """Numbers (size,) of the rows of `probabilities` (N, C) with the smallest margin, the smallest first: the
+    distance between the two most probable classes.
     """
-    if strategy not in SELECTIONS:
-        raise InputError(f"the strategy must be one of {', '.join(SELECTIONS)}, found {strategy!r}")
-    if strategy == "random":
-        return rng.permutation(len(probabilities))[:size]
     ordered = np.sort(probabilities, axis=1)  # (N, C), ascending
-    sureness = ordered[:, -1] - ordered[:, -2] if strategy == "margin" else ordered[:, -1]
-    return np.argsort(sureness, kind="stable")[:size]
+    margin = ordered[:, -1] - ordered[:, -2]
+    return np.argsort(margin, kind="stable")[:size]
 
 
-def label_in_rounds(
-    pool: tuple[np.ndarray, np.ndarray],
-    held_out: tuple[np.ndarray, np.ndarray],
-    strategy: str,
-    *,
-    seed: int = 0,
-    start: int = 60,
-    step: int = 60,
-    rounds: int = 6,
-) -> pd.DataFrame:
-    """Begin with a few random labels, then train, choose, label, and train again.
+def label_in_rounds(pool, held_out, strategy, seed, start=40, step=20, rounds=6):
+    """Begin with a few random labels, then train, choose, label, and train again; two classes, 1 is the rare
+    one.
 
     Labels of the pool are looked up only for chosen rows, as if a person had given them. All strategies with
     the same seed begin with the same rows.
 
     Args:
-        pool: features (N, D) and class indices (N,) of the rows that may be labelled.
-        held_out: features and class indices of the rows that are scored; never chosen.
-        strategy: see `least_sure`.
+        pool: features (N, D) and classes (N,) of the rows that may be labelled.
+        held_out: features and classes of the rows that are scored; never chosen.
+        strategy: "random", or anything else for the least sure rows.
         seed: seed of the first rows and of the random choice.
         start, step: rows labelled before the first round, and in each round.
         rounds: number of rounds in which rows are chosen.
 
     Returns:
-        One row per training, fewer when the pool is used up: `strategy`, `seed`, `labels` (number),
-            `macro_f1`, `rarest_share` (of the class that is rarest among the rows labelled so far).
+        One row per training: `strategy`, `seed`, `labels` (number), `f1` of the rare class on the held-out
+            rows, `rare` (how many rows of the rare class were labelled so far).
     """
-    (features, targets), (held_features, held_targets) = pool, held_out
-    rng = np.random.default_rng(seed)
-    labelled = rng.permutation(len(features))[:start]
-    num_classes = int(targets.max()) + 1
-    found = []
+    (features, targets), draw = pool, np.random.default_rng(seed)
+    chosen, found = draw.permutation(len(features))[:start], []
     for _ in range(rounds + 1):
-        model = LogisticRegression(C=1.0, max_iter=2000).fit(features[labelled], targets[labelled])
-        score = macro_f1(held_targets, model.predict(held_features), num_classes)
-        rarest = np.bincount(targets[labelled], minlength=num_classes).min() / len(labelled)
-        found.append(
-            {
-                "strategy": strategy,
-                "seed": seed,
-                "labels": len(labelled),
-                "macro_f1": score,
-                "rarest_share": rarest,
-            }
-        )
-        rest = np.setdiff1d(np.arange(len(features)), labelled)
-        if not len(rest):
-            break
-        chosen = least_sure(model.predict_proba(features[rest]), step, strategy, rng)
-        labelled = np.concatenate([labelled, rest[chosen]])
+        known = targets[chosen]  # the only labels that are looked at
+        model = LogisticRegression(class_weight="balanced", max_iter=500).fit(features[chosen], known)
+        score = f1_score(held_out[1], model.predict(held_out[0]))
+        row = {"strategy": strategy, "seed": seed, "labels": len(chosen), "f1": score}
+        found.append(row | {"rare": known.sum()})
+        rest = np.setdiff1d(np.arange(len(features)), chosen)
+        if strategy == "random":
+            following = draw.permutation(len(rest))[:step]
+        else:
+            following = least_sure(model.predict_proba(features[rest]), step)
+        chosen = np.concatenate([chosen, rest[following]])
     return pd.DataFrame(found)

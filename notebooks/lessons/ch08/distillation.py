@@ -3,8 +3,6 @@
 Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), arXiv:1503.02531.
 """
 
-import numpy as np
-import pandas as pd
 import torch
 from torch.nn import functional as F
 
@@ -37,24 +35,3 @@ class Distillation(RowLoss):
         student = F.log_softmax(logits / self.temperature, dim=-1)  # (B, C)
         rows = self.soft.to(student.device)[batch["indices"]]
         return self.temperature**2 * F.kl_div(student, rows, reduction="sum", log_target=True)
-
-
-def labelled_by_teacher(
-    frame: pd.DataFrame, teacher_logits: np.ndarray, classes: tuple[str, ...]
-) -> pd.DataFrame:
-    """The rows with the teacher's most probable class as `label`, whatever label they had: for rows that
-    nobody labelled.
-
-    Args:
-        frame: N rows.
-        teacher_logits: (N, C).
-        classes: the C names, in the order of the logits.
-
-    Raises:
-        InputError: not one row of logits per row.
-    """
-    if len(frame) != len(teacher_logits):
-        raise InputError(
-            f"expected one row of teacher logits for each of {len(frame)} rows, found {len(teacher_logits)}"
-        )
-    return frame.assign(label=[classes[i] for i in np.asarray(teacher_logits).argmax(1)])

@@ -1,139 +1,150 @@
-"""The exercises of chapter 08: pruning by magnitude, the population stability index, margin sampling."""
+"""The exercises of chapter 08: cut heads out, choose for a budget, find what is wrong with services."""
 
-import numpy as np
+import copy
+
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from helpers.deployment.drift import stability_index
-from lessons.ch08 import answers
-from lessons.ch08.active_learning import least_sure
+from lessons.ch08 import answers, measured
 from lessons.exercise import Exercise
 
-
-def _verify_prune(attempt):
-    weight = torch.tensor([[0.5, -3.0, 0.1, 2.0], [-0.2, 1.0, -4.0, 0.3], [0.7, -0.9, 1.5, -0.05]])
-    for sparsity in (0.5, 0.25, 0.0):
-        before, result = weight.clone(), attempt(weight, sparsity)
-        if not isinstance(result, torch.Tensor) or result.shape != weight.shape:
-            raise AssertionError(
-                f"expected a tensor of shape {tuple(weight.shape)}, found "
-                f"{getattr(result, 'shape', result)!r}"
-            )
-        if not torch.equal(weight, before):
-            raise AssertionError("the argument was changed in place; make a new matrix")
-        zeros, expected = int((result == 0).sum()), round(sparsity * weight.numel())
-        if zeros != expected:
-            raise AssertionError(
-                f"with sparsity {sparsity} expected {expected} zeros among {weight.numel()} weights, found "
-                f"{zeros}"
-            )
-        kept = result != 0
-        if not torch.equal(result[kept], weight[kept]):
-            raise AssertionError("the weights that stay should keep their values and signs")
-        if (~kept).any() and weight[~kept].abs().max() > weight[kept].abs().min():
-            lost = weight[~kept][weight[~kept].abs().argmax()].item()
-            raise AssertionError(
-                f"{lost:g} was removed although weights closer to zero stayed: compare absolute values"
-            )
-    zeros = int((attempt(torch.ones(2, 4), 0.5) == 0).sum())
-    if zeros != 4:
-        raise AssertionError(
-            f"with eight equal weights and sparsity 0.5 expected 4 zeros, found {zeros}: a threshold cannot "
-            "split equals"
-        )
+WIDTH, HEADS, INNER = 4, 5, 12
 
 
-prune = Exercise(
-    verify=_verify_prune,
+def attend(x, query, key, value, output, width):
+    """Self-attention of x (B, L, D) by heads of `width` numbers each."""
+    q, k, v = (layer(x).unflatten(-1, (-1, width)).transpose(1, 2) for layer in (query, key, value))
+    mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, L, width)
+    return output(mixed.transpose(1, 2).flatten(2))
+
+
+def _verify_keep_heads(attempt):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [nn.Linear(INNER, HEADS * WIDTH) for _ in range(3)] + [nn.Linear(HEADS * WIDTH, INNER)]
+        x = torch.randn(2, 3, INNER)
+    before = copy.deepcopy(layers)
+    for kept in ([0, 3, 4], [2]):
+        found = attempt(*layers, kept, WIDTH)
+        if not isinstance(found, tuple | list) or not all(isinstance(layer, nn.Linear) for layer in found):
+            raise AssertionError("return four layers of nn.Linear: query, key, value, output")
+        if any(not torch.equal(a.weight, b.weight) for a, b in zip(layers, before)):
+            raise AssertionError("the layers that were given were changed; make new ones")
+        rows = len(kept) * WIDTH
+        shapes = [tuple(layer.weight.shape) for layer in found]
+        expected = [(rows, INNER)] * 3 + [(INNER, rows)]
+        if shapes != expected:
+            raise AssertionError(
+                f"with {len(kept)} of {HEADS} heads of {WIDTH} numbers expected weights of the shapes "
+                f"{expected}, found {shapes}: zeros are not smaller, rows that are gone are"
+            )
+        _compare_outputs(x, before, found, kept)
+
+
+def _compare_outputs(x, layers, found, kept):
+    silent = copy.deepcopy(layers)
+    with torch.no_grad():
+        gone = [head for head in range(HEADS) if head not in kept]
+        silent[3].weight.view(INNER, HEADS, WIDTH)[:, gone] = 0
+        expected, result = attend(x, *silent, WIDTH), attend(x, *found, WIDTH)
+    if torch.allclose(expected, result, atol=1e-5):
+        return
+    if torch.allclose(expected - result, (expected - result)[0, 0].expand_as(result), atol=1e-5):
+        raise AssertionError("the output differs by the same vector everywhere: its bias belongs to no head")
+    raise AssertionError(
+        f"with the heads {kept} the output differs from that of the whole layer with the other heads "
+        f"silenced: head h owns the rows h * width to (h + 1) * width, weights and biases"
+    )
+
+
+keep_heads = Exercise(
+    verify=_verify_keep_heads,
     hints=(
-        "How near a weight is to zero does not depend on its sign: look at `weight.abs()`.",
-        "`weight.abs().flatten().argsort()` gives the places of the weights, the smallest first. How many of "
-        "them go?",
-        "Begin with a mask of ones, set the first `round(sparsity * weight.numel())` places of that order to "
-        "False, give it the weight's shape, and multiply.",
+        "Which numbers of the query's output belong to head 3? Make a list of all rows that stay.",
+        "Query, key and value lose rows (and the biases of these rows), the output layer loses columns.",
+        "`rows = torch.cat([torch.arange(h * width, (h + 1) * width) for h in kept])`; then `weight[rows]` "
+        "three times and `weight[:, rows]` once.",
     ),
-    answer=answers.prune,
-    praise="The smallest go, the rest is untouched, and equal weights are counted, not compared.",
+    answer=answers.keep_heads,
+    praise="Fewer rows and the same answer as with silenced heads: this one is smaller on disk, too.",
+)
+
+# (what the budget is for, MB, ms per tweet of one thread)
+BUDGETS = (
+    ("a phone", 30.0, 60.0),
+    ("a watch", 6.0, 60.0),
+    ("a server that answers at once", 200.0, 3.0),
+    ("a server without a hurry", 200.0, 60.0),
+    ("a small and fast one", 20.0, 4.0),
+)
+HIDDEN_SEEDS, LARGEST_LOSS = 2, 0.03
+
+
+def shown_and_hidden():
+    """The points of all seeds but the last two, and of those two."""
+    runs = measured.compression_runs()
+    hidden = sorted(runs["seed"].unique())[-HIDDEN_SEEDS:]
+    return tuple(
+        measured.points(runs[part]) for part in (~runs["seed"].isin(hidden), runs["seed"].isin(hidden))
+    )
+
+
+def _verify_choose_model(attempt):
+    shown, hidden = shown_and_hidden()
+    sentences = []
+    for what, megabytes, milliseconds in BUDGETS:
+        name = attempt(shown.copy(), megabytes, milliseconds)
+        budget = f"{what} ({megabytes:g} MB, {milliseconds:g} ms)"
+        if name not in shown.index:
+            raise AssertionError(f"for {budget} expected the name of a method, found {name!r}")
+        row = shown.loc[name]
+        if row["MB"] > megabytes or row["ms"] > milliseconds:
+            raise AssertionError(
+                f"for {budget} you chose {name!r}, which takes {row['MB']:.1f} MB and {row['ms']:.1f} ms"
+            )
+        fits = shown[(shown["MB"] <= megabytes) & (shown["ms"] <= milliseconds)].index
+        score, best = hidden.loc[name, "macro_f1"], hidden.loc[fits, "macro_f1"].max()
+        if score < best - LARGEST_LOSS:
+            raise AssertionError(
+                f"for {budget} you chose {name!r}: {score:.3f} with the hidden seeds, and {best:.3f} was "
+                "to be had within the budget"
+            )
+        sentences.append(f"{what}: {name} ({score:.3f})")
+    return f"With the hidden seeds: {'; '.join(sentences)}."
+
+
+choose_model = Exercise(
+    verify=_verify_choose_model,
+    hints=(
+        "Two limits: a model that breaks one of them is out, however good it is.",
+        "`fits = points[(points['MB'] <= megabytes) & ...]`; which row of `fits` do you take?",
+        "`fits['macro_f1'].idxmax()` is the name of the best one. Is a smaller one within its interval?",
+    ),
+    answer=answers.choose_model,
+    praise="Every choice keeps its budget, and holds on trainings that you have not seen.",
 )
 
 
-def _verify_psi(attempt):
-    cases = (
-        ("equal counts", [50, 30, 20], [50, 30, 20]),
-        ("the same shares with ten times as many rows", [50, 30, 20], [500, 300, 200]),
-        ("other shares", [50, 30, 20], [20, 30, 50]),
-        ("other shares and other numbers of rows", [400, 400, 200], [10, 30, 60]),
-        ("an empty bin", [50, 50, 0], [40, 40, 20]),
-    )
-    for what, reference, current in cases:
-        reference, current = np.array(reference, dtype=float), np.array(current, dtype=float)
-        expected, found = stability_index(reference, current), attempt(reference.copy(), current.copy())
-        if not isinstance(found, int | float | np.floating):
-            raise AssertionError(f"psi should return a number, found {found!r}")
-        # inf and nan are refused, too; half a row more or less in the sum is not
-        if not np.isclose(expected, found, rtol=0, atol=5e-3):
-            raise AssertionError(f"{what}: expected {expected:.4f}, found {found:.4f}")
+def _verify_services(attempt):
+    found, right = attempt(), answers.three_services()
+    if not isinstance(found, dict) or set(found) != set(right):
+        raise AssertionError(f"expected a dictionary with the keys {sorted(right)}, found {found!r}")
+    if set(found.values()) != set(right.values()):
+        raise AssertionError(f"the faults are {sorted(right.values())}, each once; found {found!r}")
+    count = sum(found[name] == right[name] for name in right)
+    if count < len(right):
+        raise AssertionError(f"{count} of {len(right)} are right; which column tells the others apart?")
 
 
-psi = Exercise(
-    verify=_verify_psi,
+three_services = Exercise(
+    verify=_verify_services,
     hints=(
-        "Counts of 100 and of 1,000 rows cannot be compared; shares can. Turn both arrays into shares first.",
-        "For each bin: (current share - reference share) x natural logarithm of (current share / reference "
-        "share). Add them up.",
-        "The logarithm of an empty bin is infinite: replace counts below 0.5 by 0.5 before you compute "
-        "shares, `np.maximum(counts, 0.5)`.",
+        "One of them is right as long as it reads one text at a time. What do texts share in a batch?",
+        "One is as sure as the trained model, and nearly always wrong. Compare its shares of labels with "
+        "those of the trained model.",
+        "The last one is wrong for each text by itself: it reads something else than the trained model read.",
     ),
-    answer=answers.psi,
-    praise="Zero for equal shares, whatever the number of rows, and finite even where a bin is empty.",
-)
-
-
-def _verify_next_rows(attempt):
-    probabilities = np.array(
-        [
-            [0.05, 0.90, 0.05],
-            [0.02, 0.49, 0.49],
-            [0.40, 0.30, 0.30],
-            [0.45, 0.44, 0.11],
-            [0.34, 0.33, 0.33],
-            [0.06, 0.46, 0.48],
-        ]
-    )
-    for size in (1, 3, 5):
-        expected = least_sure(probabilities, size, "margin", np.random.default_rng(0))
-        found = np.asarray(attempt(probabilities.copy(), size))
-        if found.shape != (size,):
-            raise AssertionError(f"with size {size} expected {size} row numbers, found {found!r}")
-        if not set(found.tolist()) <= set(range(len(probabilities))):
-            raise AssertionError(
-                f"expected row numbers from 0 to {len(probabilities) - 1}, found {found.tolist()}"
-            )
-        if found.tolist() != expected.tolist() and set(found) == set(expected):
-            raise AssertionError(
-                "these are the right rows, but the smallest margin should come first: expected "
-                f"{expected.tolist()}, found {found.tolist()}"
-            )
-        if found[0] == 0:
-            raise AssertionError(
-                "row 0 came first, the one that the model is most sure of: sort the other way round"
-            )
-        if found.tolist() != expected.tolist():
-            raise AssertionError(
-                f"expected rows {expected.tolist()}, found {found.tolist()}: compare the two largest "
-                "probabilities of a row, not the largest alone"
-            )
-
-
-next_rows = Exercise(
-    verify=_verify_next_rows,
-    hints=(
-        "The margin of a row is its largest probability minus its second largest. A small margin: the model "
-        "hesitates between two classes.",
-        "`np.sort(probabilities, axis=1)` sorts each row upwards: the two largest are in the last two "
-        "columns.",
-        "`np.argsort(margin, kind='stable')` gives the rows with the smallest margin first. Take `size` of "
-        "them.",
-    ),
-    answer=answers.next_rows,
-    praise="These are the rows between two classes, where one label settles the most.",
+    answer=answers.three_services,
+    praise="Three faults without an error message, told apart by four numbers that any service can log.",
 )

@@ -2,13 +2,14 @@
 a label.
 """
 
-import numpy as np
-import pandas as pd
+import json
+
 import pytest
 import torch
 
 from helpers.errors import InputError
-from lessons.ch08.distillation import Distillation, labelled_by_teacher
+from helpers.files import ROOT
+from lessons.ch08.distillation import Distillation
 
 TEACHER = torch.tensor([[2.0, 0.0, -1.0], [0.0, 3.0, 0.0], [-1.0, 0.5, 0.4]])
 
@@ -61,15 +62,19 @@ def test_a_student_agrees_with_its_teacher_in_the_end():
     assert torch.allclose(student(rows).softmax(-1), TEACHER.softmax(-1), atol=0.02)
 
 
-def test_labels_come_from_the_teacher_alone():
-    frame = pd.DataFrame({"text": ["a", "b", "c"], "label": ["neutral"] * 3})
-    found = labelled_by_teacher(frame, TEACHER.numpy(), ("negative", "neutral", "positive"))
-    assert found["label"].tolist() == ["negative", "neutral", "neutral"]
-    assert frame["label"].tolist() == ["neutral"] * 3, "the rows that were given must stay"
+def test_the_chapter_writes_the_same_loss_as_a_mean():
+    book = json.loads((ROOT / "notebooks" / "08_outlook.ipynb").read_text(encoding="utf-8"))
+    sources = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    (written,) = [source for source in sources if source.startswith("def distillation_loss")]
+    names = {"F": torch.nn.functional}
+    exec(written, names)
+    student, rows = torch.tensor([[0.3, -0.2, 0.9], [1.0, 0.0, 0.5]]), torch.tensor([2, 0])
+    for temperature in (1.0, 3.0):
+        total = Distillation(TEACHER, temperature).of_logits(student, {"indices": rows})
+        mean = names["distillation_loss"](student, TEACHER[rows], temperature)
+        assert mean.item() == pytest.approx(total.item() / 2, rel=1e-5)
 
 
 def test_wrong_input_is_refused():
     with pytest.raises(InputError, match="temperature"):
         Distillation(TEACHER, 0.0)
-    with pytest.raises(InputError, match="each of 2 rows, found 3"):
-        labelled_by_teacher(pd.DataFrame({"text": ["a", "b"]}), np.zeros((3, 3)), ("x", "y", "z"))

@@ -1,0 +1,40 @@
+"""The stored measurements of chapter 08: compressed models with their scores, sizes and times."""
+
+import json
+
+import pandas as pd
+
+from helpers.files import ROOT
+from lessons.ch08.pictures import half_widths
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def compression_runs() -> pd.DataFrame:
+    """One row per seed and method of `benchmarks/compression.py`."""
+    return pd.DataFrame(json.loads((RESULTS / "compression.json").read_text(encoding="utf-8"))["runs"])
+
+
+def points(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean macro-F1 of each method with half the width of its 95% interval over the seeds, MB and ms."""
+    grouped = runs.groupby("method", sort=False)
+    found = grouped[["macro_f1", "megabytes", "ms_p50"]].mean()
+    found = found.rename(columns={"megabytes": "MB", "ms_p50": "ms"})
+    return found.assign(half_width=half_widths(grouped["macro_f1"]), seeds=grouped["seed"].nunique())
+
+
+def difference(runs: pd.DataFrame, one: str, other: str) -> tuple[float, float, float]:
+    """Mean of macro-F1 of `one` minus `other`, seed by seed, and half the width of its 95% interval; last the
+    smallest difference that these seeds could have shown in four of five repetitions.
+    """
+    by_seed = runs.pivot(index="seed", columns="method", values="macro_f1")
+    gains = by_seed[one] - by_seed[other]
+    half = half_widths(gains.groupby(lambda _: 0)).iloc[0]
+    return gains.mean(), half, _visible(gains)
+
+
+def _visible(gains: pd.Series) -> float:
+    from scipy import stats
+
+    freedom = len(gains) - 1
+    return (stats.t.ppf(0.975, freedom) + stats.t.ppf(0.8, freedom)) * gains.sem()
