@@ -19,8 +19,7 @@ def least_sure(probabilities, size):
 
 
 def label_in_rounds(pool, held_out, strategy, seed, start=40, step=20, rounds=6):
-    """Begin with a few random labels, then train, choose, label, and train again; two classes, 1 is the rare
-    one.
+    """Begin with a few labels, three of them of the rare class 1, then train, choose, label, and train again.
 
     Labels of the pool are looked up only for chosen rows, as if a person had given them. All strategies with
     the same seed begin with the same rows.
@@ -38,7 +37,8 @@ def label_in_rounds(pool, held_out, strategy, seed, start=40, step=20, rounds=6)
             rows, `rare` (how many rows of the rare class were labelled so far).
     """
     (features, targets), draw = pool, np.random.default_rng(seed)
-    chosen, found = draw.permutation(len(features))[:start], []
+    rare, common = (draw.permutation(np.flatnonzero(targets == kind)) for kind in (1, 0))
+    chosen, found = np.concatenate([rare[:3], common[: start - 3]]), []  # three examples are known
     for _ in range(rounds + 1):
         known = targets[chosen]  # the only labels that are looked at
         model = LogisticRegression(class_weight="balanced", max_iter=500).fit(features[chosen], known)

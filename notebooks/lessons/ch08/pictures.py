@@ -68,13 +68,14 @@ def temperatures(logits, classes, values=(1, 2, 5)) -> None:
     )
 
 
-LABELLED = {  # in the picture of the frontier; more names would lie on each other
-    "teacher": "teacher, PyTorch",
-    "int8": "teacher, int8",
-    "student, distilled": "student",
-    "student, distilled, int8": "student, int8",
-    "LSTM, distilled": "LSTM",
-    "TF-IDF": "TF-IDF",
+LABELLED = {  # in the picture of the frontier, and where; more names would lie on each other
+    "teacher": ("teacher, PyTorch", (6, 12), "right"),
+    "int8": ("teacher, int8", (4, 14), "left"),
+    "student, distilled": ("student", (0, -14), "center"),
+    "student, distilled, int8": ("student, int8", (7, -12), "left"),
+    "LSTM, distilled": ("LSTM", (7, -8), "left"),
+    "TF-IDF": ("TF-IDF", (7, -8), "left"),
+    "majority": ("majority", (7, -3), "left"),
 }
 
 
@@ -95,17 +96,9 @@ def frontier(points: pd.DataFrame) -> None:
             *(best[cost], best["macro_f1"], best["half_width"]),
             **{"fmt": "o", "color": plots.BLUE, "capsize": 2, "label": "on the frontier, 95% interval"},
         )
-        for method, name in LABELLED.items():
-            point = points.loc[method]
-            is_best = method in best.index
-            axis.annotate(
-                name,
-                (point[cost], point["macro_f1"] + (point["half_width"] if is_best else 0)),
-                xytext=(0, 5),
-                textcoords="offset points",
-                ha="center" if point[cost] > 0.15 * points[cost].max() else "left",
-                fontsize=8,
-            )
+        for method, (name, place, side) in LABELLED.items():
+            point = points.loc[method, [cost, "macro_f1"]]
+            axis.annotate(name, point, xytext=place, textcoords="offset points", ha=side, fontsize=8)
         axis.set(xlabel=unit, ylim=(0.15, 0.85))
     axes[0].set(ylabel="macro-F1, mean of the seeds")
     axes[1].legend(frameon=False, loc="lower right")
