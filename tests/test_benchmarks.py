@@ -57,6 +57,8 @@ def test_the_results_are_complete(script):
         ("strategies", "tuning"): strategies.tuning_jobs(),
         ("strategies", "runs"): strategies.jobs(stored("strategies")["tuning"]),
         ("images", "forgetting"): images.forgetting_jobs(),
+        ("strategies_pooler", "tuning"): strategies.tuning_jobs(strategies.POOLER_RATES),
+        ("strategies_pooler", "runs"): strategies.jobs(stored("strategies_pooler")["tuning"]),
         ("images", "ladder"): [{"timing": name} for name in images.LADDER],
         ("images", "runs"): images.jobs(),
         ("augmentation", "runs"): augmentation.jobs(),
