@@ -16,7 +16,7 @@ MiniLM never trained, in place of the masked mean; that goes to strategies_poole
 import statistics
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import readme_tables
@@ -150,7 +150,7 @@ def baseline(job: dict, train, _selection, reported) -> dict:
     metrics = classification_metrics(
         model.predict_log_proba(reported["text"]), encode_labels(reported, SENTIMENTS)
     )
-    return {"steps": 0, "seconds": round(seconds, 1), "reported": metrics}
+    return {"steps": 0, "seconds": round(seconds, 1), "reported": asdict(metrics)}
 
 
 def tuning_jobs(rates: dict = RATES) -> list[dict]:
