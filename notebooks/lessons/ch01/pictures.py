@@ -38,16 +38,18 @@ LEFT = (
 TIMELINE = {
     **dict.fromkeys(LEFT, (-7, 0)),
     **dict.fromkeys(("LeNet-5", "VGG-16", "PaLM"), (0, 11)),
-    **dict.fromkeys(("ResNet-50", "InstructGPT"), (0, -11)),
+    "ResNet-50": (0, -11),
+    "InstructGPT": (-7, -5),
     "BLOOM": (7, 5),
     "LLaMA-65B": (-7, -9),
-    "Chinchilla": (-7, 4),
+    "Chinchilla": (-7, -2),
     "Llama 2 70B": (5, 8),
     "Mixtral 8x7B": (7, 5),
     "Gemma 2 27B": (7, -7),
     "Llama 3.1 405B": (-7, 4),
     "DeepSeek-V3": (-7, 6),
-    "DeepSeek-R1": (7, 0),
+    "DeepSeek-R1": (6, -9),
+    "GLM-5": (7, 3),
     "Qwen3-235B-A22B": (7, 0),
     "Kimi K2": (-7, 4),
     "SmolLM2-1.7B": (7, 0),
@@ -137,7 +139,7 @@ def timeline(models: pd.DataFrame) -> None:
     style = {"color": plots.GREY, "linestyle": ":", "label": "largest dense model so far"}
     axes[1].step(ends, [*record, record[-1]], where="post", **style)
     axes[0].set(yscale="log", ylabel="parameters", xlim=(1997, 2001), xticks=[1998], ylim=(2e4, 8e12))
-    axes[1].set(xlim=(2011.5, 2027.8), xlabel="year of publication (2000 to 2011 left out)")
+    axes[1].set(xlim=(2011.5, 2029), xlabel="year of publication (2000 to 2011 left out)")
     _legend(axes[1], models, loc="lower center", bbox_to_anchor=(0.42, 0))
     alt = (
         "Timeline with a logarithmic axis: LeNet-5 with 60 thousand parameters in 1998; AlexNet, VGG and "
@@ -187,8 +189,7 @@ def depth(millions, pretrained, untrained, words, interval) -> None:
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     alt = (
         "Macro-F1 against the parameters of MiniLM cut after 0 to 6 layers. Pretrained: rises over the first "
-        "layers, then levels off, always above the word counts. Random weights: flat, no better than word "
-        "counts."
+        "layers, falls at the last one, always above the word counts. Random weights: no better than these."
     )
     plots.show(figure, alt)
 
