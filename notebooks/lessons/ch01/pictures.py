@@ -54,8 +54,8 @@ TIMELINE = {
     "Kimi K2": (-7, 4),
     "SmolLM2-1.7B": (7, 0),
 }
-TOKENS = {"GPT-3": (-7, 0), "LLaMA-65B": (7, -6), "Llama 3.1 405B": (7, 0), "Gemma 2 27B": (0, 11)}
-TOKENS |= {"Llama 2 70B": (7, 6), "Gopher": (7, -6), "MT-NLG": (7, 0)}
+TOKENS = {"GPT-3": (-7, 0), "LLaMA-65B": (-7, -4), "Llama 3.1 405B": (-7, 0), "Gemma 2 27B": (0, 11)}
+TOKENS |= {"Llama 2 70B": (7, 6), "Gopher": (0, 11), "MT-NLG": (7, 0)}
 
 
 def in_words(count: float) -> str:
@@ -242,13 +242,13 @@ def by_length(plans: dict) -> None:
 
 def tokens(models: pd.DataFrame) -> None:
     """Training tokens against the parameters that a token uses, and the line of 20 tokens per parameter."""
-    figure, ax = plt.subplots(figsize=(9, 4.6), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     line = np.array([7e7, 2e12])
     ax.plot(line, 20 * line, color=plots.GREY, linestyle="--", label="20 tokens per parameter")
     _models(ax, models, "parameters", "training_tokens", TOKENS)
     ax.set(xscale="log", yscale="log", xlim=(7e7, 2e12), ylim=(1.5e11, 4e13))
     ax.set(xlabel="parameters", ylabel="training tokens")
-    _legend(ax, models, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(frameon=False, loc="lower left")
     alt = (
         "Training tokens against parameters, both logarithmic. GPT-3, Gopher, MT-NLG, BLOOM and PaLM lie far "
         "below the line of 20 tokens per parameter, Chinchilla on it, later models above it, the smallest "
