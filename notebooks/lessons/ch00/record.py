@@ -1,4 +1,4 @@
-"""Record what the exercises of chapter 00 show and hide: `python -m lessons.ch00.record`, two to three minutes on one core.
+"""Record what the exercises of chapter 00 show and hide: `python -m lessons.ch00.record`, three minutes.
 
 Writes recorded.json beside this file: three short trainings, each with one fault, and the probabilities that
 the chapter's own model gives to validation comments that the chapter does not show.

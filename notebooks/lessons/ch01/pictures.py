@@ -55,7 +55,7 @@ TIMELINE = {
     "SmolLM2-1.7B": (7, 0),
 }
 TOKENS = {"GPT-3": (-7, 0), "LLaMA-65B": (-7, -4), "Llama 3.1 405B": (-7, 0), "Gemma 2 27B": (0, 11)}
-TOKENS |= {"Llama 2 70B": (7, 6), "Gopher": (0, 11), "MT-NLG": (7, 0)}
+TOKENS |= {"BLOOM": (-7, 4), "Llama 2 70B": (7, 6), "Gopher": (0, -11), "MT-NLG": (7, 0)}
 
 
 def in_words(count: float) -> str:
