@@ -7,8 +7,6 @@ tables for appendix B; tests/notebooks/test_flowcharts.py fails while they diffe
 
 import base64
 import html
-import json
-import re
 import textwrap
 from pathlib import Path
 
@@ -24,16 +22,6 @@ ONWARD, BACK = 'stroke="#333" stroke-width="2"', 'stroke="#d55e00" stroke-width=
 def file(chart: Chart) -> Path:
     """Where the chart's drawing is kept."""
     return FOLDER / f"flowchart_{chart.name}.svg"
-
-
-def headings(notebook: str) -> list[str]:
-    """The headings in the Markdown cells of a notebook of the course, without the marks."""
-    book = json.loads((FOLDER.parent / notebook).read_text(encoding="utf-8"))
-    texts = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown"]
-    prose = re.sub(
-        r"^```.*?^```", "", "\n".join(texts), flags=re.DOTALL | re.MULTILINE
-    )  # a comment in code is no heading
-    return re.findall(r"^#{1,6} +(.+?) *$", prose, flags=re.MULTILINE)
 
 
 def edges(chart: Chart) -> list[tuple[int, int, str]]:
@@ -57,7 +45,7 @@ def mermaid(chart: Chart) -> str:
         arrow = f"-. {answer} .->" if end <= start else f"-- {answer} -->" if answer else "-->"
         lines.append(f"    n{start} {arrow} n{end}")
     lines += [
-        f'    click n{number} href "{node.link}" "{node.heading}"' for number, node in enumerate(chart.nodes)
+        f'    click n{number} href "{node.link}" "{node.title}"' for number, node in enumerate(chart.nodes)
     ]
     lines += ["    classDef step fill:#cfe6f5,stroke:#0072b2,stroke-width:3px,color:#000"]
     lines += ["    classDef question fill:#fff,stroke:#d55e00,stroke-width:3px,color:#000"]
@@ -76,9 +64,7 @@ def table(chart: Chart) -> str:
         number = "?" if node.back else label.split()[0]
         answers = [f"{node.onward}: go on"] if node.onward else []
         then = "; ".join(answers + [f"{answer}: back to {step}" for answer, step in node.back]) or "go on"
-        rows.append(
-            f"| {number} | {node.text} | [{node.notebook[:2]}: {node.heading}]({node.link}) | {then} |"
-        )
+        rows.append(f"| {number} | {node.text} | [{node.notebook[:2]}: {node.title}]({node.link}) | {then} |")
     rows[-1] = (
         rows[-1] if chart.nodes[-1].back else rows[-1].replace("go on", "done, until something changes")
     )
@@ -106,7 +92,7 @@ def svg(chart: Chart) -> str:
         )
         parts.append(
             f'<a class="node" id="n{number}" '
-            f'href="../{html.escape(node.link)}"><title>{html.escape(node.heading)}</title>{shape}</a>'
+            f'href="../{html.escape(node.link)}"><title>{html.escape(node.title)}</title>{shape}</a>'
         )
     return drawing.document(WIDTH, height, parts, name=chart.name, title=chart.title, text=description(chart))
 
@@ -137,7 +123,7 @@ def page(chart: Chart) -> str:
     height = int(places[-1][1] + places[-1][3] + TOP)
     data = base64.b64encode(svg(chart).encode()).decode()
     links = "".join(
-        f'<a href="{html.escape(node.link)}" title="{html.escape(node.heading)}" '
+        f'<a href="{html.escape(node.link)}" title="{html.escape(node.title)}" '
         'style="position:absolute;color:transparent;overflow:hidden;'
         f"left:{100 * x / WIDTH:.2f}%;top:{100 * y / height:.2f}%;"
         f'width:{100 * w / WIDTH:.2f}%;height:{100 * h / height:.2f}%">'

@@ -6,13 +6,12 @@ import json
 import re
 from urllib.parse import unquote, urlsplit
 
-import flowcharts
 import pytest
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from helpers.files import ROOT
 from lessons.appendix_a.catalogue import TOOLS
-from lessons.workflows import anchor, link_to
+from lessons.workflows import anchor, headings, link_to
 
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("[!.]*.ipynb"))
@@ -26,7 +25,7 @@ def links_of(markdown: str) -> list[str]:
     return inline + re.findall(r"""(?:href|src)=["']([^"']+)["']""", prose)
 
 
-def fault(link: str, notebook: str, headings=flowcharts.headings) -> str:
+def fault(link: str, notebook: str) -> str:
     """What is wrong with a link of a notebook, or an empty text."""
     parts = urlsplit(link)
     if parts.scheme or parts.netloc:
@@ -82,7 +81,7 @@ def test_links_of_stored_tables_and_pictures_lead_somewhere(notebook):
 
 
 def test_links_of_the_tools_lead_somewhere():
-    links = [tool.docs for tool in TOOLS] + [link_to(tool.heading) for tool in TOOLS if tool.heading]
+    links = [tool.docs for tool in TOOLS] + [link_to(tool.section) for tool in TOOLS if tool.section]
     assert len(links) > len(TOOLS) + 15
     assert not {link: what for link in links if (what := fault(link, "A_tools_and_resources.ipynb"))}
 
@@ -100,7 +99,7 @@ def test_years_of_the_papers_are_those_of_their_numbers():
 
 def test_headings_of_one_notebook_have_different_fragments():
     for notebook in NOTEBOOKS:
-        linked = [heading for heading in flowcharts.headings(notebook) if re.match(r"\d|[AB]\.", heading)]
+        linked = [heading for heading in headings(notebook) if re.match(r"\d|[AB]\.", heading)]
         assert len(set(map(anchor, linked))) == len(linked), notebook
 
 
@@ -137,6 +136,6 @@ def test_anchors_are_those_that_nbconvert_makes(notebook):
     """JupyterLab takes the heading's text with hyphens for spaces (createHeaderId in its rendermime package),
     and so does nbconvert.
     """
-    for heading in flowcharts.headings(notebook):
+    for heading in headings(notebook):
         made = re.search(r'id="([^"]*)"', markdown2html_mistune(f"## {heading}")).group(1)
         assert made.replace("&amp;", "&").replace("&#x27;", "'") == anchor(heading)

@@ -28,7 +28,7 @@ class Tool:
         not_for: when another one is better.
         line: one line of code (or of a terminal), runnable in appendix A where the tool is installed and
             needs no network.
-        heading: heading of a section that does such work, with this tool or another; empty where none does.
+        section: number of a section that does such work, with this tool or another; empty where none does.
         docs: address of its official documentation.
     """
 
@@ -38,7 +38,7 @@ class Tool:
     what: str
     not_for: str
     line: str
-    heading: str
+    section: str
     docs: str
 
 
@@ -96,9 +96,7 @@ def as_table(area: str) -> str:
             html.escape(found(entry.name)),
             html.escape(entry.what),
             html.escape(entry.not_for),
-            f'<a href="{html.escape(link_to(entry.heading))}">{_section(entry)}</a>'
-            if entry.heading
-            else "–",
+            f'<a href="{html.escape(link_to(entry.section))}">{entry.section}</a>' if entry.section else "–",
         ]
         rows.append("".join(f'<td style="text-align:left;white-space:normal">{cell}</td>' for cell in cells))
     head = "".join(
@@ -115,8 +113,8 @@ def advice(have: str, want: str) -> str:
         return f"Now choose what you want to do with {have}."
     entry = tool(name)
     place = (
-        f" In the course: chapter {link_to(entry.heading)[:2]}, section {_section(entry)}."
-        if entry.heading
+        f" In the course: chapter {link_to(entry.section)[:2]}, section {entry.section}."
+        if entry.section
         else ""
     )
     return f"Take {name}. One line of it: `{entry.line}`.{place} Not for {entry.not_for}."
@@ -130,10 +128,6 @@ def chooser() -> widgets.VBox:
     box = explorer({"have": have, "want": want}, lambda have, want: (None, advice(have, want)))
     have.observe(lambda change: setattr(want, "options", _wants(change["new"])), "value")
     return box
-
-
-def _section(entry: Tool) -> str:
-    return entry.heading.split()[0]
 
 
 def _wants(have: str) -> list[str]:

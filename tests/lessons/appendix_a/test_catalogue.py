@@ -70,7 +70,7 @@ def test_tables_hold_every_tool_of_their_area():
         for tool in catalogue.TOOLS:
             assert (f">{tool.name}</a>" in page) == (tool.area == area)
         assert page.count('<td style="text-align:left;white-space:normal">–</td>') == sum(
-            tool.area == area and not tool.heading for tool in catalogue.TOOLS
+            tool.area == area and not tool.section for tool in catalogue.TOOLS
         )
 
 
@@ -82,5 +82,5 @@ def test_the_widget_reaches_every_choice(have, want, name):
     second.value = want
     assert output.value.startswith(f"<p>Take {name}.")
     assert f"`{catalogue.tool(name).line}`" in html.unescape(output.value)
-    section = catalogue.tool(name).heading.partition(" ")[0]
+    section = catalogue.tool(name).section
     assert f"section {section}" in output.value if section else "In the course" not in output.value
