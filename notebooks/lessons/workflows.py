@@ -1,7 +1,7 @@
 """The three workflows of appendix B, and the addresses of the course's sections by their numbers.
 
-`workflows.toml` lists the steps, the questions and their sections; `notebooks/figures/flowcharts.py` draws them,
-the stepper of appendix B walks through them, and a test follows every link.
+`workflows.toml` lists the steps, the questions and their sections; `notebooks/figures/flowcharts.py` draws
+them, the stepper of appendix B walks through them, and a test follows every link.
 """
 
 import functools

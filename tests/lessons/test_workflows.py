@@ -14,7 +14,7 @@ def course(tmp_path, monkeypatch):
     monkeypatch.setattr(workflows, "NOTEBOOKS", tmp_path)
     workflows.headings.cache_clear()
     for name, text in {
-        "05_data.ipynb": "# Data\n## 5.1 Collect · core\n```\n## 5.2 in code\n```\n## 5.11 Split `rows`, once",
+        "05_data.ipynb": "## 5.1 Collect · core\n```\n## 5.2 in code\n```\n## 5.11 Split `rows`, once",
         "A_tools.ipynb": "## A.2 What to take: a list · optional",
     }.items():
         cells = [{"cell_type": "markdown", "source": text}, {"cell_type": "code", "source": "# 5.3 no"}]
