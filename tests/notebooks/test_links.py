@@ -10,7 +10,7 @@ import pytest
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from helpers.files import ROOT
-from lessons.appendix_a.catalogue import TOOLS
+from lessons.appendix_a.catalogue import PAPERS, TOOLS
 from lessons.workflows import anchor, headings, link_to
 
 FOLDER = ROOT / "notebooks"
@@ -80,21 +80,11 @@ def test_links_of_stored_tables_and_pictures_lead_somewhere(notebook):
     assert not {link: what for link in links if (what := fault(link, notebook))}
 
 
-def test_links_of_the_tools_lead_somewhere():
+def test_links_of_the_tools_and_papers_lead_somewhere():
     links = [tool.docs for tool in TOOLS] + [link_to(tool.section) for tool in TOOLS if tool.section]
+    links += [link_to(paper["section"]) for paper in PAPERS]
     assert len(links) > len(TOOLS) + 15
     assert not {link: what for link in links if (what := fault(link, "A_tools_and_resources.ipynb"))}
-
-
-def test_years_of_the_papers_are_those_of_their_numbers():
-    prose = (FOLDER / "A_tools_and_resources.ipynb").read_text(encoding="utf-8")
-    papers = re.findall(
-        r"\| (\d{4}) \|[^|]*\[arXiv:(\d\d)(\d\d\.\d{4,5})\]\(https://arxiv\.org/abs/(\d{4}\.\d{4,5})\)", prose
-    )
-    assert len(papers) > 20
-    for year, short_year, rest, address in papers:
-        assert year == f"20{short_year}", address
-        assert address == short_year + rest
 
 
 def test_headings_of_one_notebook_have_different_fragments():
