@@ -1,6 +1,8 @@
-"""The exercises of appendix A: tools for eight jobs, and the causes of four silent failures."""
+"""The exercises of appendix A: a reader of votes, tools for eight jobs, causes of four silent failures."""
 
 import io
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,41 @@ import torch
 from lessons.appendix_a import answers
 from lessons.appendix_a.catalogue import TOOLS
 from lessons.exercise import Exercise
+
+
+def _verify_read(attempt):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "votes.csv"
+        file.write_text("id,rating\n007,1.5\n12,-2\n,0.5\n1e5,3\n", encoding="utf-8")
+        found = attempt(file)
+    if not isinstance(found, pd.DataFrame) or list(found.columns) != ["id", "rating"] or len(found) != 4:
+        raise AssertionError(f"expected a table with the columns id and rating and 4 rows, found {found!r}")
+    if not pd.api.types.is_numeric_dtype(found["rating"]):
+        raise AssertionError("ratings should be numbers: with text you cannot take a mean")
+    for row, expected in ((0, "007"), (1, "12"), (3, "1e5")):
+        if found["id"].iloc[row] != expected:
+            raise AssertionError(
+                f"the id in row {row} of the file is the text {expected!r}, found {found['id'].iloc[row]!r}"
+            )
+    if not pd.isna(found["id"].iloc[2]):
+        raise AssertionError(
+            "the id in row 2 is missing and should be found by isna(), found the value "
+            f"{found['id'].iloc[2]!r}"
+        )
+
+
+read_votes = Exercise(
+    verify=_verify_read,
+    hints=(
+        "`read_csv` guesses a type for each column. Turning numbers into text afterwards is too late: the "
+        "zeros are gone.",
+        'Its argument `dtype` takes a dictionary from column to type. `"string"` is a type of text that '
+        "keeps missing values missing.",
+    ),
+    answer=answers.read_votes,
+    praise="An id is a name, not a number, even when it is written with digits.",
+)
+
 
 # The job; the tools that do it; why another one is the worse choice.
 JOBS = {

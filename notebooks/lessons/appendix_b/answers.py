@@ -15,6 +15,21 @@ def next_boxes():
     }
 
 
+def next_step(week):
+    if week["errors"] >= 2 * week["errors_before"]:
+        return "Deploy"  # the last good version
+    if not week["drifted"]:
+        return "Monitor"
+    if week["interval"] is None:
+        return "Measure on new labels"
+    low, high = week["interval"]
+    if low >= week["success"]:
+        return "Monitor"
+    if high < week["success"]:
+        return "Data"
+    return "Measure on new labels"  # more of them
+
+
 def watch():
     # 200 labels: the share of right ones is off by about 0.028 (one standard error) while all is well,
     # so 0.75 lies nearly two of them below 0.80 and one and a half above 0.70

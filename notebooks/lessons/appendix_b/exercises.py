@@ -1,4 +1,4 @@
-"""The exercises of appendix B: which box comes next, and how many labels a watch needs."""
+"""The exercises of appendix B: which box comes next, as judged and as a program, and a watch with labels."""
 
 import numpy as np
 
@@ -32,6 +32,48 @@ next_boxes = Exercise(
     ),
     answer=answers.next_boxes,
     praise="A case, a question, an arrow: you read the charts as they are meant.",
+)
+
+# A week, the step that it calls for, and why another one is wrong.
+WEEKS_OF_USE = (
+    ({"drifted": False}, "Monitor", "nothing has changed"),
+    ({"drifted": True}, "Measure on new labels", "a drift alone does not say that answers are worse"),
+    ({"drifted": True, "interval": (0.74, 0.82)}, "Monitor", "the whole interval lies above the success"),
+    ({"drifted": True, "interval": (0.58, 0.67)}, "Data", "the whole interval lies below the success"),
+    (
+        {"drifted": True, "interval": (0.66, 0.75)},
+        "Measure on new labels",
+        "the success lies inside of the interval, so more labels are needed",
+    ),
+    ({"drifted": False, "errors": 0.05}, "Deploy", "errors rose: the last good version comes back first"),
+    (
+        {"drifted": True, "errors": 0.05, "interval": (0.58, 0.67)},
+        "Deploy",
+        "users wait: roll back first, look for the cause after that",
+    ),
+    ({"drifted": False, "errors": 0.0011}, "Monitor", "such a difference of errors is chance"),
+)
+USUAL = {"errors": 0.001, "errors_before": 0.001, "interval": None, "success": 0.70}
+
+
+def _verify_next_step(attempt) -> None:
+    for changes, step, because in WEEKS_OF_USE:
+        week = USUAL | changes
+        found = attempt(dict(week))
+        if found not in STEPS["application"]:
+            raise AssertionError(f"expected one of {', '.join(STEPS['application'])}, found {found!r}")
+        if found != step:
+            raise AssertionError(f"the week {week} does not call for {found}: {because}")
+
+
+next_step = Exercise(
+    verify=_verify_next_step,
+    hints=(
+        "Follow the chart from Deploy downwards: one `if` for each diamond, in its order.",
+        "An interval has three answers: above the success, below it, or around it.",
+    ),
+    answer=answers.next_step,
+    praise="Your program rolls back first, and asks for labels before it asks for data.",
 )
 
 WELL, DRIFTED, WEEKS = 0.80, 0.70, 4000

@@ -1,5 +1,6 @@
 """Appendix A's exercises refuse the typical wrong attempts with a sentence that helps."""
 
+import pandas as pd
 import pytest
 
 from lessons.appendix_a import answers, pictures
@@ -15,9 +16,29 @@ def caused(**changes):
     return lambda: answers.causes() | changes
 
 
+def guesses(file):
+    return pd.read_csv(file)
+
+
+def too_late(file):
+    return pd.read_csv(file).astype({"id": str})
+
+
+def all_text(file):
+    return pd.read_csv(file, dtype=str)
+
+
+def gaps_become_words(file):
+    return pd.read_csv(file, dtype={"id": str}, keep_default_na=False)
+
+
 @pytest.mark.parametrize(
     ("exercise", "attempt", "expected"),
     [
+        (ch_a.read_votes, guesses, "the text '007'"),
+        (ch_a.read_votes, too_late, "the text '007'"),
+        (ch_a.read_votes, all_text, "ratings should be numbers"),
+        (ch_a.read_votes, gaps_become_words, "is missing and should be found by isna()"),
         (ch_a.tools, dict, "keys 1 to 8"),
         (ch_a.tools, chosen(j1="sklearn"), "'sklearn' is in none of the tables"),
         (ch_a.tools, chosen(j1="Transformers", j6="FastAPI"), "6 of 8 fit; for job 1 think again: a linear"),

@@ -16,6 +16,25 @@ def watching(labels, alarm_below):
     return lambda: {"labels": labels, "alarm_below": alarm_below}
 
 
+def trusts_drift(week):
+    return "Data" if week["drifted"] else "Monitor"
+
+
+def forgets_the_release(week):
+    return answers.next_step(week | {"errors": 0})
+
+
+def takes_the_middle(week):
+    found = answers.next_step(week)
+    if week["interval"] is None or found == "Deploy":
+        return found
+    return "Monitor" if sum(week["interval"]) / 2 >= week["success"] else "Data"
+
+
+def rolls_back_for_little(week):
+    return "Deploy" if week["errors"] > week["errors_before"] else answers.next_step(week)
+
+
 @pytest.mark.parametrize(
     ("exercise", "attempt", "expected"),
     [
@@ -31,6 +50,11 @@ def watching(labels, alarm_below):
         (ch_b.next_boxes, boxes(G="Data"), "no new model is needed"),
         (ch_b.next_boxes, boxes(H="Data"), "the last good version"),
         (ch_b.next_boxes, boxes(I="Test once"), "the test rows stay shut"),
+        (ch_b.next_step, lambda week: "Retrain", "found 'Retrain'"),
+        (ch_b.next_step, trusts_drift, "a drift alone does not say"),
+        (ch_b.next_step, forgets_the_release, "errors rose"),
+        (ch_b.next_step, takes_the_middle, "more labels are needed"),
+        (ch_b.next_step, rolls_back_for_little, "is chance"),
         (ch_b.watch, dict, "expected a dictionary with the keys labels"),
         (ch_b.watch, watching(1000, 0.75), "from 1 to 250"),
         (ch_b.watch, watching(200, 75), "between 0 and 1"),
