@@ -59,6 +59,7 @@ def test_the_results_are_complete(script):
         ("images", "forgetting"): images.forgetting_jobs(),
         ("images", "ladder"): [{"timing": name} for name in images.LADDER],
         ("images", "runs"): images.jobs(),
+        ("images", "logs"): [{"fault": fault} for fault in images.LOGS],
         ("augmentation", "runs"): augmentation.jobs(),
     }
     for (name, part), jobs in wanted.items():

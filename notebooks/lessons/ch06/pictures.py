@@ -93,7 +93,7 @@ def ablation(table: pd.DataFrame, differences: pd.DataFrame) -> None:
     ax.axvline(0, color=plots.GREY, linestyle="--")
     ax.set_yticks(range(len(table)), [f"{name} ({table.loc[name, 'seeds']} seeds)" for name in table.index])
     ax.invert_yaxis()
-    ax.set(xlabel="accuracy minus that of the recipe (tick: a seed; point: mean and 95% interval)")
+    ax.set(xlabel="accuracy minus that of the recipe (ticks: seeds; 95% interval)")
     plots.show(
         figure,
         "Difference in accuracy of each variant to the recipe with its 95% interval, the largest loss on "
