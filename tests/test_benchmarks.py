@@ -61,6 +61,7 @@ def test_the_results_are_complete(script):
         ("strategies_pooler", "runs"): strategies.jobs(stored("strategies_pooler")["tuning"]),
         ("images", "ladder"): [{"timing": name} for name in images.LADDER],
         ("images", "runs"): images.jobs(),
+        ("images", "logs"): [{"fault": fault} for fault in images.LOGS],
         ("augmentation", "runs"): augmentation.jobs(),
     }
     for (name, part), jobs in wanted.items():
