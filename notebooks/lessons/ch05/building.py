@@ -107,8 +107,8 @@ def _verify_sample(sample, row):
         )
     if _bar(image) != row.label:
         raise AssertionError(
-            f"the picture given for {row.file} shows its bar at: {_bar(image)}; expected {row.label}. Pair by "
-            "name; mind the turned, transparent and 16-bit ones (section 5.5)"
+            f"the picture given for {row.file} shows its bar at: {_bar(image)}; expected {row.label}. Pair "
+            "by name; mind the turned, transparent and 16-bit ones (section 5.5)"
         )
 
 

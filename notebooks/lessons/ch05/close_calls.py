@@ -1,8 +1,10 @@
 """Pairs of comments that are hard to judge: copies that changed much, strangers that look alike (ch. 05).
 
-The piles of `planted_faults` are easy, because planter and finder mean the same by "a little". Here a copy may
-have lost a third of its words, and a stranger may have kept most of them.
+The piles of `planted_faults` are easy, because planter and finder mean the same by "a little". Here a copy
+may have lost a third of its words, and a stranger may have kept most of them.
 """
+
+import functools
 
 import numpy as np
 import pandas as pd
@@ -21,10 +23,7 @@ def close_calls(seed: int, size: int = 400) -> pd.DataFrame:
     fifths of the longer words were replaced by words of other comments, as in messages from one template.
     """
     rng = np.random.default_rng(seed)
-    texts = sources.comments()["text"].map(clean_text)
-    words = texts.str.split().str.len()
-    texts = texts[words.between(*WORDS) & ~texts.str.contains("url_removed|@")]
-    first = texts.sample(size, random_state=seed).tolist()
+    first = _texts().sample(size, random_state=seed).tolist()
     long_words = [word for text in first for word in text.split() if len(word) > 3 and word.isalpha()]
     second = [
         _copied(text, rng) if place % 2 else _another(text, long_words, rng)
@@ -34,6 +33,13 @@ def close_calls(seed: int, size: int = 400) -> pd.DataFrame:
     similarity = np.asarray(vectors[:size].multiply(vectors[size:]).sum(axis=1)).ravel()
     same = np.arange(size) % 2 == 1
     return pd.DataFrame({"first": first, "second": second, "same": same, "similarity": similarity})
+
+
+@functools.cache
+def _texts() -> pd.Series:
+    texts = sources.comments()["text"].map(clean_text)
+    words = texts.str.split().str.len()
+    return texts[words.between(*WORDS) & ~texts.str.contains("url_removed|@")]
 
 
 def price(pairs: pd.DataFrame, threshold: float) -> float:

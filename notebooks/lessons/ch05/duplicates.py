@@ -95,7 +95,7 @@ def text_vectors(texts: list[str]):
 
 
 def near_texts(texts: list[str], least_similarity: float = TEXT_SIMILARITY) -> pd.DataFrame:
-    """Pairs of texts with nearly the same letters in the same order: `first`, `second`, `similarity` (0..1)."""
+    """Pairs of texts with nearly the same letters: `first`, `second`, `similarity` (0..1)."""
     vectors = text_vectors(texts)
     products = (vectors @ vectors.T).tocoo()
     keep = (products.row < products.col) & (products.data >= least_similarity)

@@ -32,8 +32,9 @@ def paired(scores: pd.DataFrame, base: str = "none") -> pd.DataFrame:
     """Each variant against `base`, seed by seed, the largest effect first.
 
     Returns:
-        `view`, `variant`, `difference` (mean over the seeds), `half` (of its 95% t-interval, which is also the
-        smallest effect that these runs can tell from nothing), `decided` (the interval leaves out 0).
+        `view`, `variant`, `seeds` (their number), `difference` (mean over the seeds), `half` (of its 95%
+        t-interval, also the smallest effect that these runs can tell from nothing), `decided` (the interval
+        leaves out 0).
     """
     table = []
     for view, rows in scores.groupby("view", sort=False):
@@ -42,8 +43,9 @@ def paired(scores: pd.DataFrame, base: str = "none") -> pd.DataFrame:
             differences = (wide[variant] - wide[base]).dropna()
             size = len(differences)
             half = stats.t.ppf(0.975, size - 1) * differences.std() / size**0.5
-            table.append((view, variant, differences.mean(), half, abs(differences.mean()) > half))
-    found = pd.DataFrame(table, columns=["view", "variant", "difference", "half", "decided"])
+            is_decided = abs(differences.mean()) > half
+            table.append((view, variant, size, differences.mean(), half, is_decided))
+    found = pd.DataFrame(table, columns=["view", "variant", "seeds", "difference", "half", "decided"])
     return found.sort_values("difference", ascending=False, ignore_index=True)
 
 
@@ -58,7 +60,7 @@ def lines(table: pd.DataFrame, unit: str) -> str:
     if len(rest):
         names = ", ".join(f"{row.variant} on {row.view} ({row.half:.3f})" for row in rest.itertuples())
         told.append(f"Too small to see (smallest visible effect): {names}.")
-    return "\n".join(told)
+    return "\n".join([f"{table['seeds'].min()} seeds, each variant against none:", *told])
 
 
 def picture(table: pd.DataFrame, unit: str) -> Figure:

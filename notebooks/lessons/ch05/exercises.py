@@ -26,7 +26,7 @@ def _verify_logs(attempt):
 three_logs = Exercise(
     verify=_verify_logs,
     hints=(
-        "One fault makes labels that nothing can predict: what is the accuracy of guessing among ten classes?",
+        "One fault makes labels that nothing can predict: how often is a guess among ten classes right?",
         "With the same weights and the same rows, a score should not move.",
         "A leak looks like success until rows come from somewhere else.",
     ),

@@ -1,4 +1,4 @@
-"""Threshold explorer (chapter 05): what a similarity threshold finds, and the two pairs of texts next to it."""
+"""Threshold explorer (chapter 05): what a similarity threshold finds, and the pairs of texts beside it."""
 
 import textwrap
 
@@ -13,7 +13,7 @@ from lessons.controls import explorer, wide
 
 
 def scores(pairs: pd.DataFrame, threshold: float) -> tuple[float, float]:
-    """Precision and recall of "similar enough is a copy"; where nothing is found, nothing is wrong: (1, 0)."""
+    """Precision and recall of "similar enough is a copy"; (1, 0) where nothing is found."""
     found = pairs["similarity"] >= threshold
     right = (found & pairs["same"]).sum()
     return float(right / found.sum()) if found.any() else 1.0, float(right / pairs["same"].sum())
