@@ -3,8 +3,8 @@
 usage: python benchmarks/cleaning.py     (about 4 minutes of one core; goes on where it was stopped)
 
 The thresholds in notebooks/lessons/ch05/duplicates.py were chosen on the seeds 0 to 5; the seeds 31 to 36
-were not looked at before and judge them. Results go to benchmarks/results/cleaning.json; chapter 05 measures one
-seed live and prints the summary of all.
+were not looked at before and judge them. Results go to benchmarks/results/cleaning.json; chapter 05
+measures one seed live and prints the summary of all.
 """
 
 import json
