@@ -2,10 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy import stats
-
-from helpers import plots
 
 
 def image_scores(results: dict) -> pd.DataFrame:
@@ -61,19 +58,6 @@ def lines(table: pd.DataFrame, unit: str) -> str:
         names = ", ".join(f"{row.variant} on {row.view} ({row.half:.3f})" for row in rest.itertuples())
         told.append(f"Too small to see (smallest visible effect): {names}.")
     return "\n".join([f"{table['seeds'].min()} seeds, each variant against none:", *told])
-
-
-def picture(table: pd.DataFrame, unit: str) -> Figure:
-    """The decided effects with their intervals, sorted; one scale for all."""
-    shown = table[table["decided"]]
-    figure = Figure(figsize=(7, 0.9 + 0.34 * len(shown)), layout="constrained")
-    axis = figure.subplots()
-    names = [f"{row.variant}, {row.view} pictures" for row in shown.itertuples()]
-    axis.errorbar(shown["difference"], names, xerr=shown["half"], fmt="o", color=plots.BLUE, capsize=4)
-    axis.axvline(0, color=plots.VERMILION, linestyle="--")
-    axis.set(xlabel=f"{unit}, against no augmentation (mean, 95% interval)")
-    axis.set_ylim(len(shown) - 0.5, -0.5)
-    return figure
 
 
 def interval(values) -> tuple[float, float]:

@@ -37,9 +37,3 @@ def test_lines_tell_the_smallest_visible_effect_of_what_is_undecided():
 
 def test_interval_is_students():
     assert effects.interval([1, 2, 3]) == pytest.approx((2, 4.3027 / 3**0.5), rel=1e-4)
-
-
-def test_the_picture_shows_decided_effects_alone():
-    table = effects.paired(scores(none=BASE, better=BASE + 0.2, same=BASE + MIXED))
-    figure = effects.picture(table, "accuracy")
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["better, plain pictures"]
