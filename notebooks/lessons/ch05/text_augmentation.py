@@ -31,6 +31,7 @@ def take_apart(text: str) -> tuple[list[str], list[str]]:
 
 
 def join(words: list[str], between: list[str]) -> str:
+    """The text again, of what `take_apart` made of it."""
     return between[0] + "".join(word + gap for word, gap in zip(words, between[1:]))
 
 
