@@ -5,9 +5,9 @@ usage: python benchmarks/augmentation.py     (about 7 minutes of one core; goes 
 Pictures: EfficientNet-Lite0 at 64 pixels is fine-tuned with each of five presets, three seeds, the same
 number of steps for all. The seed decides which rows are drawn, their order, the fresh head and every random
 change. Validation rows are cut in two by group: the first part chooses the best epoch, the second is
-reported, plain, rotated and noisy, as a user's pictures might be. Comments: a probe (logistic regression) on MiniLM's
-features of 200 comments and three changed copies of each, six seeds. Test rows are not touched. Each run is
-one process on ONE core. Results go to benchmarks/results/augmentation.json; chapter 05 prints them.
+reported, plain, rotated and noisy, as a user's pictures might be. Comments: a probe (logistic regression) on
+MiniLM's features of 200 comments and three changed copies of each, six seeds. Test rows are not touched.
+Each run takes ONE core. Results go to benchmarks/results/augmentation.json; chapter 05 prints them.
 """
 
 import functools
