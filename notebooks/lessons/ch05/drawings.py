@@ -18,7 +18,7 @@ from lessons.ch05.duplicates import HASH_DISTANCE
 def modes(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
     """One row of pictures for each way to read them; under each its largest number."""
     forms = list(next(iter(rows.values())))
-    figure, axes = plt.subplots(len(rows), len(forms), figsize=(8, 4.4), layout="constrained")
+    figure, axes = plt.subplots(len(rows), len(forms), figsize=(6.6, 3.8), layout="constrained")
     for line, (name, images) in zip(axes, rows.items()):
         shown = [image if image.ndim == 2 else image[..., :3] for image in images.values()]
         titles = [f"{form}\n{images[form].max():.0f} max" for form in forms]
@@ -67,7 +67,7 @@ def pairs_side_by_side(pictures: Sequence, pairs: pd.DataFrame, labels: Sequence
 def gallery(pictures: Sequence, titles: Sequence[str], columns: int = 8) -> Figure:
     """Pictures in rows, each under its title."""
     rows = math.ceil(len(pictures) / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(9, 1.5 * rows + 0.2), layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=(7.4, 1.25 * rows + 0.2), layout="constrained")
     for axis in np.ravel(axes):
         axis.set_axis_off()
     panels.image_row(np.ravel(axes), pictures, titles)
