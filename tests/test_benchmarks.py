@@ -62,11 +62,12 @@ def test_the_results_are_complete(script):
         ("images", "ladder"): [{"timing": name} for name in images.LADDER],
         ("images", "runs"): images.jobs(),
         ("images", "logs"): [{"fault": fault} for fault in images.LOGS],
-        ("augmentation", "runs"): augmentation.jobs(),
+        ("augmentation", "images"): augmentation.image_jobs(),
     }
     for (name, part), jobs in wanted.items():
         assert [{key: run[key] for key in jobs[0]} for run in stored(name)[part]] == jobs, (name, part)
     assert {run["recipe"] for run in stored("sentiment")["runs"]} >= set(sentiment.RECIPES)
+    assert [run["seed"] for run in stored("augmentation")["texts"]] == list(augmentation.TEXT_SEEDS)
     assert [run["seed"] for run in stored("cleaning")["seeds"]] == list(script("cleaning").SEEDS)
 
 
