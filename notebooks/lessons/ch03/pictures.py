@@ -47,9 +47,9 @@ def attention(tables: dict, tokens: list[str]) -> None:
     figure.colorbar(image, ax=axes, label="attention weight", shrink=0.7)
     plots.show(
         figure,
-        "Square tables of attention weights of trained heads: in the first each token looks at the one before "
-        "it; in the second a word's first piece looks at its second; in the third many tokens look at one "
-        "word of mood.",
+        "Square tables of attention weights of trained heads: in the first each token looks at the one "
+        "before it; in the second a word's first piece looks at its second; in the third many tokens look "
+        "at one word of mood.",
     )
 
 

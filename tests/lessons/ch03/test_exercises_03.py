@@ -92,7 +92,7 @@ def returns_the_sum(model, loader, optimizer, accumulate):
         (last_group_lost, "the last group may be shorter"),
         (cleared_in_every_batch, "cleared before the first batch and only there"),
         (never_cleared, "cleared before the first batch and only there"),
-        (steps_after_every_batch, "9 batches in groups of 3 are 3 steps, found 9"),
+        (steps_after_every_batch, "8 batches in groups of 3 are 3 steps, found 8"),
         (no_backward, "the weights have not moved"),
         (returns_the_sum, "return the mean loss over all rows"),
     ],
@@ -130,8 +130,8 @@ def test_each_log_shows_its_fault_with_other_seeds_too(seed):
     assert end["softmax twice"]["training loss"] > 1.46  # its floor
     assert end["softmax twice"]["gradient"] < 1
     grows = logs["no zero_grad()"]["gradient"]
-    assert grows.iloc[-1] > 2 * grows.iloc[0] > 5 * logs["nothing"]["gradient"].iloc[0]
-    assert logs["rate too high"]["training loss"].iloc[0] > 20
+    assert grows.iloc[-1] > 1.5 * grows.iloc[0] > 3 * logs["nothing"]["gradient"].iloc[0]
+    assert logs["rate too high"]["training loss"].iloc[0] > 5 > logs["no zero_grad()"]["training loss"].iloc[0]
     for fault, log in logs.items():
         gap = (log["accuracy by 250"] - log["accuracy by 5"]).abs().max()
         assert (gap > 0.05) == (fault == "no eval()"), fault
