@@ -131,7 +131,9 @@ def test_each_log_shows_its_fault_with_other_seeds_too(seed):
     assert end["softmax twice"]["gradient"] < 1
     grows = logs["no zero_grad()"]["gradient"]
     assert grows.iloc[-1] > 1.5 * grows.iloc[0] > 3 * logs["nothing"]["gradient"].iloc[0]
-    assert logs["rate too high"]["training loss"].iloc[0] > 5 > logs["no zero_grad()"]["training loss"].iloc[0]
+    assert (
+        logs["rate too high"]["training loss"].iloc[0] > 5 > logs["no zero_grad()"]["training loss"].iloc[0]
+    )
     for fault, log in logs.items():
         gap = (log["accuracy by 250"] - log["accuracy by 5"]).abs().max()
         assert (gap > 0.05) == (fault == "no eval()"), fault
