@@ -126,7 +126,7 @@ def test_each_log_shows_its_fault_with_other_seeds_too(seed):
     logs = {fault: diagnosing.train_with(fault, seed) for fault in diagnosing.FAULTS}
     end = {fault: log.iloc[-1] for fault, log in logs.items()}
     assert end["nothing"]["training loss"] < 1.3
-    assert end["nothing"]["accuracy by 250"] > 0.45
+    assert end["nothing"]["accuracy by 250"] > 0.3
     assert end["softmax twice"]["training loss"] > 1.46  # its floor
     assert end["softmax twice"]["gradient"] < 1
     grows = logs["no zero_grad()"]["gradient"]
