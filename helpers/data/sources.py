@@ -218,11 +218,12 @@ NAMED = {  # data that `--data` takes by name: the task, and the rows
 }
 
 
-def human_ceiling(ratings) -> dict[str, float]:
-    """How well ONE person predicts what the other people think: the score a model can reasonably aim at.
+def one_person(ratings) -> dict[str, float]:
+    """How well ONE person predicts what the other people think: a single rater as a baseline, no ceiling.
 
     Each rater in turn plays the model; the target is the sentiment of the mean of all other raters of that
-    comment. Every comment counts the same, whatever its number of raters.
+    comment. Every comment counts the same, whatever its number of raters. A model that has learnt the mean of
+    many raters may score above it: one opinion strays from the crowd's.
 
     Args:
         ratings: one list of integer ratings (-4..4) per comment, at least two each.
@@ -230,13 +231,37 @@ def human_ceiling(ratings) -> dict[str, float]:
     Returns:
         {"accuracy", "macro_f1", "n" (comments)}.
     """
+    rows = [np.asarray(row, dtype=float) for row in ratings]
+    guesses = np.concatenate(rows)
+    targets = np.concatenate([(row.sum() - row) / (len(row) - 1) for row in rows])
+    weights = np.concatenate([np.full(len(row), 1 / len(row)) for row in rows])
+    return _agreement(targets, guesses, weights) | {"n": len(rows)}
+
+
+def split_half(ratings, *, seed: int = 0) -> dict[str, float]:
+    """How well the mean of one half of the people predicts that of the other half: what a crowd agrees on.
+
+    The halves are drawn at random; of an odd number of raters one is left out. Both means are of half as many
+    people as a label, so a model that knew what people think on average would score a little above it.
+
+    Args and returns: see `one_person`.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.asarray(row, dtype=float)) for row in ratings]
+    halves = np.array(
+        [(row[: len(row) // 2].mean(), row[len(row) // 2 : len(row) // 2 * 2].mean()) for row in drawn]
+    )  # (N, 2)
+    return _agreement(halves[:, 0], halves[:, 1], np.ones(len(halves))) | {"n": len(halves)}
+
+
+def _agreement(targets, guesses, weights) -> dict[str, float]:
+    """Accuracy and macro-F1 of one list of mean ratings against another, as words."""
     from sklearn.metrics import accuracy_score, f1_score
 
-    rows = [np.asarray(row, dtype=float) for row in ratings]
-    guesses = sentiment(np.concatenate(rows))
-    targets = sentiment(np.concatenate([(row.sum() - row) / (len(row) - 1) for row in rows]))
-    weights = np.concatenate([np.full(len(row), 1 / len(row)) for row in rows])
-    accuracy = accuracy_score(targets, guesses, sample_weight=weights)
+    words = sentiment(targets), sentiment(guesses)
     options = {"labels": list(SENTIMENTS), "average": "macro", "zero_division": 0}
-    macro_f1 = f1_score(targets, guesses, sample_weight=weights, **options)
-    return {"accuracy": float(accuracy), "macro_f1": float(macro_f1), "n": len(ratings)}
+    macro_f1 = f1_score(*words, sample_weight=weights, **options)
+    return {
+        "accuracy": float(accuracy_score(*words, sample_weight=weights)),
+        "macro_f1": float(macro_f1),
+    }
