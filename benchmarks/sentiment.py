@@ -4,7 +4,7 @@ gets with all comments.
 usage: python benchmarks/sentiment.py          (about 25 minutes of one core; goes on where it was stopped)
        python benchmarks/sentiment.py full     (about 30 minutes of one core, after the first)
 
-Small part: 1,000 training comments, five seeds, each run one process on ONE core. All runs have the same
+Small part: 900 training comments, five seeds, each run one process on ONE core. All runs have the same
 settings (`SETTINGS`), the same number of optimizer steps, and keep their last weights: nothing is chosen.
 The seed decides which rows are drawn, their order and the fresh weights. Scored are validation comments.
 
@@ -23,7 +23,6 @@ import os
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = (
@@ -32,22 +31,20 @@ os.environ["OMP_NUM_THREADS"] = (
 
 import numpy as np
 import pandas as pd
-import runs
 import torch
-from strategies import rows
 from torch import nn
 from torch.nn import functional as F
 
+import runs
 from helpers import assets, environment
-from helpers.data import sources, splits
+from helpers.data import sources
 from helpers.data.datasets import encode_labels
 from helpers.data.sources import SENTIMENTS
 from helpers.models.classifier import Classifier, quiet_transformers
 from helpers.models.forward import forward
-from helpers.models.pretrained import text_classifier
 from helpers.runs import recipes
-from helpers.training.losses import RowLoss
 from helpers.training.loop import fit, predict_logits
+from helpers.training.losses import RowLoss
 from helpers.training.metrics import accuracy_interval, classification_metrics, macro_f1, macro_f1_interval
 from helpers.training.runtime import Runtime
 from lessons.ch05.text_augmentation import delete_words, is_negation, swap_words, with_copies
@@ -55,8 +52,10 @@ from lessons.ch05.text_augmentation import delete_words, is_negation, swap_words
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "sentiment.json"
 LOGITS = ROOT / "runs" / "sentiment_benchmark"
+ROWS = LOGITS / "rows.pickle"
 SEEDS, FULL_SEEDS = (1, 2, 3, 4, 5), (1, 2, 3)
-SMALL_ROWS, FULL_ROWS = 1000, 0  # 0 = all
+SMALL_ROWS, FULL_ROWS = 900, 0  # 0 = all
+REPORTED_ROWS = 1200  # validation rows
 SETTINGS = {"model": "minilm", "epochs": 2, "batch_size": 32, "learning_rate": 2e-4}
 RATING_WEIGHT = 0.5  # of the squared error of half the mean rating (-2..2) beside the cross-entropy
 
@@ -106,14 +105,20 @@ def features_of(frame: pd.DataFrame) -> torch.Tensor:
     return torch.from_numpy(np.hstack([platforms, length]).astype(np.float32))
 
 
-class FusedBert(nn.Module):
-    """An encoder whose masked mean (384) and some features (5) are read by one linear layer."""
+class PooledBert(nn.Module):
+    """An encoder whose masked mean (384), with features beside it if there are any, is read by one layer."""
 
-    def __init__(self, pooled: nn.Module, num_features: int, num_classes: int):
+    def __init__(self, num_outputs: int, num_features: int = 0):
         super().__init__()
-        self.bert, self.dropout = pooled.bert, pooled.dropout
-        self.classifier = nn.Linear(pooled.config.hidden_size + num_features, num_classes)
-        nn.init.normal_(self.classifier.weight, std=pooled.config.initializer_range)
+        from transformers import AutoModel
+
+        with quiet_transformers():
+            self.bert = AutoModel.from_pretrained(
+                assets.path(SETTINGS["model"]), add_pooling_layer=False, dtype=torch.float32
+            )
+        self.dropout = nn.Dropout(0.1)
+        self.classifier = nn.Linear(self.bert.config.hidden_size + num_features, num_outputs)
+        nn.init.normal_(self.classifier.weight, std=self.bert.config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
 
     @property
@@ -121,11 +126,11 @@ class FusedBert(nn.Module):
         """What `layer_groups` asks for."""
         return self.bert
 
-    def forward(self, input_ids, attention_mask, features):
+    def forward(self, input_ids, attention_mask, features=None):
         hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state  # (B, L, 384)
         mask = attention_mask[..., None].to(hidden.dtype)  # (B, L, 1)
-        mean = (hidden * mask).sum(1) / mask.sum(1)  # (B, 384)
-        return self.classifier(torch.cat([self.dropout(mean), features], 1))  # (B, 3)
+        pooled = self.dropout((hidden * mask).sum(1) / mask.sum(1))  # (B, 384)
+        return self.classifier(pooled if features is None else torch.cat([pooled, features], 1))
 
 
 def with_words_before(frame: pd.DataFrame) -> pd.DataFrame:
@@ -191,20 +196,18 @@ def in_three_classes(recipe: Recipe, outputs: np.ndarray) -> np.ndarray:
 
 
 def built(recipe: Recipe, num_outputs: int) -> Classifier:
-    """The pretrained model with the recipe's head; seed before calling."""
-    names = SENTIMENTS if num_outputs == 3 else tuple(map(str, range(num_outputs)))
-    classifier = text_classifier(SETTINGS["model"], names)
-    model = classifier.model
-    if recipe.fused:
-        model = FusedBert(model, 5, 3)
-    if recipe.cls:
-        from transformers import AutoModelForSequenceClassification
+    """The pretrained encoder with the recipe's fresh head; seed before calling."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        with quiet_transformers():
-            model = AutoModelForSequenceClassification.from_pretrained(
-                assets.path("minilm"), num_labels=3, dtype=torch.float32
-            )
-    return replace(classifier, model=model, classes=SENTIMENTS)
+    source = assets.path(SETTINGS["model"])
+    with quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        if recipe.cls:
+            options = {"num_labels": num_outputs, "dtype": torch.float32}
+            model = AutoModelForSequenceClassification.from_pretrained(source, **options)
+        else:
+            model = PooledBert(num_outputs, 5 if recipe.fused else 0)
+    return Classifier("text", SETTINGS["model"], model, SENTIMENTS, tokenizer)
 
 
 def train(recipe: Recipe, seed: int, frame: pd.DataFrame) -> tuple[Classifier, Runtime]:
@@ -226,9 +229,7 @@ def train(recipe: Recipe, seed: int, frame: pd.DataFrame) -> tuple[Classifier, R
     )
     runtime = Runtime(classifier.model, config.precision)
     loader = recipes.training_loader(classifier, frame, config)
-    steps = fit(
-        classifier.model, loader, config, loss=loss, score=lambda _: {"step": 0.0}, runtime=runtime
-    )
+    steps = fit(classifier.model, loader, config, loss=loss, score=lambda _: {"step": 0.0}, runtime=runtime)
     for _ in steps:
         pass
     return classifier, runtime
@@ -249,29 +250,35 @@ def measure(job: dict) -> dict:
     """One run: `job` with its scores on the reported validation rows and its CPU time in seconds."""
     torch.set_num_threads(1)
     start, recipe = time.process_time(), RECIPES[job["recipe"]]
-    learnt, _, reported = rows(job["rows"] or 1, job["seed"])
-    if not job["rows"]:
-        learnt = all_rows()["train"]
+    parts = all_rows()
+    learnt, _, reported = runs.three_parts(parts, job["rows"], job["seed"], 0, REPORTED_ROWS)
     if recipe.words_before:
         learnt, reported = with_words_before(learnt), with_words_before(reported)
     classifier, runtime = train(recipe, job["seed"], learnt)
     result = {"reported": scores(logits_of(recipe, classifier, runtime, reported), reported)}
     if not job["rows"]:
-        LOGITS.mkdir(parents=True, exist_ok=True)
         for name in ("validation", "test"):
-            logits = logits_of(recipe, classifier, runtime, all_rows()[name])
+            logits = logits_of(recipe, classifier, runtime, parts[name])
             np.save(LOGITS / f"{name}_{job['seed']}.npy", logits)
     return job | result | {"seconds": round(time.process_time() - start, 1)}
 
 
 def all_rows() -> dict[str, pd.DataFrame]:
-    """The three parts, none of them limited."""
-    return recipes.prepare(recipes.RunConfig(task="sentiment", limit=0)).splits
+    """The three parts, none of them limited; `main` has kept them, for cleaning takes longer than reading."""
+    return pd.read_pickle(ROWS)
+
+
+def keep_rows() -> None:
+    """Clean and split the comments once for all processes."""
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    pd.to_pickle(recipes.prepare(recipes.RunConfig(task="sentiment", limit=0)).splits, ROWS)
 
 
 def best_recipe(small: list[dict]) -> str:
     """The recipe with the best mean macro-F1 on validation rows, of those that need nothing but a text."""
-    found = {name: [run["reported"]["macro_f1"] for run in small if run["recipe"] == name] for name in RECIPES}
+    found = {
+        name: [run["reported"]["macro_f1"] for run in small if run["recipe"] == name] for name in RECIPES
+    }
     means = {name: np.mean(values) for name, values in found.items() if name not in NEEDS_PLATFORM}
     return max(means, key=means.get)
 
@@ -329,14 +336,16 @@ def test_once(chosen: dict, test: pd.DataFrame) -> dict:
 
 def main(part: str = "small") -> None:
     """Measure what is missing of the small part; with "full" also the runs on all rows, choose, and test."""
-    results = runs.opened(RESULTS, SETTINGS | {"rows": SMALL_ROWS, "seeds": list(SEEDS)}, ("runs", "full_runs"))
-    wanted = partial(dict, rows=SMALL_ROWS)
-    small = [wanted(recipe=recipe, seed=seed) for seed in SEEDS for recipe in RECIPES]
+    keep_rows()
+    results = runs.opened(
+        RESULTS, SETTINGS | {"rows": SMALL_ROWS, "seeds": list(SEEDS)}, ("runs", "full_runs")
+    )
+    small = [{"recipe": recipe, "rows": SMALL_ROWS, "seed": seed} for seed in SEEDS for recipe in RECIPES]
     runs.complete(RESULTS, results, "runs", small, measure, processes=1 if part == "small" else None)
     if part != "full":
         return
     results["full_recipe"] = best_recipe(results["runs"])
-    full = [{"rows": FULL_ROWS, "recipe": results["full_recipe"], "seed": seed} for seed in FULL_SEEDS]
+    full = [{"recipe": results["full_recipe"], "rows": FULL_ROWS, "seed": seed} for seed in FULL_SEEDS]
     runs.complete(RESULTS, results, "full_runs", full, measure)
     parts = all_rows()
     results["candidates"], results["chosen"] = choose(parts["validation"])
