@@ -103,7 +103,7 @@ def _verify_rows(batches, tokenizer):
                 )
             if right[text] != label:
                 raise AssertionError(
-                    f"{tokenizer.decode(list(text), skip_special_tokens=True)!r} has lost its label: expected "
+                    f"{tokenizer.decode(list(text), skip_special_tokens=True)!r} lost its label: expected "
                     f"{right[text]}, found {label}"
                 )
 
@@ -172,8 +172,8 @@ def _guesses(model, tokenizer, texts):
 prepared = Exercise(
     verify=_verify_prepared,
     hints=(
-        "Three parts: a Dataset that gives token ids and a number, a collate function that pads and makes the "
-        "mask, a module that pools and has one Linear of twice the encoder's width.",
+        "Three parts: a Dataset that gives token ids and a number, a collate function that pads and makes "
+        "the mask, a module that pools and has one Linear of twice the encoder's width.",
         "The mean multiplies by the mask and divides by its sum. For the maximum a zero is not low enough: "
         "`hidden.masked_fill(mask == 0, float('-inf')).max(1).values`.",
         "`torch.cat([mean, maximum], 1)` has 2 * encoder.config.hidden_size numbers; DataLoader(..., "

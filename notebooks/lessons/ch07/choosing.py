@@ -1,4 +1,4 @@
-"""The exercise of chapter 07 that chooses: the learner's limit is scored on comments that the chapter hides."""
+"""The exercise of chapter 07 that chooses: a limit, which is scored on comments that the chapter hides."""
 
 import functools
 import json

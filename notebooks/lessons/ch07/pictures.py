@@ -34,7 +34,7 @@ def classes(comments: pd.DataFrame) -> None:
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     alt = (
         "Left: histogram of mean ratings with two broad humps, negative and positive, and a narrow neutral "
-        "peak at zero between them. Right: stacked bars per platform; movies have nearly no neutral comments, "
+        "peak at zero between them. Right: stacked bars per platform; movies have few neutral comments, "
         "in nyt neutral is the largest class."
     )
     plots.show(figure, alt)
