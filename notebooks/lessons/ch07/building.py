@@ -1,5 +1,7 @@
 """The exercise of chapter 07 that builds: rows, batches and a head, which are then trained and scored."""
 
+import itertools
+
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -10,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from helpers import assets
 from helpers.data.sources import SENTIMENTS
+from helpers.models.classifier import quiet_transformers
 from helpers.training.metrics import macro_f1
 from lessons.ch07 import answers
 from lessons.ch07.choosing import hidden_rows
@@ -17,7 +20,7 @@ from lessons.exercise import Exercise
 
 TEXTS = ["Good.", "It broke after two days, and nobody answers my letters.", "It opens at nine.", "Bad!"] * 5
 LABELS = ["positive", "negative", "neutral", "negative"] * 5
-BATCH, WIDTH = 16, 32
+BATCH, WIDTH, EPOCHS = 16, 32, 2
 ENCODER_RATE, HEAD_RATE = 3e-4, 3e-3
 
 
@@ -31,7 +34,7 @@ def small_encoder(vocabulary: int) -> nn.Module:
     """An encoder with random weights: enough to look at shapes."""
     from transformers import BertConfig, BertModel
 
-    sizes = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
     torch.manual_seed(0)
     return BertModel(BertConfig(vocab_size=vocabulary, **sizes), add_pooling_layer=False)
 
@@ -40,7 +43,8 @@ def large_encoder() -> nn.Module:
     """MiniLM without its pooler."""
     from transformers import AutoModel
 
-    return AutoModel.from_pretrained(assets.path("minilm"), add_pooling_layer=False, dtype=torch.float32)
+    with quiet_transformers():
+        return AutoModel.from_pretrained(assets.path("minilm"), add_pooling_layer=False, dtype=torch.float32)
 
 
 def _verify_prepared(attempt):
@@ -141,7 +145,7 @@ def _verify_learning(attempt, tokenizer, encoder):
     ]
     optimizer = torch.optim.AdamW(groups)
     model.train()
-    for batch in loader:
+    for batch in itertools.chain(*[loader] * EPOCHS):
         loss = F.cross_entropy(model(batch["input_ids"], batch["attention_mask"]), batch["labels"])
         optimizer.zero_grad()
         loss.backward()
@@ -152,7 +156,7 @@ def _verify_learning(attempt, tokenizer, encoder):
     words.fit(rows["train_texts"], [SENTIMENTS.index(label) for label in rows["train_labels"]])
     baseline = macro_f1(targets, words.predict(rows["texts"]), 3)
     found = (
-        f"after {len(loader)} steps macro-F1 on {len(targets)} hidden comments is {score:.3f}, "
+        f"after {EPOCHS * len(loader)} steps macro-F1 on {len(targets)} hidden comments is {score:.3f}, "
         f"of TF-IDF {baseline:.3f}"
     )
     if score <= baseline:

@@ -176,7 +176,7 @@ def test_a_band_of_limits_keeps_the_promise():
         except AssertionError:
             continue
     assert len(passes) >= 4
-    assert answers.hand_over() in pytest.approx(np.mean(passes), abs=0.1) or min(passes) < 0.8 < max(passes)
+    assert min(passes) <= answers.hand_over() <= max(passes)
 
 
 def test_a_frozen_model_does_not_beat_the_words(monkeypatch):
