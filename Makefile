@@ -28,7 +28,7 @@ results: setup
 	find benchmarks/results -name '*.json' ! -name 'gpu_*' -delete  # a GPU's results come from elsewhere
 	"$(RUN)" benchmarks/optimizers.py
 	"$(RUN)" benchmarks/strategies.py
-	"$(RUN)" benchmarks/sentiment.py
+	"$(RUN)" benchmarks/sentiment.py full
 	"$(RUN)" benchmarks/augmentation.py
 	"$(RUN)" benchmarks/images.py
 	"$(RUN)" benchmarks/compression.py

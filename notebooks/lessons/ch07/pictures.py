@@ -172,6 +172,7 @@ def intervals(table: pd.DataFrame, label: str, alt: str, *, lines: dict[str, flo
     axis.set_yticks(range(len(table)), names)
     axis.set_ylim(len(table) - 0.5, -0.5)
     axis.set_xlabel(label)
+    axis.locator_params(axis="x", nbins=8)
     plots.show(figure, alt)
 
 

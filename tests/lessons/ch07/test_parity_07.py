@@ -1,6 +1,5 @@
 """What chapter 07 writes by hand is what the package does: rows, batches, model, groups, rates, the loop."""
 
-import json
 from functools import partial
 
 import numpy as np
@@ -16,7 +15,6 @@ from helpers.data.datasets import TextDataset
 from helpers.data.loaders import make_loader
 from helpers.data.samplers import BucketBatchSampler
 from helpers.data.sources import SENTIMENTS
-from helpers.files import ROOT
 from helpers.models.pooling import MeanPooledBert
 from helpers.training import metrics
 from helpers.training.config import TrainingConfig
@@ -24,29 +22,11 @@ from helpers.training.loop import evaluate, fit_classifier
 from helpers.training.runtime import Runtime
 from helpers.tuning import optimization
 
-NOTEBOOK = ROOT / "notebooks" / "07_sentiment_case_study.ipynb"
 RATE, EPOCHS = 1e-3, 2
 
 
-def definitions(*names: str) -> str:
-    """The cells that define these names, each once, up to what they do with them."""
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    found = []
-    for name in names:
-        holders = [cell for cell in code if f"def {name}(" in cell or f"class {name}(" in cell]
-        assert len(holders) == 1, name
-        blocks = [
-            block
-            for block in holders[0].split("\n\n\n")
-            if block.lstrip().startswith(("def ", "class ", "@"))
-        ]
-        found += blocks
-    return "\n\n\n".join(found)
-
-
 @pytest.fixture(scope="module")
-def cells(tokenizer_of_minilm):
+def cells(tokenizer_of_minilm, cell_definitions):
     names = {"torch": torch, "nn": nn, "F": F, "np": np, "Dataset": Dataset, "DataLoader": DataLoader}
     names |= {
         "tokenizer": tokenizer_of_minilm,
@@ -57,7 +37,7 @@ def cells(tokenizer_of_minilm):
     names |= {"BucketBatchSampler": BucketBatchSampler, "device": "cpu"}
     names["autocast"] = torch.autocast("cpu", torch.bfloat16, enabled=False)
     wanted = ("CommentDataset", "collate", "loader_of", "masked_mean", "run", "SentimentClassifier")
-    exec(definitions(*wanted, "parameter_groups", "train_epoch"), names)
+    exec(cell_definitions(*wanted, "parameter_groups", "train_epoch"), names)
     return names
 
 
