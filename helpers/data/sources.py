@@ -219,11 +219,10 @@ NAMED = {  # data that `--data` takes by name: the task, and the rows
 
 
 def one_person(ratings) -> dict[str, float]:
-    """How well ONE person predicts what the other people think: a single rater as a baseline, no ceiling.
+    """How well ONE person predicts what the other people think: a baseline; a model may score above it.
 
     Each rater in turn plays the model; the target is the sentiment of the mean of all other raters of that
-    comment. Every comment counts the same, whatever its number of raters. A model that has learnt the mean of
-    many raters may score above it: one opinion strays from the crowd's.
+    comment. Every comment counts the same, whatever its number of raters.
 
     Args:
         ratings: one list of integer ratings (-4..4) per comment, at least two each.
@@ -248,10 +247,8 @@ def split_half(ratings, *, seed: int = 0) -> dict[str, float]:
     """
     rng = np.random.default_rng(seed)
     drawn = [rng.permutation(np.asarray(row, dtype=float)) for row in ratings]
-    halves = np.array(
-        [(row[: len(row) // 2].mean(), row[len(row) // 2 : len(row) // 2 * 2].mean()) for row in drawn]
-    )  # (N, 2)
-    return _agreement(halves[:, 0], halves[:, 1], np.ones(len(halves))) | {"n": len(halves)}
+    halves = [row[: len(row) // 2 * 2].reshape(2, -1).mean(1) for row in drawn]  # (2,) each
+    return _agreement(*np.transpose(halves), np.ones(len(halves))) | {"n": len(halves)}
 
 
 def _agreement(targets, guesses, weights) -> dict[str, float]:
@@ -261,7 +258,5 @@ def _agreement(targets, guesses, weights) -> dict[str, float]:
     words = sentiment(targets), sentiment(guesses)
     options = {"labels": list(SENTIMENTS), "average": "macro", "zero_division": 0}
     macro_f1 = f1_score(*words, sample_weight=weights, **options)
-    return {
-        "accuracy": float(accuracy_score(*words, sample_weight=weights)),
-        "macro_f1": float(macro_f1),
-    }
+    accuracy = accuracy_score(*words, sample_weight=weights)
+    return {"accuracy": float(accuracy), "macro_f1": float(macro_f1)}
