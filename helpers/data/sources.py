@@ -246,8 +246,7 @@ def split_half(ratings, *, seed: int = 0) -> dict[str, float]:
     Args and returns: see `one_person`.
     """
     rng = np.random.default_rng(seed)
-    drawn = [rng.permutation(np.asarray(row, dtype=float)) for row in ratings]
-    halves = [row[: len(row) // 2 * 2].reshape(2, -1).mean(1) for row in drawn]  # (2,) each
+    halves = [rng.permutation(row)[: len(row) // 2 * 2].reshape(2, -1).mean(1) for row in ratings]  # (2,)
     return _agreement(*np.transpose(halves), np.ones(len(halves))) | {"n": len(halves)}
 
 
