@@ -235,7 +235,7 @@ def one_person(ratings) -> dict[str, float]:
 
 
 def split_half(ratings, *, seed: int = 0) -> dict[str, float]:
-    """How well the mean of half of the people, drawn at random, predicts the others' mean: see `one_person`."""
+    """How well the mean of a random half of the people predicts the others' mean: see `one_person`."""
     rng = np.random.default_rng(seed)
     halves = [rng.permutation(row)[: len(row) // 2 * 2].reshape(2, -1).mean(1) for row in ratings]  # (2,)
     return _agreement(*np.transpose(halves), np.ones(len(halves))) | {"n": len(halves)}
