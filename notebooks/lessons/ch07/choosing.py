@@ -34,7 +34,7 @@ def _verify_hand_over(attempt):
         raise AssertionError(f"above {limit:.2f} not one hidden comment is answered")
     right = (p.argmax(1) == labels)[kept].mean()
     found = (
-        f"above {limit:.2f}, {kept.mean():.0%} of {len(kept)} hidden comments are answered, {right:.0%} of "
+        f"above {limit:.2f}, {kept.mean():.0%} of {len(kept)} hidden comments are answered, {right:.1%} of "
         "them right"
     )
     if right < PROMISED:
