@@ -22,7 +22,7 @@ PARTS = (
     "optimizers.py",
     "strategies.py",
     "strategies.py pooler",
-    "sentiment.py",
+    "sentiment.py full",
     "augmentation.py",
     "images.py",
     "compression.py",
