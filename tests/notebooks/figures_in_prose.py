@@ -15,6 +15,7 @@ NO_FIGURE = re.compile(
     r"|\b[Ss]ections?\s+[\dAB][\d.]*(?:(?:, | and | to |, and )[\dAB]+\.\d+)*"
     r"|\b[Cc]hapters?\s+\d+(?:(?:, | and | to |, and )\d+)*|\b[Ee]xercises?\s+[\dAB][\d.]*"
     r"|\((?:see )?[\dAB]+\.\d+(?:(?:, | and | to |, and )[\dAB]*\.?\d+)*\)"
+    r"|\bin \d+\.\d+(?=[.,;)])|\|\s*[\dAB]+\.\d+(?:(?:, | to )[\dAB]+\.\d+)*(?:, below)?\s*(?=\|)"
     r"|\barXiv:\S+|^\s*\d+\. |^\|.*\*\*(?:core path|everything).*$",
     flags=re.DOTALL | re.MULTILINE,
 )
@@ -41,24 +42,25 @@ def stated(book: dict) -> list[tuple[str, str]]:
         for line in NO_FIGURE.sub(" ", "".join(cell["source"])).splitlines():
             for number in numbers(line):
                 is_small = number.isdigit() and int(number) <= 12
-                is_year = number.isdigit() and 1950 <= int(number) <= 2030
+                is_year = number.isdigit() and 1900 <= int(number) <= 2030
                 if not is_small and not is_year:
                     found.append((number, line.strip()))
     return found
 
 
-def shown(book: dict) -> set[str]:
+def shown(book: dict) -> set[float]:
     """Every number that a cell prints or that stands in its code."""
     texts = []
     for cell in book["cells"]:
         if cell["cell_type"] == "code":
             texts += ["".join(cell["source"]).replace("_", ""), *map(printed, cell["outputs"])]
-    return set(numbers(re.sub(r"(?<=\d)(?=[a-zA-Z×%])|(?<=[a-zA-Z$×])(?=\d)", " ", " ".join(texts))))
+    apart = re.sub(r"(?<=\d)(?=[a-df-zA-Z×%])|(?<=[a-zA-Z$×])(?=\d)", " ", " ".join(texts))
+    return set(map(float, numbers(" ".join(texts)) + numbers(apart)))
 
 
 def unproved(path: Path) -> list[tuple[str, str]]:
     """The stated figures of a notebook that no cell shows and no listed source gives."""
     book = json.loads(path.read_text(encoding="utf-8"))
-    facts = {figure for fact in FACTS.get(path.stem, []) for figure in fact["figures"]}
+    facts = {float(figure) for fact in FACTS.get(path.stem, []) for figure in fact["figures"]}
     known = shown(book) | facts
-    return [(number, line) for number, line in stated(book) if number not in known]
+    return [(number, line) for number, line in stated(book) if float(number) not in known]

@@ -13,6 +13,7 @@ from lessons import working_time
 NOTEBOOKS = sorted(working_time.FOLDER.glob("[01]*.ipynb"))
 ROUNDED = 5  # minutes, to which a chapter rounds
 DAY = 6.5 * 60
+README = (working_time.FOLDER.parent / "README.md").read_text(encoding="utf-8")
 
 
 def said(path) -> tuple[int, int]:
@@ -48,3 +49,10 @@ def test_the_rule_counts_what_is_read(tmp_path):
     core, optional = working_time.work(file)
     assert (core.words, core.cells, core.exercises, core.minutes) == (131, 1, 0, 131 / 130 + 0.5)
     assert (optional.cells, optional.exercises) == (1, 1)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_readme_says_the_same_minutes(path):
+    core, everything = said(path)
+    line = re.search(rf"^\| \[[^]]+\]\(notebooks/{path.name}\).*$", README, flags=re.MULTILINE).group()
+    assert f"| {core} / {everything} |" in line
