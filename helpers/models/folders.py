@@ -238,7 +238,9 @@ def _no_larger_than(shapes: dict[str, list[int]]) -> Iterator[None]:
 
 
 def _text_model(folder: Path, described: Classifier, shapes: dict[str, list[int]]) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig
+
+    from helpers.models.pooling import classifier_class
 
     file = folder / CONFIG
     if not file.is_file():
@@ -258,7 +260,7 @@ def _text_model(folder: Path, described: Classifier, shapes: dict[str, list[int]
         raise _damaged(folder / TOKENIZER, f"has {len(described.preprocessor)} tokens, the model {words}")
     try:
         with quiet_transformers():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
+            model, report = classifier_class(config).from_pretrained(
                 folder, config=config, use_safetensors=True, output_loading_info=True, **LOCAL
             )
     except _TooLargeError:

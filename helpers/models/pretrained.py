@@ -53,7 +53,8 @@ def text_classifier(
 ) -> Classifier:
     """A pretrained model with a fresh, random classification head: seed before calling.
 
-    A model that was trained for the same classes keeps its head, whatever their order.
+    A model that was trained for the same classes keeps its head, whatever their order. A BERT of
+    sentence-transformers is summed up by the mean of its tokens, as it was trained (`pooling`).
 
     Example: `classifier = text_classifier("minilm", ("no", "yes"))`
 
@@ -66,7 +67,9 @@ def text_classifier(
 
     Raises InputError: the model is nowhere, or cannot classify texts that share a batch.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
+
+    from helpers.models.pooling import classifier_class, pooled_by_mean
 
     check_classes(classes)
     source, before = _source(name)
@@ -78,19 +81,21 @@ def text_classifier(
             config = AutoConfig.from_pretrained(source, **dict.fromkeys(DROPOUTS, dropout), **options)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             _prepare(name, tokenizer, config)
+            if config.model_type == "bert" and (name == "minilm" or pooled_by_mean(source, **options)):
+                config.classifier_pooling = "mean"
             before = before or tuple(config.id2label.values())
             config.id2label = dict(enumerate(classes))
             config.label2id = {label: number for number, label in enumerate(classes)}
             if pretrained:
                 loading = {"ignore_mismatched_sizes": True, "use_safetensors": True, "dtype": torch.float32}
-                model, report = AutoModelForSequenceClassification.from_pretrained(
+                model, report = classifier_class(config).from_pretrained(
                     source, config=config, output_loading_info=True, **loading, **options
                 )
                 absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
                 _check_body(name, model, absent)
                 _match_head(name, model, absent, before, classes)
             else:
-                model = AutoModelForSequenceClassification.from_config(config)
+                model = classifier_class(config).from_config(config)
     except InputError:
         raise
     except Exception as error:  # a class of its own for each way in which a model can be bad

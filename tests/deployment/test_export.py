@@ -10,7 +10,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
+from helpers.data.datasets import encode_labels
+from helpers.data.sources import SENTIMENTS
 from helpers.deployment import export
 from helpers.deployment.export import export_onnx
 from helpers.deployment.predict import compare, load_onnx, predict
@@ -19,13 +22,20 @@ from helpers.models.pretrained import image_classifier, text_classifier
 
 
 @pytest.fixture(scope="module")
-def short_model():
-    """The real MiniLM with two of its layers, so that exports are fast, and a head that dares to differ."""
-    torch.manual_seed(0)
+def short_model(clean):
+    """The real MiniLM with two of its layers, so that exports are fast, and a head that has learnt."""
     classifier = text_classifier()
-    classifier.model.bert.encoder.layer = classifier.model.bert.encoder.layer[:2]
+    model, rows = classifier.model.eval(), clean.sample(600, random_state=0)
+    model.bert.encoder.layer = model.bert.encoder.layer[:2]
+    head, model.classifier = model.classifier, torch.nn.Identity()
+    batch = classifier.preprocessor(rows["text"].tolist(), padding=True, return_tensors="pt")
     with torch.no_grad():
-        classifier.model.classifier.weight.mul_(20)
+        learnt = LogisticRegression(max_iter=2000).fit(
+            classifier.logits(batch), encode_labels(rows, SENTIMENTS)
+        )
+        head.weight.copy_(torch.from_numpy(learnt.coef_))
+        head.bias.copy_(torch.from_numpy(learnt.intercept_))
+    model.classifier = head
     return classifier
 
 
