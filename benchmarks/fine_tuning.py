@@ -2,7 +2,7 @@
 
 usage: python benchmarks/fine_tuning.py     (about 15 minutes of one core; goes on where it was stopped)
 
-* runs: MiniLM with a mean-pooling head on 240 short comments, all weights, five seeds for each setting: the
+* runs: MiniLM with a mean-pooling head on 192 short comments, all weights, five seeds for each setting: the
   recipe; without warm-up; one rate for all layers; four times the rate, with and without warm-up.
 * range: learning-rate range tests of the same model, three seeds, batches of 32.
 * until: EfficientNet-Lite0 on 100 silhouettes until it knows 95% of them, pretrained and from random weights.
@@ -12,6 +12,7 @@ The seed decides which rows are drawn, their order and the fresh weights. Scores
 test rows are not touched. Results go to benchmarks/results/fine_tuning.json.
 """
 
+import functools
 import itertools
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ import runs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "fine_tuning.json"
 SEEDS, RANGE_SEEDS = (1, 2, 3, 4, 5), (1, 2, 3)
-RATE, WORDS, ROWS, VALIDATION_ROWS, BATCH, EPOCHS = 1.5e-4, 16, 240, 600, 16, 3
+RATE, WORDS, ROWS, VALIDATION_ROWS, BATCH, EPOCHS = 1.5e-4, 16, 192, 500, 16, 3
 SETTINGS = {  # rate, warm-up share, layer decay
     "recipe": (RATE, 0.1, 0.9),
     "no warm-up": (RATE, 0.0, 0.9),
@@ -39,6 +40,7 @@ FAULTS = {  # rate of the head, rate of the body (0: frozen)
 }
 
 
+@functools.cache
 def short_comments() -> dict:
     """The splits of the comments, short ones alone."""
     from helpers.data import cleaning, sources, splits
@@ -148,17 +150,25 @@ def range_test(job: dict) -> dict:
     return job | {"rates": rates, "losses": losses}
 
 
+@functools.cache
+def silhouettes() -> dict:
+    """The splits of the animals."""
+    from helpers.data import cleaning, sources, splits
+
+    return splits.split(cleaning.clean_images(sources.animals())[0])
+
+
 def pictures(size: int, seed: int) -> tuple:
     """Training and validation pictures (N, 3, SIZE, SIZE) with labels (N,)."""
     import torch
 
-    from helpers.data import cleaning, sources, splits
+    from helpers.data import sources, splits
     from helpers.data.collate import collate_images
     from helpers.data.datasets import ImageDataset
     from helpers.data.transforms import ImagePreprocessing, evaluation_preset
 
     torch.set_num_threads(1)
-    parts = splits.split(cleaning.clean_images(sources.animals())[0])
+    parts = silhouettes()
     preset = evaluation_preset(ImagePreprocessing(SIZE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     found = []
     chosen = splits.subsample(parts["train"], size, seed=seed), splits.subsample(parts["validation"], 300)

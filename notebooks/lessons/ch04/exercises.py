@@ -111,10 +111,10 @@ freeze = Exercise(
     hints=(
         "Two things change a layer: the optimizer (weights), and the forward pass in training mode "
         "(BatchNorm's running statistics). And every epoch begins with `model.train()`.",
-        "`model.train()` calls `train(mode)` of every layer. A layer whose own `train` does nothing keeps its "
-        "mode.",
-        "For each BatchNorm (1d, 2d, 3d): `module.eval()`, then `module.train = ...`, a function that returns "
-        "the module and changes nothing.",
+        "`model.train()` calls `train(mode)` of every layer. If its own `train` does nothing, its mode "
+        "stays.",
+        "For each BatchNorm (1d, 2d, 3d): `module.eval()`, then `module.train = ...`, a function that only "
+        "returns the module.",
     ),
     answer=answers.freeze,
     praise="Weights and statistics stay, epoch after epoch, the head learns, and dropout still works.",
@@ -176,8 +176,8 @@ def _verify_plan(attempt):
         if strategy not in fits:
             cost = costs[strategy]
             raise AssertionError(
-                f"{situation}: {strategy} takes {cost['seconds']:.0f} s and a file of {cost['megabytes']:.1f} "
-                "MB, too much"
+                f"{situation}: {strategy} takes {cost['seconds']:.0f} s and a file of "
+                f"{cost['megabytes']:.1f} MB, too much"
             )
         best, score = max(costs[name]["score"] for name in fits), costs[strategy]["score"]
         if score < best - BAND:

@@ -21,7 +21,7 @@ def points(values: dict, label: str, reference: float | None = None, *, alt: str
     if reference is not None:
         ax.axvline(reference, color=plots.GREY, linestyle=":")
     ax.set_yticks(range(len(order)), order)
-    ax.set(xlabel=f"{label}, mean and 95% interval")
+    ax.set(xlabel=f"{label}, mean and 95% interval", ylim=(-0.6, len(order) - 0.4))
     plots.show(figure, alt)
 
 
@@ -34,16 +34,16 @@ def signals(found: dict) -> None:
             for row, values in enumerate(pair):
                 depth = range(1, len(values) + 1)
                 axes[row, column].plot(depth, values, color=color, marker=marker, markersize=4, label=name)
-        axes[0, column].set(title=activation, yscale="log")
-        axes[1, column].set(yscale="log", xlabel="layer", xticks=[1, 5, 10, 15, 20])
+        axes[0, column].set(title=activation, yscale="log", ylim=(1e-6, 1e8))
+        axes[1, column].set(yscale="log", ylim=(1e-6, 1e8), xlabel="layer", xticks=[1, 5, 10, 15, 20])
     axes[0, 0].set(ylabel="std of the output")
     axes[1, 0].set(ylabel="gradient (last layer = 1)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     plots.show(
         figure,
         "Four panels over 20 layers, logarithmic. Above, the signal: small fixed spreads vanish; with tanh "
-        "std 0.2 stays near 1; with ReLU it explodes and Kaiming stays level. Below, the gradient relative to "
-        "the last layer: with tanh and std 0.2 it grows by powers of ten towards the first layer.",
+        "std 0.2 stays near 1; with ReLU it explodes and Kaiming stays level. Below, the gradient, relative "
+        "to the last layer: with tanh and std 0.2 it grows by powers of ten towards the first layer.",
     )
 
 
@@ -89,8 +89,8 @@ def first_steps(sizes) -> None:
     ax.set(xlabel="optimizer step", ylabel="mean step / rate", ylim=(0, 1.05))
     plots.show(
         figure,
-        "Mean length of a weight's step divided by the rate: one at the first step, then falling quickly to a "
-        "fraction.",
+        "Mean length of a weight's step divided by the rate: one at the first step, then falling "
+        "quickly to a fraction.",
     )
 
 
@@ -121,8 +121,8 @@ def layer_rates(rate: float, layers: int, decays=(0.9, 0.5)) -> None:
         axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     plots.show(
         figure,
-        "Two bar charts of the rate per layer, the head on top and the embeddings at the bottom: with 0.9 the "
-        "bars shrink slowly downwards, with 0.5 the lowest layers get almost nothing.",
+        "Two bar charts of the rate per layer, the head on top and the embeddings at the bottom: with 0.9 "
+        "the bars shrink slowly downwards, with 0.5 the lowest layers get almost nothing.",
     )
 
 
@@ -135,8 +135,8 @@ def drift(lines: dict, shown: list[int]) -> None:
     ax.legend(frameon=False, loc="lower left")
     plots.show(
         figure,
-        "Accuracy against the number of pictures shown to a frozen network: falling with model.train(), level "
-        "where BatchNorm stays in evaluation mode.",
+        "Accuracy against the number of pictures shown to a frozen network: falling with model.train(), "
+        "level where BatchNorm stays in evaluation mode.",
     )
 
 
