@@ -4,7 +4,7 @@ usage: python benchmarks/fine_tuning.py     (about 15 minutes of one core; goes 
 
 * runs: MiniLM with a mean-pooling head on 192 short comments, all weights, five seeds for each setting: the
   recipe; without warm-up; one rate for all layers; four times the rate, with and without warm-up.
-* range: learning-rate range tests of the same model, three seeds, batches of 32.
+* range: learning-rate range tests of the same model, three seeds, batches of 16.
 * until: EfficientNet-Lite0 on 100 silhouettes until it knows 95% of them, pretrained and from random weights.
 * logs: what a learner would see of runs with one fault each, and of a right one.
 
@@ -29,7 +29,7 @@ SETTINGS = {  # rate, warm-up share, layer decay
     "four times the rate": (4 * RATE, 0.1, 0.9),
     "four times the rate, no warm-up": (4 * RATE, 0.0, 0.9),
 }
-LOWEST, HIGHEST, RANGE_STEPS, RANGE_BATCH = 1e-6, 1e-1, 60, 32
+LOWEST, HIGHEST, RANGE_STEPS, RANGE_BATCH = 1e-6, 1e-1, 40, 16
 SIZE, PICTURES, ENOUGH, MOST_EPOCHS = 64, 100, 0.95, 40
 FAULTS = {  # rate of the head, rate of the body (0: frozen)
     "none": (2e-2, 0.0),

@@ -56,12 +56,16 @@ def print_table(read_out: str) -> None:
 
 
 def print_read_outs() -> None:
-    """What the masked mean gains over the pooler, for every strategy and size, on the same rows."""
+    """What the masked mean gains over the pooler in macro-F1, by strategy and size, on the same rows."""
+    print(f"{'':<12}" + "".join(f"{size:>18,} rows" for size in sizes()))
     for strategy in STRATEGIES[2:]:
+        cells = []
         for size in sizes():
             mean, pooler = (scores(name, strategy, size) for name in READ_OUTS)
-            gain = verdict([mean[seed] - pooler[seed] for seed in mean])
-            print(f"{NAMES.get(strategy, strategy):<12} {size:>5,} comments: masked mean minus pooler {gain}")
+            gain, half = interval([mean[seed] - pooler[seed] for seed in mean])
+            cells.append(f"{gain:+.3f} ± {half:.3f}" if abs(gain) > half else f"not seen, d = {half:.3f}")
+        print(f"{NAMES.get(strategy, strategy):<12}" + "".join(f"{cell:>23}" for cell in cells))
+    print(f"not seen: too small to see with {len(mean)} runs, whose smallest visible effect is d")
 
 
 def print_ahead() -> None:
