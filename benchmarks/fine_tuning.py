@@ -1,9 +1,9 @@
 """Measure what chapter 04 says of warm-up, rates per layer, range tests, over-fitting, and three faulty runs.
 
-usage: python benchmarks/fine_tuning.py     (about 15 minutes of one core; goes on where it was stopped)
+usage: python benchmarks/fine_tuning.py     (about 12 minutes of one core; goes on where it was stopped)
 
 * runs: MiniLM with a mean-pooling head on 192 short comments, all weights, five seeds for each setting: the
-  recipe; without warm-up; one rate for all layers; four times the rate, with and without warm-up.
+  recipe; without warm-up; one rate for all layers.
 * range: learning-rate range tests of the same model, three seeds, batches of 16.
 * until: EfficientNet-Lite0 on 100 silhouettes until it knows 95% of them, pretrained and from random weights.
 * logs: what a learner would see of runs with one fault each, and of a right one.
@@ -26,8 +26,6 @@ SETTINGS = {  # rate, warm-up share, layer decay
     "recipe": (RATE, 0.1, 0.9),
     "no warm-up": (RATE, 0.0, 0.9),
     "one rate for all layers": (RATE, 0.1, 1.0),
-    "four times the rate": (4 * RATE, 0.1, 0.9),
-    "four times the rate, no warm-up": (4 * RATE, 0.0, 0.9),
 }
 LOWEST, HIGHEST, RANGE_STEPS, RANGE_BATCH = 1e-6, 1e-1, 40, 16
 SIZE, PICTURES, ENOUGH, MOST_EPOCHS = 64, 100, 0.95, 40
@@ -118,7 +116,8 @@ def tune(job: dict) -> dict:
     seconds = time.process_time() - start
     logits = text_logits(model.eval(), validation["text"].tolist(), tokenizer, "cpu").log_softmax(1)
     metrics = classification_metrics(logits.numpy(), encode_labels(validation, sources.SENTIMENTS))
-    return job | {"seconds": round(seconds, 1), "losses": losses, "reported": metrics}
+    reported = {"macro_f1": metrics.macro_f1, "accuracy": metrics.accuracy, "loss": metrics.loss}
+    return job | {"seconds": round(seconds, 1), "losses": losses, "reported": reported}
 
 
 def range_test(job: dict) -> dict:

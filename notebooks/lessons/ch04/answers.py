@@ -28,8 +28,8 @@ def freeze(model, head):
 def three_runs():
     return {
         "a": "BatchNorm not in evaluation mode",
-        "b": "the body moves at the head's rate",
-        "c": "the head moves at the body's rate",
+        "b": "the head moves at the body's rate",
+        "c": "the body moves at the head's rate",
         "d": "validation rows are preprocessed in another way",
     }
 

@@ -101,7 +101,7 @@ def range_tests(curves: list, suggestions: list, smooth) -> None:
         ax.plot(tried, losses, color=color, alpha=0.25, linewidth=1)
         ax.plot(tried, smooth(losses), color=color, linewidth=2, label=name)
         ax.axvline(rate, color=color, linestyle="--", linewidth=1)
-    ax.set(xscale="log", xlabel="learning rate of this step", ylabel="loss (nats)", ylim=(0.5, 2.2))
+    ax.set(xscale="log", xlabel="learning rate of this step", ylabel="loss (nats)", ylim=(0.7, 1.8))
     figure.legend(loc="outside right center", frameon=False)
     plots.show(
         figure,
