@@ -1,4 +1,4 @@
-"""Measure what chapter 04 says of warm-up, rates per layer, range tests, over-fitting, and three faulty runs.
+"""Measure what chapter 04 says of warm-up, rates per layer, range tests, over-fitting, and four faulty runs.
 
 usage: python benchmarks/fine_tuning.py     (about 12 minutes of one core; goes on where it was stopped)
 

@@ -49,10 +49,10 @@ def sizes() -> list[int]:
 
 def print_table(read_out: str) -> None:
     """Every strategy at every size, the baseline without a network first."""
-    print(f"macro-F1, text read by the {read_out}" + "".join(f"{size:>16,}" for size in sizes()))
+    print(f"{'macro-F1 by the ' + read_out:<28}" + "".join(f"{size:>11,} rows" for size in sizes()))
     for strategy in STRATEGIES:
         cells = ["{:.2f} ± {:.2f}".format(*interval([*_of(read_out, strategy, n)])) for n in sizes()]
-        print(f"{NAMES.get(strategy, strategy):<{28 + len(read_out)}}" + "".join(f"{c:>16}" for c in cells))
+        print(f"{NAMES.get(strategy, strategy):<28}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 def print_read_outs() -> None:
@@ -100,6 +100,13 @@ def print_costs() -> None:
         file = f"{4 * chosen[0]['trainable_parameters'] / 1e6:>6.1f} MB"
         name = NAMES.get(strategy, strategy)
         print(f"{name:<12}" + "".join(f"{value:>11.0f} s" for value in seconds) + f"{file:>12}")
+    ends = []
+    for strategy, size in (("full", min(sizes())), ("scratch", max(sizes()))):
+        found = [run for run in runs if (run["strategy"], run["size"]) == (strategy, size)]
+        seconds = np.mean([run["seconds"] for run in found])
+        score = np.mean([run["reported"]["macro_f1"] for run in found])
+        ends.append(f"{NAMES[strategy]} on {size:,} comments: {seconds:.0f} s, macro-F1 {score:.2f}")
+    print("; ".join(ends))
 
 
 def settings(one: str, other: str, key: str) -> list[float]:
