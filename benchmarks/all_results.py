@@ -22,6 +22,7 @@ PARTS = (
     "optimizers.py",
     "strategies.py",
     "strategies.py pooler",
+    "fine_tuning.py",
     "sentiment.py full",
     "augmentation.py",
     "images.py",
