@@ -58,7 +58,9 @@ def test_the_results_are_complete(script):
         ("strategies", "runs"): strategies.jobs(stored("strategies")["tuning"]),
         ("images", "forgetting"): images.forgetting_jobs(),
         ("strategies_pooler", "tuning"): strategies.tuning_jobs(strategies.POOLER_RATES),
-        ("strategies_pooler", "runs"): strategies.jobs(stored("strategies_pooler")["tuning"]),
+        ("strategies_pooler", "runs"): strategies.jobs(
+            stored("strategies_pooler")["tuning"], strategies.POOLER_RATES
+        ),
         ("images", "ladder"): [{"timing": name} for name in images.LADDER],
         ("images", "runs"): images.jobs(),
         ("images", "logs"): [{"fault": fault} for fault in images.LOGS],

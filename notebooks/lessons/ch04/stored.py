@@ -14,8 +14,15 @@ READ_OUTS = {"masked mean": "strategies", "pooler": "strategies_pooler"}
 
 
 def results(name: str) -> dict:
-    """The content of a results file: "fine_tuning", "strategies" or "strategies_pooler"."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    """The content of a results file: "fine_tuning", "strategies" or "strategies_pooler".
+
+    From scratch the network was trained with the pooler alone: those runs belong to both.
+    """
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    if name == READ_OUTS["masked mean"]:
+        for part in ("tuning", "runs"):
+            found[part] += [run for run in results(READ_OUTS["pooler"])[part] if run["strategy"] == "scratch"]
+    return found
 
 
 def interval(values) -> tuple[float, float]:
