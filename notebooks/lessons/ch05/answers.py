@@ -2,9 +2,10 @@
 
 import pandas as pd
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
-from helpers.data.pictures import open_image
+from helpers.data.pictures import to_rgb as upright_rgb  # the notebook's own is shorter
 
 
 def threshold():
@@ -26,7 +27,8 @@ class Pile(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index):
-        picture = open_image(self.paths[index])  # as upright_rgb, and closed again
+        with Image.open(self.paths[index]) as image:
+            picture = upright_rgb(image)
         return {"image": self.transform(picture), "label": self.labels[index]}
 
     @staticmethod
