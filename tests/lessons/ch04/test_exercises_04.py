@@ -204,3 +204,11 @@ def test_checking_draws_no_random_number_of_the_learner():
     ch04.freeze.check(ch04.freeze.answer)
     ch04.layer_mean.check(ch04.layer_mean.answer)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_two_read_outs_are_two_measurements():
+    heads = {}
+    for name, file in stored.READ_OUTS.items():
+        runs = [run for run in stored.results(file)["runs"] if run["strategy"] == "head"]
+        heads[name] = {run["trainable_parameters"] for run in runs}
+    assert heads == {"masked mean": {1155}, "pooler": {148995}}, "run benchmarks/strategies.py"
