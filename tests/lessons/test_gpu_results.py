@@ -121,7 +121,7 @@ def gpu_cells(path):
     """The code of a chapter's cells that show what a GPU has measured."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return [source for source in code if "gpu_results." in source]
+    return [source for source in code if "gpu_results.measured(" in source]
 
 
 CHAPTERS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if gpu_cells(path)]
@@ -177,7 +177,7 @@ class TestCells:
         stored = [
             "".join("".join(output["text"]) for output in cell["outputs"])
             for cell in cells
-            if cell["cell_type"] == "code" and "gpu_results." in "".join(cell["source"])
+            if cell["cell_type"] == "code" and "gpu_results.measured(" in "".join(cell["source"])
         ]
         assert shown(path, gpu_results.RESULTS, monkeypatch, capsys) == stored
 

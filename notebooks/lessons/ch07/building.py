@@ -21,7 +21,7 @@ from lessons.exercise import Exercise
 TEXTS = ["Good.", "It broke after two days, and nobody answers my letters.", "It opens at nine.", "Bad!"] * 5
 LABELS = ["positive", "negative", "neutral", "negative"] * 5
 BATCH, WIDTH, EPOCHS = 16, 32, 2
-ENCODER_RATE, HEAD_RATE = 3e-4, 3e-3
+ENCODER_RATE, HEAD_RATE = 1.5e-4, 3e-3
 
 
 def _tokenizer():
