@@ -36,7 +36,7 @@ def three_runs():
 
 def plan():
     return {
-        "half the time": ("head", 3e-3),
+        "half the time": ("head", 3e-2),
         "a hundred customers": ("lora", 1e-3),
         "no limit": ("full", 1.5e-4),
     }
