@@ -131,7 +131,7 @@ FIGURES = {"precision", "model", "mode", "task", "tokens", "size", "batch", "lay
 def shown(path, folder, monkeypatch, capsys):
     """What each of these cells of the chapter prints when the results lie in `folder`."""
     monkeypatch.setattr(gpu_results, "stored_gpu_results", functools.partial(stored_gpu_results, folder))
-    names = {"gpu_results": gpu_results}
+    names = {"gpu_results": gpu_results, "stored": stored_gpu_results(folder)}  # as an earlier cell reads it
     texts = []
     for source in gpu_cells(path):
         exec(source, names)
