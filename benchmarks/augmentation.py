@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 import runs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "augmentation.json"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import runs
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+import runs
 from helpers import assets
 from helpers.data import cleaning, sources
 from helpers.data.pictures import open_image

@@ -31,11 +31,11 @@ os.environ["OMP_NUM_THREADS"] = (
 
 import numpy as np
 import pandas as pd
-import runs
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import runs
 from helpers import assets, environment
 from helpers.data import sources
 from helpers.data.datasets import encode_labels

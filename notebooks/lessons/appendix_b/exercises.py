@@ -4,7 +4,7 @@ import numpy as np
 
 from lessons.appendix_b import answers
 from lessons.appendix_b.cases import CASES
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_keys
 from lessons.workflows import CHARTS
 
 STEPS = {chart.name: chart.steps for chart in CHARTS}
@@ -12,8 +12,7 @@ STEPS = {chart.name: chart.steps for chart in CHARTS}
 
 def _verify_boxes(attempt) -> None:
     found = attempt()
-    if not isinstance(found, dict) or set(found) != set(CASES):
-        raise AssertionError(f"expected a dictionary with the keys {', '.join(CASES)}, found {found!r}")
+    check_keys(found, CASES)
     for name, case in CASES.items():
         if found[name] not in STEPS[case.workflow]:
             raise AssertionError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from lessons.ch00 import answers as solutions
 from lessons.ch00.record import FILE
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_diagnosis
 
 
 @functools.cache
@@ -26,17 +26,11 @@ def show_runs() -> None:
 
 
 def _verify_runs(attempt):
-    found, expected = attempt(), solutions.three_runs()
-    if not isinstance(found, dict) or set(found) != set(expected):
-        raise AssertionError(f"expected a dictionary with the keys {sorted(expected)}, found {found!r}")
-    if any(fault not in expected.values() for fault in found.values()):
-        raise AssertionError(f"the faults are {', '.join(sorted(expected.values()))}, found {found!r}")
-    right = sum(found[name] == fault for name, fault in expected.items())
-    if right < len(expected):
-        raise AssertionError(
-            f"{right} of {len(expected)} are right; ask of each: did the error fall, and are the answers on "
-            "both kinds of comments what such an error promises?"
-        )
+    advice = (
+        "ask of each: did the error fall, and are the answers on both kinds of comments what such an error "
+        "promises?"
+    )
+    check_diagnosis(attempt(), solutions.three_runs(), advice)
 
 
 three_runs = Exercise(

@@ -7,7 +7,7 @@ from torch import nn
 
 from helpers import planner
 from lessons.ch01 import answers
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_diagnosis
 
 
 class _Repeated(nn.Module):
@@ -110,19 +110,8 @@ def show_plans() -> None:
 
 
 def _verify_plans(attempt):
-    found, expected = attempt(), answers.three_plans()
-    if not isinstance(found, dict) or set(found) != set(expected):
-        raise AssertionError(f"expected a dictionary with the keys {sorted(expected)}, found {found!r}")
-    if any(part not in expected.values() for part in found.values()):
-        raise AssertionError(
-            f"the forgotten parts are {', '.join(sorted(expected.values()))}, found {found!r}"
-        )
-    right = sum(found[name] == part for name, part in expected.items())
-    if right < len(expected):
-        raise AssertionError(
-            f"{right} of {len(expected)} are right; divide the missing gigabytes: by the parameters, "
-            "then by labelled tokens times vocabulary"
-        )
+    advice = "divide the missing gigabytes: by the parameters, then by labelled tokens times vocabulary"
+    check_diagnosis(attempt(), answers.three_plans(), advice, what="forgotten parts")
 
 
 three_plans = Exercise(

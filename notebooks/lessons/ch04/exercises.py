@@ -6,7 +6,7 @@ from torch import nn
 
 from lessons.ch04 import answers, stored
 from lessons.ch04.mean_pooled import masked_mean
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_keys
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -130,8 +130,7 @@ LOOK_AT = {
 
 def _verify_three_runs(attempt):
     found, right = attempt(), stored.faults_of_logs()
-    if not isinstance(found, dict) or set(found) != set(right):
-        raise AssertionError(f"expected a dictionary with the keys {', '.join(right)}, found {found!r}")
+    check_keys(found, right)
     for letter, fault in right.items():
         if found[letter] not in LOOK_AT:
             raise AssertionError(f"{found[letter]!r} is not one of: {'; '.join(LOOK_AT)}")
@@ -159,8 +158,7 @@ BAND, RATE_BAND = 0.03, 4.0
 
 def _verify_plan(attempt):
     found = attempt()
-    if not isinstance(found, dict) or set(found) != set(SITUATIONS):
-        raise AssertionError(f"expected a dictionary with the keys {', '.join(SITUATIONS)}, found {found!r}")
+    check_keys(found, SITUATIONS)
     remarks = []
     for situation, (size, share, megabytes) in SITUATIONS.items():
         strategy, rate = found[situation]

@@ -4,23 +4,14 @@ from lessons.ch05 import answers
 from lessons.ch05.building import pile
 from lessons.ch05.choosing import threshold
 from lessons.ch05.logs import FAULTS
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_diagnosis
 
 __all__ = ["pile", "three_logs", "threshold"]
 
 
 def _verify_logs(attempt):
-    found, expected = attempt(), answers.three_logs()
-    if not isinstance(found, dict) or set(found) != set(expected):
-        raise AssertionError(f"expected a dictionary with the keys a, b and c, found {found!r}")
-    unknown = [fault for fault in found.values() if fault not in FAULTS]
-    if unknown:
-        raise AssertionError(f"the faults are {', '.join(FAULTS)}; found {unknown[0]!r}")
-    right = sum(found[name] == fault for name, fault in expected.items())
-    if right < len(expected):
-        raise AssertionError(
-            f"{right} of 3 are right; compare validation with the column beside it, and with another pile"
-        )
+    advice = "compare validation with the column beside it, and with another pile"
+    check_diagnosis(attempt(), answers.three_logs(), advice, words=FAULTS)
 
 
 three_logs = Exercise(

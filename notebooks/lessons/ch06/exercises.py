@@ -6,7 +6,7 @@ from helpers.files import ROOT
 from lessons.ch06 import answers
 from lessons.ch06.building import small_fine_tuning
 from lessons.ch06.choosing import plan
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_diagnosis
 
 __all__ = ["diagnosis", "logs", "plan", "small_fine_tuning"]
 
@@ -34,15 +34,8 @@ def _lines(run: dict, settings: dict) -> list[str]:
 
 
 def _verify_diagnosis(attempt):
-    found, expected = attempt(), answers.diagnosis()
-    if not isinstance(found, dict) or set(found) != set(expected):
-        raise AssertionError(f"expected a dictionary with the keys {', '.join(expected)}, found {found!r}")
-    unknown = [value for value in found.values() if value not in expected.values()]
-    if unknown:
-        raise AssertionError(f"the mistakes are {', '.join(sorted(expected.values()))}, found {unknown[0]!r}")
-    right = sum(found[letter] == expected[letter] for letter in expected)
-    if right < len(expected):
-        raise AssertionError(f"{right} of {len(expected)} are right; what must be equal, and what must not?")
+    advice = "what must be equal, and what must not?"
+    check_diagnosis(attempt(), answers.diagnosis(), advice, what="mistakes")
 
 
 diagnosis = Exercise(

@@ -6,7 +6,7 @@ from helpers.data.sources import SENTIMENTS, rater_shares, sentiment
 from lessons.ch07 import answers
 from lessons.ch07.building import prepared
 from lessons.ch07.choosing import hand_over
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_diagnosis
 
 __all__ = ["hand_over", "prepared", "soft_targets", "three_runs"]
 
@@ -15,18 +15,8 @@ RATINGS = ([3, 2, 4, 1], [-1, 0, 1, 1, 0], [-2, -3, 0, 1, -1, -2], [0, 1, 1, 1])
 
 
 def _verify_runs(attempt):
-    found, expected = attempt(), answers.three_runs()
-    if not isinstance(found, dict) or set(found) != set(expected):
-        raise AssertionError(f"expected a dictionary with the keys {sorted(expected)}, found {found!r}")
-    strange = [value for value in found.values() if value not in FAULTS]
-    if strange:
-        raise AssertionError(f"the faults are {', '.join(FAULTS)}, found {strange[0]!r}")
-    right = sum(found[key] == expected[key] for key in expected)
-    if right < len(expected):
-        raise AssertionError(
-            f"{right} of {len(expected)} are right; ask of each run which of its numbers should have been "
-            "equal, or should have moved"
-        )
+    advice = "ask of each run which of its numbers should have been equal, or should have moved"
+    check_diagnosis(attempt(), answers.three_runs(), advice, words=FAULTS)
 
 
 three_runs = Exercise(

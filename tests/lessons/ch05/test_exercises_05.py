@@ -124,7 +124,7 @@ WRONG = [
     (ch05.pile, FloatLabels, "should be int64"),
     (ch05.pile, ChannelsLast, "the batches have the shapes"),
     (ch05.pile, NoCollate, "AttributeError"),
-    (ch05.three_logs, dict, "with the keys a, b and c"),
+    (ch05.three_logs, dict, "with the keys a, b, c"),
     (ch05.three_logs, lambda: {"a": "leak", "b": "leak", "c": "leak"}, "1 of 3 are right"),
     (ch05.three_logs, lambda: {"a": "leak", "b": "bad luck", "c": "leak"}, "found 'bad luck'"),
     (ch05.threshold, lambda: None, "one number between 0 and 1"),
