@@ -72,3 +72,22 @@ def check_diagnosis(
     right = sum(found[name] == fault for name, fault in truth.items())
     if right < len(truth):
         raise AssertionError(f"{right} of {len(truth)} are right; {advice}")
+
+
+def check_causes(found: object, truth: dict[str, str], clues: dict[str, str], what: str = "") -> None:
+    """Raise AssertionError unless an attempt names each cause, with the clue of the first that is wrong.
+
+    Args:
+        found: what the learner's function returned.
+        truth: the cause of each case.
+        clues: every cause that may be named, with the sign by which it is known.
+        what: the kind of case, before its name.
+    """
+    if not isinstance(found, dict) or set(found) != set(truth) or set(found.values()) - set(clues):
+        raise AssertionError(
+            f"expected a dictionary with the keys {', '.join(truth)} and values out of: {'; '.join(clues)}; "
+            f"found {found!r}"
+        )
+    for name, cause in truth.items():
+        if found[name] != cause:
+            raise AssertionError(f"{what} {name} is not {found[name]!r}: {clues[cause]}".strip())

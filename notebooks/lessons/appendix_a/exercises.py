@@ -10,7 +10,7 @@ import torch
 
 from lessons.appendix_a import answers
 from lessons.appendix_a.catalogue import TOOLS
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_causes
 
 
 def _verify_read(attempt):
@@ -138,7 +138,6 @@ def failures() -> dict[str, str]:
     }
 
 
-CAUSES = ("bytes overflowed", "ids became numbers", "mean, not sum", "shared memory")
 SIGNS = {
     "ids became numbers": "look at how the ids of the file were read",
     "bytes overflowed": "a blend must lie between its two pixels",
@@ -148,15 +147,7 @@ SIGNS = {
 
 
 def _verify_causes(attempt) -> None:
-    found, truth = attempt(), answers.causes()
-    if not isinstance(found, dict) or set(found) != set(truth) or set(found.values()) - set(CAUSES):
-        raise AssertionError(
-            f"expected a dictionary with the keys {', '.join(truth)} and values out of: "
-            f"{'; '.join(CAUSES)}; found {found!r}"
-        )
-    for name, cause in truth.items():
-        if found[name] != cause:
-            raise AssertionError(f"{name} is not '{found[name]}': {SIGNS[cause]}")
+    check_causes(attempt(), answers.causes(), SIGNS)
 
 
 causes = Exercise(

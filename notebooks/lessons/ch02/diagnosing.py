@@ -5,10 +5,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from helpers.data import sources
 from lessons.ch02 import answers
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_causes
 
 PER_CLASS, BATCH_SIZE = 24, 24
-FAULTS = ("healthy", "never shuffled", "rows twice", "transformed twice")
 TRUTH = answers.diagnosis()
 LOOK_AT = {
     "healthy": "its rows, their order and its pixels are all as they should be",
@@ -70,15 +69,7 @@ def loaders() -> dict[str, DataLoader]:
 
 
 def _verify_diagnosis(attempt) -> None:
-    found = attempt()
-    if not isinstance(found, dict) or set(found) != set(TRUTH) or set(found.values()) - set(FAULTS):
-        raise AssertionError(
-            f"expected a dictionary with the keys {', '.join(TRUTH)} and values out of {', '.join(FAULTS)}; "
-            f"found {found!r}"
-        )
-    for name, fault in TRUTH.items():
-        if found[name] != fault:
-            raise AssertionError(f"loader {name} is not '{found[name]}': {LOOK_AT[fault]}")
+    check_causes(attempt(), TRUTH, LOOK_AT, "loader")
 
 
 diagnosis = Exercise(

@@ -107,7 +107,7 @@ def planned(**changes):
         (ch02.texts, Empty, "expected len(dataset) == 5, found 0"),
         (ch02.texts, NoDataset, "inherits from Dataset"),
         (ch02.diagnosis, dict, "expected a dictionary with the keys A, B, C, D"),
-        (ch02.diagnosis, diagnosed(A="broken"), "values out of healthy"),
+        (ch02.diagnosis, diagnosed(A="broken"), "values out of: healthy"),
         (ch02.diagnosis, diagnosed(A="healthy"), "compare the number of rows"),
         (ch02.diagnosis, diagnosed(B="never shuffled"), "all as they should be"),
         (ch02.diagnosis, diagnosed(C="healthy"), "compare the first ids of both epochs"),
