@@ -10,6 +10,7 @@ import numpy as np
 from lessons.ch00 import answers as solutions
 from lessons.ch00.record import FILE
 from lessons.exercise import Exercise, check_diagnosis
+from lessons.handing_over import answered_above
 
 
 @functools.cache
@@ -50,22 +51,12 @@ PROMISED, FEWEST = 0.8, 0.25  # share of right answers above the limit; share of
 
 
 def _verify_limit(attempt):
-    chosen = attempt()
-    if isinstance(chosen, bool) or not isinstance(chosen, Real):
-        raise AssertionError(f"expected one number between 0 and 1, found {chosen!r}")
     recorded = _recorded()
     probabilities, labels = np.array(recorded["probabilities"]), np.array(recorded["labels"])
-    answered = probabilities.max(1) >= chosen
-    if not answered.any():
-        raise AssertionError(f"not one hidden comment reaches {chosen:.2f}: nobody is answered")
-    right = (probabilities.argmax(1) == labels)[answered].mean()
-    said = (
-        f"from {chosen:.2f} on, {answered.mean():.0%} of {len(labels)} hidden comments are answered, "
-        f"{right:.0%} of them right"
-    )
+    answered, right, said = answered_above(attempt(), probabilities, labels)
     if right < PROMISED:
         raise AssertionError(f"{said}; {PROMISED:.0%} were promised, so leave more of them to a person")
-    if answered.mean() < FEWEST:
+    if answered < FEWEST:
         raise AssertionError(f"{said}; a model that answers less than {FEWEST:.0%} saves nobody's time")
     return f"{said[0].upper()}{said[1:]}."
 
