@@ -146,7 +146,7 @@ WRONG = [
     (ch07.three_runs, a_list, "expected a dictionary with the keys"),
     (ch07.hand_over, answer_everything, "85% were promised"),
     (ch07.hand_over, the_promise_itself, "85% were promised"),
-    (ch07.hand_over, answer_nothing, "not one hidden comment is answered"),
+    (ch07.hand_over, answer_nothing, "not one hidden comment is so sure"),
     (ch07.hand_over, too_careful, "a lower limit keeps the promise"),
     (ch07.hand_over, a_pair, "expected one number between 0 and 1"),
     (ch07.prepared, only_the_model, "expected two things"),
