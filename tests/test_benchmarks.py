@@ -34,6 +34,35 @@ def test_a_stopped_measurement_goes_on_and_other_settings_begin_again(script, tm
     assert runs.opened(file, {"rows": 6})["runs"] == []
 
 
+def test_all_measurements_go_on_after_the_part_that_failed(script, tmp_path, monkeypatch, capsys):
+    results, log, ready = tmp_path / "results", tmp_path / "log", tmp_path / "ready"
+    results.mkdir()
+    for name in ("old.json", "gpu_card.json"):
+        (results / name).write_text("{}")
+    for name in ("first", "second"):
+        wait = f"sys.exit(not Path({str(ready)!r}).exists())" if name == "second" else ""
+        told = f"open({str(log)!r}, 'a').write({name!r} + sys.argv[1])"
+        lines = ("import sys", "from pathlib import Path", told, wait)
+        (tmp_path / f"{name}.py").write_text("\n".join(lines))
+    everything = script("all_results")
+    places = {"FOLDER": tmp_path, "RESULTS": results, "STATE": tmp_path / "state.json"}
+    for name, value in (places | {"PARTS": ("first.py a", "second.py b")}).items():
+        monkeypatch.setattr(everything, name, value)
+    monkeypatch.setattr(everything, "KEPT_RUNS", tmp_path / "kept.json")
+    assert everything.main() == 1
+    assert sorted(file.name for file in results.iterdir()) == ["gpu_card.json"]
+    ready.touch()
+    assert everything.main() == 0
+    assert log.read_text() == "firstasecondbsecondb"
+    assert set(json.loads((results / "times.json").read_text())) == {"first.py a", "second.py b"}
+    assert "first.py a: done before" in capsys.readouterr().out
+
+
+def test_a_table_is_made_of_results_that_are_there(script):
+    parts = script("all_results").PARTS
+    assert parts.index("strategies.py pooler") < parts.index("strategies.py")
+
+
 @pytest.mark.parametrize("name", ["case_studies", "strategies"])
 def test_the_readmes_tables_are_the_measured_ones(name, script):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
