@@ -42,6 +42,7 @@ from helpers.data.datasets import encode_labels
 from helpers.data.sources import SENTIMENTS
 from helpers.models.classifier import Classifier, quiet_transformers
 from helpers.models.forward import forward
+from helpers.models.pooling import masked_mean
 from helpers.runs import recipes
 from helpers.training.loop import fit, predict_logits
 from helpers.training.losses import RowLoss
@@ -52,7 +53,6 @@ from lessons.ch05.text_augmentation import delete_words, is_negation, swap_words
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "sentiment.json"
 LOGITS = ROOT / "runs" / "sentiment_benchmark"
-ROWS = LOGITS / "rows.pickle"
 SEEDS, FULL_SEEDS = (1, 2, 3, 4, 5), (1, 2, 3)
 SMALL_ROWS, FULL_ROWS = 900, 0  # 0 = all
 REPORTED_ROWS = 1200  # validation rows
@@ -128,8 +128,7 @@ class PooledBert(nn.Module):
 
     def forward(self, input_ids, attention_mask, features=None):
         hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state  # (B, L, 384)
-        mask = attention_mask[..., None].to(hidden.dtype)  # (B, L, 1)
-        pooled = self.dropout((hidden * mask).sum(1) / mask.sum(1))  # (B, 384)
+        pooled = self.dropout(masked_mean(hidden, attention_mask))  # (B, 384)
         return self.classifier(pooled if features is None else torch.cat([pooled, features], 1))
 
 
@@ -265,13 +264,15 @@ def measure(job: dict) -> dict:
 
 def all_rows() -> dict[str, pd.DataFrame]:
     """The three parts, none of them limited; `main` has kept them, for cleaning takes longer than reading."""
-    return pd.read_pickle(ROWS)
+    return {file.stem: pd.read_parquet(file) for file in LOGITS.glob("*.parquet")}
 
 
 def keep_rows() -> None:
     """Clean and split the comments once for all processes."""
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
-    pd.to_pickle(recipes.prepare(recipes.RunConfig(task="sentiment", limit=0)).splits, ROWS)
+    LOGITS.mkdir(parents=True, exist_ok=True)
+    prepared = recipes.prepare(recipes.RunConfig(task="sentiment", limit=0))
+    for name, frame in prepared.splits.items():
+        frame.to_parquet(LOGITS / f"{name}.parquet")
 
 
 def best_recipe(small: list[dict]) -> str:
