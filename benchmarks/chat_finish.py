@@ -5,12 +5,12 @@ import platform
 from datetime import date
 
 import numpy as np
+
 import readme_tables
 from chat_compare import Judge, as_scores, draws, table
 from chat_models import MIDDLE, SIZES, Bench, Store, scored, targets_of
 from chat_rungs import RUNGS
 from chat_texts import of_texts
-
 from helpers.data.sources import SENTIMENTS, one_person, sentiment
 from helpers.files import ROOT, write_atomically
 

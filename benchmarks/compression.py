@@ -28,7 +28,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the times are t
 import numpy as np
 import pandas as pd
 import torch
-from strategies import rows
 
 from helpers import environment
 from helpers.data.sources import SENTIMENTS
@@ -42,6 +41,7 @@ from helpers.training.runtime import Runtime
 from lessons.ch03.networks import RecurrentClassifier
 from lessons.ch08 import pruning
 from lessons.ch08.distillation import Distillation, labelled_by_teacher
+from strategies import rows
 
 RESULTS = Path(__file__).resolve().parent / "results" / "compression.json"
 SEEDS = (1, 2, 3)

@@ -22,7 +22,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import readme_tables
-
 import runs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "strategies.json"
