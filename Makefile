@@ -1,5 +1,6 @@
 # Two commands matter: `make lab` opens the course, `make test` checks all of it. `make setup` is what both need.
-# `make results` measures again, from nothing, every figure that the README and the notebooks read from a file.
+# `make results` measures again, from nothing, every figure that the README and the notebooks read from a file;
+# what was stopped goes on.
 PYTHON ?= python3
 PORT ?= 8888
 BROWSER ?= default
@@ -23,31 +24,8 @@ test: setup
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg \
 		--numprocesses $(JOBS) --dist loadfile notebooks
 
-# Those that time each run on one core first, then what is timed on the idle machine. About three hours on 2 cores.
 results: setup
-	find benchmarks/results -name '*.json' ! -name 'gpu_*' -delete  # a GPU's results come from elsewhere
-	"$(RUN)" benchmarks/optimizers.py
-	"$(RUN)" benchmarks/strategies.py
-	"$(RUN)" benchmarks/sentiment.py
-	"$(RUN)" benchmarks/augmentation.py
-	"$(RUN)" benchmarks/images.py
-	"$(RUN)" benchmarks/compression.py
-	"$(RUN)" benchmarks/cleaning.py
-	"$(RUN)" benchmarks/export.py
-	"$(RUN)" benchmarks/case_studies.py
-	"$(RUN)" benchmarks/service_load.py
-	"$(RUN)" benchmarks/loop_overhead.py
-	"$(RUN)" benchmarks/scale.py
-	"$(RUN)" benchmarks/streaming.py
-	"$(RUN)" benchmarks/sharding.py
-	"$(RUN)" benchmarks/preference.py finish
-	"$(RUN)" benchmarks/preference_chapter.py
-	"$(RUN)" benchmarks/photographs.py
-	"$(RUN)" benchmarks/threads.py
-	"$(RUN)" benchmarks/rivals.py
-	"$(RUN)" benchmarks/rival_chat.py
-	rm -f runs/chat_benchmark/runs.json  # what it holds would not be measured again
-	"$(RUN)" benchmarks/chat.py
+	"$(RUN)" benchmarks/all_results.py
 
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from chat_models import KEPT, SEEDS, SIZES, Bench, name_of, scored, targets_of
 
+from chat_models import KEPT, SEEDS, SIZES, Bench, name_of, scored, targets_of
 from helpers.files import ROOT, write_atomically
 from helpers.training.metrics import macro_f1
 

@@ -5,13 +5,13 @@ import platform
 from datetime import date
 
 import numpy as np
+
 import readme_tables
 from chat_compare import Judge, as_scores, draws, table
 from chat_models import MIDDLE, SIZES, Bench, Store, scored, targets_of
 from chat_rungs import RUNGS
 from chat_texts import of_texts
-
-from helpers.data.sources import SENTIMENTS, human_ceiling, sentiment
+from helpers.data.sources import SENTIMENTS, one_person, sentiment
 from helpers.files import ROOT, write_atomically
 
 RESULTS = ROOT / "benchmarks" / "results" / "chat.json"
@@ -131,7 +131,7 @@ def on_ladder(judge: Judge) -> list[dict]:
 
 def ladder(judge: Judge) -> list[dict]:
     """Every run, and one person."""
-    person = human_ceiling(judge.rows["ratings"]) | {"note": PERSON}
+    person = one_person(judge.rows["ratings"]) | {"note": PERSON}
     entries = [
         judge.entry(run, rung=SHOWN[run["key"]["rung"]], rows=run["key"]["rows"], seed=run["key"]["seed"])
         for run in on_ladder(judge)
@@ -260,14 +260,14 @@ def all_rows(bench: Bench, judge: Judge) -> dict:
     by_platform = {}
     for name, places in test.groupby("platform").indices.items():
         own = scored(answers[places], targets[places])
-        human = human_ceiling(test["ratings"].iloc[places])
+        human = one_person(test["ratings"].iloc[places])
         by_platform[name] = own | {"person": human, "margin": own["macro_f1"] - human["macro_f1"]}
     smallest = min(by_platform, key=lambda name: by_platform[name]["margin"])
     minilm_test = json.loads(SENTIMENT.read_text(encoding="utf-8"))["test"]
     return as_scores(model) | {
         "rows": len(bench.parts["train"]), "n": len(test), "seed": CHOSEN["seed"], "note": UNFINISHED,
         "recipe": {name: run[name] for name in ("way", "rate", "epochs", "batch", "votes")},
-        "validation": judge.entry(run), "person": human_ceiling(test["ratings"]), "person_is": PERSON,
+        "validation": judge.entry(run), "person": one_person(test["ratings"]), "person_is": PERSON,
         "margin": margin["macro_f1"], "margin_interval": margin["interval"],
         "accuracy_margin": margin["accuracy"], "accuracy_margin_interval": margin["accuracy_interval"],
         "by_platform": by_platform,
@@ -279,7 +279,7 @@ def all_rows(bench: Bench, judge: Judge) -> dict:
 
 
 def person_table(ratings, drawn: np.ndarray) -> np.ndarray:
-    """`table` of one person, see `human_ceiling`: each comment counts once, whatever its number of raters."""
+    """`table` of one person, see `one_person`: each comment counts once, whatever its number of raters."""
     confusion = np.zeros((len(ratings), 3, 3))  # of each comment: target by guess
     for place, row in enumerate(ratings):
         row = np.asarray(row, dtype=float)

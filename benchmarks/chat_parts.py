@@ -15,7 +15,6 @@ from chat_models import (
     tune,
     written,
 )
-
 from helpers import environment
 from helpers.data.sources import SENTIMENTS, conversation
 

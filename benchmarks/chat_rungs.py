@@ -30,6 +30,7 @@ RUNGS = {  # names, and the ladder's rungs whose score stands beside
 def rungs(bench, store) -> None:
     """Seconds, joules, megabytes and peak memory of each rung."""
     import joblib
+
     from chat_small import tfidf
 
     rows = bench.parts["validation"].head(COMMENTS)
@@ -113,9 +114,9 @@ def minilm(texts: list[str]):
 def language(name: str, rows: list[dict]):
     """SmolLM2 in float32, by the sentiments' probabilities or by its whole answer."""
     import pandas as pd
+
     from chat_models import label_logits, written
     from chat_parts import ZERO_SHOT
-
     from helpers import assets
     from helpers.data.sources import conversation
     from helpers.models.language import language_model

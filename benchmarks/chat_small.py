@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from chat_compare import gpu_runs
-from chat_models import KEPT, Bench, Store, scores, seeds, sizes, targets_of
 from torch.nn import functional as F
 
+from chat_compare import gpu_runs
+from chat_models import KEPT, Bench, Store, scores, seeds, sizes, targets_of
 from helpers import environment
 from helpers.data.sources import SENTIMENTS
 from helpers.models.folders import load_classifier, save_classifier

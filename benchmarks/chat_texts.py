@@ -3,9 +3,9 @@
 import re
 
 import numpy as np
+
 from chat_compare import Judge
 from chat_models import MIDDLE, Bench
-
 from helpers.data.sources import SENTIMENTS
 
 SAMPLES = 4  # generated comments of each sentiment to read

@@ -34,13 +34,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 import gpu_language
 import gpu_pack
 import gpu_parts
-import torch
 from gpu_parts import PRECISIONS
 from gpu_plan import FULL, QUICK, QUICK_ROWS, Part, Scale, plan
-
 from helpers import environment
 from helpers.errors import InputError
 from helpers.files import ROOT, write_atomically

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import torch
 import torch.distributed
-from gpu_pack import Bench
-from gpu_parts import SMALL_RATE, figure, numbers, peak_of, seconds
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from gpu_pack import Bench
+from gpu_parts import SMALL_RATE, figure, numbers, peak_of, seconds
 from helpers.models.low_bit import to_low_bit
 from helpers.planner import CARDS, SHAPES, Card, ModelShape, Workload, memory, operations
 from helpers.training.loop import backward

@@ -55,6 +55,7 @@ def pack(folder: Path, limit: int = 0) -> None:
     names = shutil.ignore_patterns("*.safetensors")
     shutil.copytree(assets.path(TEXT), folder / TEXT, ignore=names, dirs_exist_ok=True)
     comments, classifier = rows("text", limit), text_classifier(TEXT, CLASSES["text"])
+    classifier.model.config.save_pretrained(folder / TEXT)  # it says how a text is summed up
     arrays = comment_arrays(comments, classifier)
     np.savez_compressed(folder / "comments.npz", **arrays)
     np.savez_compressed(folder / "animals.npz", **animal_arrays(rows("images", limit)))

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from gpu_pack import LITE0, TEXT, Bench, endless
 from torch import nn
 from torch.nn import functional as F
 
+from gpu_pack import LITE0, TEXT, Bench, endless
 from helpers.data.collate import collate_images
 from helpers.data.datasets import ImageDataset
 from helpers.data.loaders import make_loader

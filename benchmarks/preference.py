@@ -187,10 +187,11 @@ def read_lines(file: Path) -> list[dict]:
 
 def work(board: Board, rows: Path, model: str, quick: bool) -> None:
     """Take experiments until none is left."""
-    import preference_parts
-    import preference_policy
     import torch
     import transformers
+
+    import preference_parts
+    import preference_policy
 
     lab, jobs = preference_policy.Lab(rows, model, board.work, quick), plan(quick)
     where = {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"}

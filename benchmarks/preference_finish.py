@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from chat_compare import draws
-from preference import RATES, best_rate, read_lines
-from preference_rows import REWARDS, constants
 
+from chat_compare import draws
 from helpers.data.sources import SENTIMENTS
 from helpers.files import ROOT, write_atomically
+from preference import RATES, best_rate, read_lines
+from preference_rows import REWARDS, constants
 
 STORED = ROOT / "benchmarks" / "results" / "gpu_preference.jsonl.gz"
 RESULTS = ROOT / "benchmarks" / "results" / "preference.json"

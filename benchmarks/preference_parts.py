@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import grpo
 import numpy as np
 import pandas as pd
 import torch
-from preference_policy import RANK, Lab, Policy, as_pairs, drawn, exam, held_out, look, own_pairs
-from preference_rows import REWARDS, asked, spread
 
+import grpo
 from helpers import environment
 from helpers.data.chat import AnswerCollate, ChatDataset
 from helpers.data.loaders import make_loader
@@ -24,6 +22,8 @@ from helpers.training.losses import CausalLM, Preference
 from helpers.training.runtime import Runtime
 from helpers.tuning.freezing import begin_strategy
 from helpers.tuning.lora import add_lora, merge_lora
+from preference_policy import RANK, Lab, Policy, as_pairs, drawn, exam, held_out, look, own_pairs
+from preference_rows import REWARDS, asked, spread
 
 START = {"rank": 8, "rate": 1e-3, "epochs": 2, "batch": 16}  # chapter 10's ladder
 GRPO = {"rate": 3e-4, "beta": 0.04, "clip": 0.2, "parts": 2}

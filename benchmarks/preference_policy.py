@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import grpo
 import numpy as np
 import pandas as pd
 import torch
-from chat_models import written
 from peft.tuners.lora import LoraLayer
-from preference_rows import REWARDS, asked, best_and_worst, load, read, sentiments, spread
 from torch.utils.data import DataLoader
 
+import grpo
+from chat_models import written
 from helpers import environment
 from helpers.data.pairs import PairCollate, PairDataset
 from helpers.data.sources import SENTIMENTS
@@ -26,6 +25,7 @@ from helpers.training.metrics import macro_f1
 from helpers.training.runtime import Runtime
 from helpers.tuning.freezing import evaluating
 from helpers.tuning.lora import add_lora
+from preference_rows import REWARDS, asked, best_and_worst, load, read, sentiments, spread
 
 RANK, BATCH = 16, 32  # of the trainings behind the start; rows or pairs of a step
 

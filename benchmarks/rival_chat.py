@@ -67,9 +67,8 @@ class Bench:
 
     def run(self, seed: int) -> dict:
         """Train once from the first weights."""
-        from rival_texts import Watch
-
         from helpers import environment
+        from rival_texts import Watch
 
         with self.torch.no_grad():
             for key, parameter in self.model.named_parameters():
@@ -153,9 +152,8 @@ def samples(bench: Bench) -> list[dict]:
 
 def options(bench: Bench, seed: int) -> dict:
     """Arguments that both rivals get."""
-    from rival_texts import precision_here
-
     from helpers import environment
+    from rival_texts import precision_here
 
     half = {name: True for name in (precision_here(bench.config),) if name != "no"}
     return half | {
@@ -168,8 +166,9 @@ def options(bench: Bench, seed: int) -> dict:
 
 def run(bench: Bench, watch, kind, arguments, **data) -> None:
     """Train by a trainer of transformers' kind, with the course's optimizer and schedule."""
-    from rival_texts import steppers
     from transformers import TrainerCallback
+
+    from rival_texts import steppers
 
     class Clock(TrainerCallback):
         def on_train_begin(self, *_, **__):

@@ -28,9 +28,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
-from export import trained
 from prometheus_client.parser import text_string_to_metric_families
 
+from export import trained
 from helpers import environment
 from helpers.cli import main as command
 from helpers.data import sources

@@ -1,36 +1,42 @@
 """Measure what pretraining is worth: from scratch, head only, gradual, LoRA and full, at three training sizes
 and three seeds.
 
-usage: python benchmarks/strategies.py     (about 70 minutes of one core, shared by all cores; goes on where
-it was stopped)
+usage: python benchmarks/strategies.py [pooler]     (about 50 minutes of one core, shared by all cores; goes
+on where it was stopped)
 
 The task is the sentiment of comments, the network MiniLM. Each run is one process on ONE core, and its time
 is that core's time, so runs side by side do not disturb the figures. The seed decides which training rows are
 drawn, their order, and the fresh weights. Validation rows are cut in two by group: the first part chooses the
 learning rate (at the middle size, with a seed of its own) and the best epoch, the second part is what is
 reported. Test rows are not touched. Results go to benchmarks/results/strategies.json and into README.md's
-table; chapter 04 draws them.
+table; chapter 04 draws them. With the word "pooler" the head stands on the pooler of [CLS], which
+MiniLM never trained, in place of the masked mean; that goes to strategies_pooler.json, and is the one place
+where the network is trained from scratch.
 """
 
+import json
 import statistics
+import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import readme_tables
 import runs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "strategies.json"
+POOLER_RESULTS = RESULTS.with_name("strategies_pooler.json")
 SEEDS, TUNING_SEED = (1, 2, 3), 0
 SIZES = {200: 8, 600: 5, 2000: 3}  # training rows: epochs; "scratch" gets twice as many epochs
 TUNING_SIZE = 600
 RATES = {
-    "scratch": (3e-5, 1e-4, 3e-4, 1e-3),
-    "head": (1e-3, 3e-3, 1e-2),
+    "head": (3e-3, 1e-2, 3e-2, 1e-1),
     "gradual": (1e-4, 2e-4, 4e-4),
     "lora": (3e-4, 1e-3, 3e-3),
     "full": (5e-5, 1.5e-4, 4e-4),
 }
+# Its head is a layer deeper. From scratch the network was trained with this head alone.
+POOLER_RATES = {"scratch": (3e-5, 1e-4, 3e-4, 1e-3)} | RATES | {"head": (1e-3, 3e-3, 1e-2)}
 SELECTION_ROWS, REPORTED_ROWS = 400, 1200
 BASELINE = "no network"  # logistic regression on word counts (TF-IDF)
 
@@ -44,17 +50,37 @@ def rows(size: int, seed: int) -> tuple:
     )
 
 
-def measure(job: dict) -> dict:
+def measure(job: dict, *, pooler: bool = False) -> dict:
     """One run: `job` with its scores."""
     import torch
 
     torch.set_num_threads(1)
     train, selection, reported = rows(job["size"], job["seed"])
-    run = baseline if job["strategy"] == BASELINE else fine_tune
-    return job | run(job, train, selection, reported)
+    if job["strategy"] == BASELINE:
+        return job | baseline(job, train, selection, reported)
+    return job | fine_tune(job, train, selection, reported, with_pooler if pooler else None)
 
 
-def fine_tune(job: dict, train, selection, reported) -> dict:
+def measure_pooler(job: dict) -> dict:
+    """One run with the head on the pooler of [CLS]."""
+    return measure(job, pooler=True)
+
+
+def with_pooler(classifier, pretrained: bool):
+    """The classifier with transformers' own head: a linear layer over the pooler of [CLS]."""
+    from transformers import AutoModelForSequenceClassification, BertConfig
+
+    from helpers import assets
+
+    config = BertConfig(**classifier.model.config.to_dict() | {"classifier_pooling": None})
+    if pretrained:
+        model = AutoModelForSequenceClassification.from_pretrained(assets.path("minilm"), config=config)
+    else:
+        model = AutoModelForSequenceClassification.from_config(config)
+    return replace(classifier, model=model)
+
+
+def fine_tune(job: dict, train, selection, reported, changed=None) -> dict:
     """Train the pretrained (or random) network as the job says; scores of its best epoch on the reported
     rows.
     """
@@ -68,6 +94,8 @@ def fine_tune(job: dict, train, selection, reported) -> dict:
     strategy, scratch = job["strategy"], job["strategy"] == "scratch"
     environment.seed_everything(job["seed"])
     classifier = text_classifier(pretrained=not scratch)
+    if changed:
+        classifier = changed(classifier, not scratch)
     epochs = SIZES[job["size"]] * (2 if scratch else 1)
     config = replace(
         recipes.default_training("sentiment", "full" if scratch else strategy),
@@ -124,10 +152,10 @@ def baseline(job: dict, train, _selection, reported) -> dict:
     metrics = classification_metrics(
         model.predict_log_proba(reported["text"]), encode_labels(reported, SENTIMENTS)
     )
-    return {"steps": 0, "seconds": round(seconds, 1), "reported": metrics}
+    return {"steps": 0, "seconds": round(seconds, 1), "reported": asdict(metrics)}
 
 
-def tuning_jobs() -> list[dict]:
+def tuning_jobs(rates: dict = RATES) -> list[dict]:
     """One run for every strategy and candidate rate."""
     return [
         {
@@ -137,15 +165,15 @@ def tuning_jobs() -> list[dict]:
             "seed": TUNING_SEED,
             "learning_rate": rate,
         }
-        for strategy, rates in RATES.items()
-        for rate in rates
+        for strategy, candidates in rates.items()
+        for rate in candidates
     ]
 
 
-def jobs(tuned: list[dict]) -> list[dict]:
+def jobs(tuned: list[dict], rates: dict = RATES) -> list[dict]:
     """The runs to report, each with the learning rate that did best in `tuned`."""
     best = {BASELINE: None}
-    for strategy in RATES:
+    for strategy in rates:
         candidates = [run for run in tuned if run["strategy"] == strategy]
         best[strategy] = max(candidates, key=lambda run: run["selection_macro_f1"])["learning_rate"]
     return [
@@ -162,7 +190,7 @@ def table(results: dict) -> str:
     """
     names = {
         BASELINE: "no network: logistic regression on words",
-        "scratch": "the network from scratch",
+        "scratch": "the network from scratch (read by its pooler)",
         "head": "head only",
         "gradual": "gradual unfreezing",
         "lora": "LoRA",
@@ -172,11 +200,13 @@ def table(results: dict) -> str:
         "| macro-F1 | " + " | ".join(f"{size:,} comments" for size in SIZES) + " |",
         "|---" * (len(SIZES) + 1) + "|",
     ]
+    scratch = json.loads(POOLER_RESULTS.read_text(encoding="utf-8"))["runs"]
+    measured = [*results["runs"], *(run for run in scratch if run["strategy"] == "scratch")]
     for strategy, name in names.items():
         cells = []
         for size in SIZES:
-            runs = [run for run in results["runs"] if (run["strategy"], run["size"]) == (strategy, size)]
-            scores = [run["reported"]["macro_f1"] for run in runs]
+            found = [run for run in measured if (run["strategy"], run["size"]) == (strategy, size)]
+            scores = [run["reported"]["macro_f1"] for run in found]
             half = 4.303 * statistics.stdev(scores) / len(scores) ** 0.5  # Student's t for 3 seeds
             cells.append(f"{statistics.mean(scores):.3f} ± {half:.3f}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -185,16 +215,21 @@ def table(results: dict) -> str:
 
 def main() -> None:
     """Tune, then measure, on all cores."""
+    pooler = "pooler" in sys.argv[1:]
+    file, rates, run = RESULTS, RATES, measure
+    if pooler:
+        file, rates, run = POOLER_RESULTS, POOLER_RATES, measure_pooler
     settings = {
         "epochs": {str(size): epochs for size, epochs in SIZES.items()},
-        "rates": {strategy: list(rates) for strategy, rates in RATES.items()},
+        "rates": {strategy: list(candidates) for strategy, candidates in rates.items()},
         "selection_rows": SELECTION_ROWS,
         "reported_rows": REPORTED_ROWS,
     }
-    results = runs.opened(RESULTS, settings, ("tuning", "runs"))
-    runs.complete(RESULTS, results, "tuning", tuning_jobs(), measure)
-    runs.complete(RESULTS, results, "runs", jobs(results["tuning"]), measure)
-    readme_tables.write("strategies", table(results))
+    results = runs.opened(file, settings, ("tuning", "runs"))
+    runs.complete(file, results, "tuning", tuning_jobs(rates), run)
+    runs.complete(file, results, "runs", jobs(results["tuning"], rates), run)
+    if not pooler:
+        readme_tables.write("strategies", table(results))
 
 
 if __name__ == "__main__":

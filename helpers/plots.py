@@ -11,11 +11,13 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#8c8c8c"
 MAX_CLASSES = 30  # in a confusion matrix: the numbers of more could not be read
 LONGEST_NAME = 30  # characters of a class name in a figure
+DPI, PAGE_DPI = 150, 80  # pixels per inch of what is drawn, and of the page on which it is shown
 # Families for class names: matplotlib's own has no Chinese, Japanese, Korean, and few emoji.
 FAMILIES = (
     *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Microsoft YaHei"),
@@ -23,23 +25,25 @@ FAMILIES = (
 )
 
 
-def show(figure: Figure, alt: str, *, dpi: int = 80) -> None:
+def show(figure: Figure, alt: str) -> None:
     """Display a figure in a notebook with a text that says what a reader should see in it, and close it.
+
+    It has 150 pixels an inch, sharp on a projector, and takes as much room on the page as 80 would.
 
     Args:
         figure: the finished figure, with labelled axes.
         alt: one or two sentences; screen readers speak them, and they replace a picture that cannot be shown.
-        dpi: pixels per inch.
     """
     from IPython.display import display
     from matplotlib import pyplot as plt
 
-    bundle = {"image/png": _png(figure, dpi), "text/plain": alt}
-    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+    bundle = {"image/png": _png(figure, DPI), "text/plain": alt}
+    width = round(figure.get_figwidth() * PAGE_DPI)
+    display(bundle, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
     plt.close(figure)
 
 
-def data_uri(figure: Figure, *, dpi: int = 80) -> str:
+def data_uri(figure: Figure, *, dpi: int = PAGE_DPI) -> str:
     """The figure as an address that carries its own PNG, for a page that stands alone.
 
     Example: `f'<img alt="what it shows" src="{data_uri(figure)}">'`
@@ -48,9 +52,11 @@ def data_uri(figure: Figure, *, dpi: int = 80) -> str:
 
 
 def _png(figure: Figure, dpi: int) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})  # same figure, same bytes
-    return base64.b64encode(buffer.getvalue()).decode()
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi)
+    # 256 colours, chosen for this picture: a third of the bytes; no names or times: same figure, same bytes
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return base64.b64encode(small.getvalue()).decode()
 
 
 def learning_curves(ax: Axes, history) -> Axes:

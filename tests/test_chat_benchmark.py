@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers import assets
-from helpers.data.sources import human_ceiling
+from helpers.data.sources import one_person
 from helpers.files import ROOT
 from helpers.training.metrics import macro_f1_interval, paired_interval
 
@@ -68,7 +68,7 @@ def test_one_person_is_scored_as_the_course_scores_people(script):
     finish, compare = script("chat_finish"), script("chat_compare")
     ratings = [[-3, -1, 0, 2], [0, 0, 1], [3, 2, 4, -1, 2], [-2, -2]]
     scores = compare.as_scores(finish.person_table(ratings, compare.draws(np.arange(4))))
-    expected = human_ceiling(ratings)
+    expected = one_person(ratings)
     assert scores["accuracy"] == pytest.approx(expected["accuracy"])
     assert scores["macro_f1"] == pytest.approx(expected["macro_f1"])
 

@@ -1,5 +1,7 @@
 """The figures take class names as they are: user text, in any script, of any length."""
 
+import base64
+import io
 import warnings
 
 import numpy as np
@@ -8,6 +10,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from PIL import Image
 
 from helpers import plots
 
@@ -96,3 +99,12 @@ def test_the_counts_are_in_their_cells():
     for text in ax.texts:
         counts[text.get_position()[::-1]] = text.get_text()
     assert counts.tolist() == [[1, 1], [0, 1]]
+
+
+def test_a_figure_is_sharp_and_as_wide_as_before(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, **options: shown.append((bundle, options)))
+    plots.show(Figure(figsize=(4, 2)), "nothing is drawn")
+    bundle, options = shown[0]
+    assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).size == (600, 300)
+    assert options["metadata"]["image/png"] == {"alt": "nothing is drawn", "width": 320}

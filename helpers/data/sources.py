@@ -218,25 +218,32 @@ NAMED = {  # data that `--data` takes by name: the task, and the rows
 }
 
 
-def human_ceiling(ratings) -> dict[str, float]:
-    """How well ONE person predicts what the other people think: the score a model can reasonably aim at.
+def one_person(ratings) -> dict[str, float]:
+    """How well ONE person predicts the others: {"accuracy", "macro_f1", "n" (comments)}. A baseline, no
+    ceiling: a model of what people think on average may score above it.
 
     Each rater in turn plays the model; the target is the sentiment of the mean of all other raters of that
     comment. Every comment counts the same, whatever its number of raters.
 
     Args:
         ratings: one list of integer ratings (-4..4) per comment, at least two each.
-
-    Returns:
-        {"accuracy", "macro_f1", "n" (comments)}.
     """
+    rows = [np.asarray(row, dtype=float) for row in ratings]
+    targets = np.concatenate([(row.sum() - row) / (len(row) - 1) for row in rows])
+    weights = np.concatenate([np.full(len(row), 1 / len(row)) for row in rows])
+    return _agreement(targets, np.concatenate(rows), weights) | {"n": len(rows)}
+
+
+def split_half(ratings, *, seed: int = 0) -> dict[str, float]:
+    """How well the mean of a random half of the people predicts the others' mean: see `one_person`."""
+    rng = np.random.default_rng(seed)
+    halves = [rng.permutation(row)[: len(row) // 2 * 2].reshape(2, -1).mean(1) for row in ratings]  # (2,)
+    return _agreement(*np.transpose(halves), np.ones(len(halves))) | {"n": len(halves)}
+
+
+def _agreement(targets, guesses, weights) -> dict[str, float]:
     from sklearn.metrics import accuracy_score, f1_score
 
-    rows = [np.asarray(row, dtype=float) for row in ratings]
-    guesses = sentiment(np.concatenate(rows))
-    targets = sentiment(np.concatenate([(row.sum() - row) / (len(row) - 1) for row in rows]))
-    weights = np.concatenate([np.full(len(row), 1 / len(row)) for row in rows])
-    accuracy = accuracy_score(targets, guesses, sample_weight=weights)
-    options = {"labels": list(SENTIMENTS), "average": "macro", "zero_division": 0}
-    macro_f1 = f1_score(targets, guesses, sample_weight=weights, **options)
-    return {"accuracy": float(accuracy), "macro_f1": float(macro_f1), "n": len(ratings)}
+    words, weighted = (sentiment(targets), sentiment(guesses)), {"sample_weight": weights}
+    macro_f1 = f1_score(*words, labels=list(SENTIMENTS), average="macro", zero_division=0, **weighted)
+    return {"accuracy": float(accuracy_score(*words, **weighted)), "macro_f1": float(macro_f1)}

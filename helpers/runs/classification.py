@@ -8,7 +8,7 @@ import pandas as pd
 from safetensors import SafetensorError
 
 from helpers.data.datasets import encode_labels
-from helpers.data.sources import human_ceiling
+from helpers.data.sources import one_person
 from helpers.errors import DataError, InputError, Problem
 from helpers.models.pretrained import Classifier, load_classifier, save_classifier
 from helpers.runs import folder as run_folder
@@ -97,7 +97,7 @@ def describe(classifier: Classifier, prepared: Prepared, logits: dict[str, np.nd
     share = float((test["label"] == prepared.largest).mean())
     result["majority_baseline"] = {"class": prepared.largest, "accuracy": share}
     if "ratings" in test:
-        result["human_ceiling"] = human_ceiling(test["ratings"])
+        result["one_person"] = one_person(test["ratings"])
     if "platform" in test:
         result["by_platform"] = {
             platform: asdict(classification_metrics(logits["test"][rows], targets["test"][rows]))

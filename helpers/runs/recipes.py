@@ -40,7 +40,7 @@ SCORES = ("accuracy", "macro_f1", "loss")  # what `loop.evaluate` returns
 # Chosen on validation rows; `benchmarks/case_studies.py` measures what they reach on the test rows.
 DEFAULTS = {
     ("text", "full"): TrainingConfig(epochs=3, batch_size=16, learning_rate=1.5e-4, layer_decay=0.9),
-    ("text", "head"): TrainingConfig(epochs=5, learning_rate=2e-3),
+    ("text", "head"): TrainingConfig(epochs=5, learning_rate=3e-2),
     ("text", "gradual"): TrainingConfig(epochs=4, learning_rate=2e-4, layer_decay=0.9),
     ("text", "lora"): TrainingConfig(epochs=4, batch_size=16, learning_rate=1e-3),
     ("images", "full"): TrainingConfig(epochs=4, learning_rate=2e-3, layer_decay=0.9),

@@ -44,8 +44,8 @@ def summary(metrics: dict, folder: Path) -> str:
         lines.append(
             f"always answering {majority['class']!r} would score accuracy {majority['accuracy']:.3f}"
         )
-    if "human_ceiling" in metrics:
-        scores = "accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}".format(**metrics["human_ceiling"])
+    if "one_person" in metrics:
+        scores = "accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}".format(**metrics["one_person"])
         lines.append(f"one person against the mean of the others, same rows: {scores}")
     if metrics["skipped"]:
         listed = f"listed in {folder / 'skipped.csv'}"

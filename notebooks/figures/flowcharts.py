@@ -1,14 +1,11 @@
-"""The three workflows of appendix B, once as Mermaid and once as SVG, both from the lists in
-notebooks/lessons/workflows.toml.
+"""The three workflows of appendix B as SVG and as tables, both from notebooks/lessons/workflows.toml.
 
-After a change: `python notebooks/figures/flowcharts.py` writes the SVG files and prints Mermaid text and
-tables for appendix B; tests/notebooks/test_flowcharts.py fails while they differ.
+After a change of the list: `python notebooks/figures/flowcharts.py` writes the SVG files. After that, and
+after a change of a heading: run appendix B, which shows picture, links and table.
 """
 
 import base64
 import html
-import json
-import re
 import textwrap
 from pathlib import Path
 
@@ -17,23 +14,13 @@ import drawing
 from lessons.workflows import CHARTS, Chart
 
 FOLDER = Path(__file__).parent
-CENTRE, WIDTH, STEP, DIAMOND, GAP, TOP, LANE = 234, 620, (286, 46), (440, 84), 26, 14, 32
+CENTRE, WIDTH, STEP, DIAMOND, GAP, TOP, LANE = 234, 620, (330, 46), (440, 84), 26, 14, 32
 ONWARD, BACK = 'stroke="#333" stroke-width="2"', 'stroke="#d55e00" stroke-width="3" stroke-dasharray="7 5"'
 
 
 def file(chart: Chart) -> Path:
     """Where the chart's drawing is kept."""
     return FOLDER / f"flowchart_{chart.name}.svg"
-
-
-def headings(notebook: str) -> list[str]:
-    """The headings in the Markdown cells of a notebook of the course, without the marks."""
-    book = json.loads((FOLDER.parent / notebook).read_text(encoding="utf-8"))
-    texts = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown"]
-    prose = re.sub(
-        r"^```.*?^```", "", "\n".join(texts), flags=re.DOTALL | re.MULTILINE
-    )  # a comment in code is no heading
-    return re.findall(r"^#{1,6} +(.+?) *$", prose, flags=re.MULTILINE)
 
 
 def edges(chart: Chart) -> list[tuple[int, int, str]]:
@@ -47,42 +34,19 @@ def edges(chart: Chart) -> list[tuple[int, int, str]]:
     ]
 
 
-def mermaid(chart: Chart) -> str:
-    """The chart as Mermaid source: boxes are steps, diamonds are questions, dotted arrows lead back."""
-    labels = [
-        f'{{"{text}"}}' if node.back else f'["{text}"]' for node, text in zip(chart.nodes, chart.labels())
-    ]
-    lines = ["flowchart TD", *(f"    n{number}{label}" for number, label in enumerate(labels))]
-    for start, end, answer in edges(chart):
-        arrow = f"-. {answer} .->" if end <= start else f"-- {answer} -->" if answer else "-->"
-        lines.append(f"    n{start} {arrow} n{end}")
-    lines += [
-        f'    click n{number} href "{node.link}" "{node.heading}"' for number, node in enumerate(chart.nodes)
-    ]
-    lines += ["    classDef step fill:#cfe6f5,stroke:#0072b2,stroke-width:3px,color:#000"]
-    lines += ["    classDef question fill:#fff,stroke:#d55e00,stroke-width:3px,color:#000"]
-    for name, kind in (("step", False), ("question", True)):
-        lines.append(
-            f"    class {','.join(f'n{n}' for n, node in enumerate(chart.nodes) if bool(node.back) == kind)} "
-            f"{name}"
-        )
-    return "\n".join(lines)
-
-
 def table(chart: Chart) -> str:
-    """The chart as a Markdown table: what to do, where the course does it, and what follows."""
-    rows = ["| | do or ask | section | then |", "|---|---|---|---|"]
+    """The chart as an HTML table: what to do or ask, where the course does it, and what follows."""
+    rows = []
     for node, label in zip(chart.nodes, chart.labels()):
-        number = "?" if node.back else label.split()[0]
         answers = [f"{node.onward}: go on"] if node.onward else []
         then = "; ".join(answers + [f"{answer}: back to {step}" for answer, step in node.back]) or "go on"
-        rows.append(
-            f"| {number} | {node.text} | [{node.notebook[:2]}: {node.heading}]({node.link}) | {then} |"
-        )
-    rows[-1] = (
-        rows[-1] if chart.nodes[-1].back else rows[-1].replace("go on", "done, until something changes")
-    )
-    return "\n".join(rows)
+        if node is chart.nodes[-1] and not node.back:
+            then = "done, until something changes"
+        section = f'<a href="{html.escape(node.link)}">{node.notebook[:2]}: {html.escape(node.title)}</a>'
+        cells = ("ask" if node.back else "do", html.escape(label), section, then)
+        rows.append("".join(f'<td style="text-align:left;white-space:normal">{cell}</td>' for cell in cells))
+    head = "".join(f'<th style="text-align:left">{name}</th>' for name in ("", "what", "section", "then"))
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def boxes(chart: Chart) -> list[tuple[float, float, float, float]]:
@@ -96,7 +60,7 @@ def boxes(chart: Chart) -> list[tuple[float, float, float, float]]:
 
 
 def svg(chart: Chart) -> str:
-    """The chart as an SVG document; each box is a link to its section."""
+    """The chart as an SVG document; a box of a step has the number of its section."""
     places = boxes(chart)
     height = int(places[-1][1] + places[-1][3] + TOP)
     parts = [*_onward(chart, places), *_back(chart, places)]
@@ -104,10 +68,7 @@ def svg(chart: Chart) -> str:
         shape = (
             _question(label, *places[number]) if node.back else _step(label, node.section, *places[number])
         )
-        parts.append(
-            f'<a class="node" id="n{number}" '
-            f'href="../{html.escape(node.link)}"><title>{html.escape(node.heading)}</title>{shape}</a>'
-        )
+        parts.append(f'<g class="node" id="n{number}">{shape}</g>')
     return drawing.document(WIDTH, height, parts, name=chart.name, title=chart.title, text=description(chart))
 
 
@@ -137,7 +98,7 @@ def page(chart: Chart) -> str:
     height = int(places[-1][1] + places[-1][3] + TOP)
     data = base64.b64encode(svg(chart).encode()).decode()
     links = "".join(
-        f'<a href="{html.escape(node.link)}" title="{html.escape(node.heading)}" '
+        f'<a href="{html.escape(node.link)}" title="{html.escape(node.title)}" '
         'style="position:absolute;color:transparent;overflow:hidden;'
         f"left:{100 * x / WIDTH:.2f}%;top:{100 * y / height:.2f}%;"
         f'width:{100 * w / WIDTH:.2f}%;height:{100 * h / height:.2f}%">'
@@ -152,10 +113,10 @@ def page(chart: Chart) -> str:
 
 
 def show(chart: Chart) -> None:
-    """Display the drawing with its links in a notebook."""
+    """Display the drawing with its links and its table in a notebook."""
     from IPython.display import display
 
-    display({"text/html": page(chart), "text/plain": alt_text(chart)}, raw=True)
+    display({"text/html": page(chart) + table(chart), "text/plain": alt_text(chart)}, raw=True)
 
 
 def _step(label: str, section: str, x: float, y: float, width: float, height: float) -> str:
@@ -235,4 +196,3 @@ def _answer(text: str, x: float, y: float) -> str:
 if __name__ == "__main__":
     for chart in CHARTS:
         file(chart).write_text(svg(chart), encoding="utf-8", newline="\n")
-        print(f"{mermaid(chart)}\n\n{table(chart)}\n")

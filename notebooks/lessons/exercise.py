@@ -4,7 +4,7 @@ A chapter's exercises are in its `exercises.py`, one right answer to each in the
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -44,3 +44,50 @@ class Exercise:
     def solution(self) -> None:
         """Print one right answer; there may be others."""
         print(inspect.getsource(self.answer).rstrip())
+
+
+def check_keys(found: object, keys: Iterable[str]) -> None:
+    """Raise AssertionError unless an attempt is a dictionary with exactly these keys."""
+    if not isinstance(found, dict) or set(found) != set(keys):
+        raise AssertionError(f"expected a dictionary with the keys {', '.join(keys)}, found {found!r}")
+
+
+def check_diagnosis(
+    found: object, truth: dict[str, str], advice: str, *, words: Iterable[str] = (), what: str = "faults"
+) -> None:
+    """Raise AssertionError unless an attempt names the fault of every run.
+
+    Args:
+        found: what the learner's function returned.
+        truth: the fault of each run.
+        advice: how to look again, for an attempt that confuses some of them.
+        words: all faults that may be named; by default those of `truth`.
+        what: what they are called.
+    """
+    check_keys(found, sorted(truth))
+    allowed = list(words) or sorted(truth.values())
+    unknown = [value for value in found.values() if value not in allowed]
+    if unknown:
+        raise AssertionError(f"the {what} are {', '.join(allowed)}, found {unknown[0]!r}")
+    right = sum(found[name] == fault for name, fault in truth.items())
+    if right < len(truth):
+        raise AssertionError(f"{right} of {len(truth)} are right; {advice}")
+
+
+def check_causes(found: object, truth: dict[str, str], clues: dict[str, str], what: str = "") -> None:
+    """Raise AssertionError unless an attempt names each cause, with the clue of the first that is wrong.
+
+    Args:
+        found: what the learner's function returned.
+        truth: the cause of each case.
+        clues: every cause that may be named, with the sign by which it is known.
+        what: the kind of case, before its name.
+    """
+    if not isinstance(found, dict) or set(found) != set(truth) or set(found.values()) - set(clues):
+        raise AssertionError(
+            f"expected a dictionary with the keys {', '.join(truth)} and values out of: {'; '.join(clues)}; "
+            f"found {found!r}"
+        )
+    for name, cause in truth.items():
+        if found[name] != cause:
+            raise AssertionError(f"{what} {name} is not {found[name]!r}: {clues[cause]}".strip())

@@ -102,39 +102,3 @@ def test_a_missing_or_empty_table_is_refused(tmp_path):
         (tmp_path / "empty.csv").touch()
         with pytest.raises(InputError, match="does not exist or is empty"):
             repair.read_table(file)
-
-
-@pytest.mark.parametrize(("how", "filled"), [("mean", 4.0), ("median", 2.0), ("interpolate", 5.5)])
-def test_gaps_are_filled(how, filled):
-    values = pd.Series([1.0, 2.0, np.nan, 9.0])
-    found, counts = repair.fill_missing(values, how)
-    assert found.tolist() == [1.0, 2.0, filled, 9.0]
-    assert counts == {"missing": 1, "rows_out": 4}
-    assert np.isnan(values[2]), "the argument was changed"
-
-
-def test_dropping_loses_rows_and_says_so():
-    found, counts = repair.fill_missing(pd.Series([1.0, np.nan, 3.0]), "drop")
-    assert found.index.tolist() == [0, 2]
-    assert counts == {"missing": 1, "rows_out": 2}
-
-
-def test_prediction_uses_the_known_rows():
-    x = np.arange(20.0)
-    values = pd.Series(3 * x).mask(x == 7)
-    found, _ = repair.fill_missing(values, "predict", predictors=x[:, None])
-    assert found[7] == pytest.approx(21, abs=0.2)
-    assert (found[values.notna()] == values.dropna()).all()
-
-
-@pytest.mark.parametrize(
-    ("values", "how", "sentence"),
-    [
-        ([np.nan], "mean", "nothing to fill"),
-        ([1.0, np.nan], "guess", "how must be one of"),
-        ([1.0, np.nan], "predict", "one row for each"),
-    ],
-)
-def test_what_cannot_be_filled(values, how, sentence):
-    with pytest.raises(InputError, match=sentence):
-        repair.fill_missing(pd.Series(values), how)

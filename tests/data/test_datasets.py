@@ -17,7 +17,6 @@ from helpers.data.transforms import ImagePreprocessing, copy_side, evaluation_pr
 from helpers.errors import InputError
 from lessons.caching import CachedDataset
 from lessons.ch02.comment_stream import CommentStream
-from lessons.ch04.mixup import MixupCollate
 
 PREPROCESSING = ImagePreprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -174,31 +173,3 @@ def test_cache_remembers(animals):
     labelled = CachedDataset(ImageDataset(animals.head(3), lambda image: torch.zeros(1), sources.ANIMALS))
     assert list(labelled.labels) == [0, 0, 0]
     assert not hasattr(labelled, "lengths")  # images have none: the loader then groups nothing
-
-
-def test_mixup_blends_images_and_labels_alike_and_repeatably(animals):
-    dataset = ImageDataset(
-        animals.groupby("label").head(2), evaluation_preset(PREPROCESSING), sources.ANIMALS
-    )
-    samples = [dataset[i] for i in (0, 5, 11, 19)]
-    mixup = MixupCollate(collate_images, 10, alpha=1.0)
-    plain, mixed = collate_images(samples), mixup(samples)
-    assert mixed["targets"].shape == (4, 10)
-    assert mixed["targets"].sum(1) == pytest.approx(torch.ones(4))
-    share = mixed["targets"][0, plain["labels"][0]].item()
-    assert 0 < share < 1
-    partner = (mixed["images"] - share * plain["images"]) / (
-        1 - share
-    )  # each row minus its own part is another row
-    distances = [
-        [(partner[i] - plain["images"][j]).abs().max().item() < 1e-3 for j in range(4)] for i in range(4)
-    ]
-    for row, matches in enumerate(distances):
-        assert matches.count(True) == 1
-        expected = (
-            share * torch.eye(10)[plain["labels"][row]]
-            + (1 - share) * torch.eye(10)[plain["labels"][matches.index(True)]]
-        )
-        assert torch.allclose(mixed["targets"][row], expected, atol=1e-5)
-    assert torch.equal(mixup(samples)["images"], mixed["images"])
-    assert mixup(samples[::-1])["targets"].max() != mixed["targets"].max()  # another batch, another share

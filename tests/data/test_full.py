@@ -488,17 +488,16 @@ for key, training in recipes.DEFAULTS.items():
     recipes.DEFAULTS[key] = replace(training, epochs=1)
 """
 CELLS = {
-    "06_image_case_study": ("06-002", "06-004", "06-010", "06-full-2", "06-full-3"),
-    "07_sentiment_case_study": ("07-002", "07-full-2", "07-full-3"),
+    "06_image_case_study": ("06-imports", "06-network", "06-which", "06-photographs"),
+    "07_sentiment_case_study": ("07-d1e8f2f8", "07-cbb4966b"),
     "10_instruction_tuning": ("03f7832a", "7388c0ba", "39f8347a", "8e3adbb9", "4a11be81"),
     "05_custom_datasets": ("05-002", "05-130"),
 }
 SAID = {
-    "06_image_case_study": ("pets: 37 classes", r"labels \(\d+,\)", "epoch 1: validation accuracy 0"),
+    "06_image_case_study": ("This run uses", "epoch 1: validation accuracy 0"),
     "07_sentiment_case_study": (
-        "tweet_eval: classes negative, neutral",
-        "roberta-base: tokens",
-        "epoch 1: val",
+        "tweet_eval: {'train'",
+        "epoch 1: validation macro-F1 0",
     ),
     "10_instruction_tuning": ("49,152 tokens", "negative"),
     "05_custom_datasets": (r"\[",),

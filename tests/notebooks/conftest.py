@@ -1,9 +1,10 @@
-"""The drawings in notebooks/figures are scripts beside each other, so their folder must be on the path to
-import them.
+"""The drawings in notebooks/figures are scripts beside each other, and so is what reads a notebook's prose:
+both folders must be on the path.
 """
 
 import sys
+from pathlib import Path
 
 from helpers.files import ROOT
 
-sys.path.insert(0, str(ROOT / "notebooks" / "figures"))
+sys.path[:0] = [str(ROOT / "notebooks" / "figures"), str(Path(__file__).parent)]

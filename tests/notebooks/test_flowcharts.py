@@ -1,6 +1,4 @@
-"""Appendix B's charts exist three times, as Mermaid, as SVG and as a table: all must say the same, and lead
-somewhere.
-"""
+"""Appendix B's charts exist as SVG and as a table: both must say what the list says, and lead somewhere."""
 
 import json
 import re
@@ -10,28 +8,22 @@ import flowcharts
 import pytest
 
 from helpers.files import ROOT
-from lessons.workflows import CHARTS
+from lessons.workflows import CHARTS, anchor, headings
 
 NOTEBOOKS = ROOT / "notebooks"
 SYLLABUS = {
     "development": "Collect Clean Augment Preprocess Design Train Evaluate Deploy",
     "fine-tuning": "Choose Adapt Preprocess Tune Evaluate Optimise Deploy",
-    "application": "Scenario Data Model Train Evaluate Deploy",
+    "application": "Scenario Data Model Train Evaluate Deploy Monitor Measure",
 }
 
 
 @pytest.fixture(scope="module")
-def markdown():
+def stored():
+    """The HTML pages that appendix B stores."""
     book = json.loads((NOTEBOOKS / "B_flowcharts.ipynb").read_text(encoding="utf-8"))
-    return "\n".join("".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown")
-
-
-@pytest.fixture(scope="module")
-def mermaid(markdown):
-    """{name of the chart: its Mermaid text in the notebook}"""
-    blocks = re.findall(r"```mermaid\n(.*?)\n```", markdown, re.DOTALL)
-    assert len(blocks) == len(CHARTS)
-    return dict(zip((chart.name for chart in CHARTS), blocks))
+    outputs = [output for cell in book["cells"] for output in cell.get("outputs", [])]
+    return ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
 
 
 def name(element):
@@ -44,42 +36,46 @@ def drawn(chart):
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
 class TestChart:
-    def test_boxes_agree_in_text_shape_and_link(self, chart, mermaid):
-        shapes = re.findall(r'^ *(n\d+)([\[{])"(.+)"[\]}]$', mermaid[chart.name], re.MULTILINE)
-        links = dict(re.findall(r'^ *click (n\d+) href "([^"]+)"', mermaid[chart.name], re.MULTILINE))
-        in_mermaid = {node: (text, bracket == "{", links[node]) for node, bracket, text in shapes}
-        in_svg = {}
-        for box in (a for a in drawn(chart).iter() if name(a) == "a"):
-            label = next(text for text in box.iter() if name(text) == "text" and text.get("class") == "label")
-            question = any(name(part) == "polygon" for part in box.iter())
-            in_svg[box.get("id")] = " ".join(label.itertext()), question, box.get("href").removeprefix("../")
-        assert len(in_svg) == len(chart.nodes) > 8
-        assert in_mermaid == in_svg
-
-    def test_arrows_agree_in_ends_direction_and_answer(self, chart, mermaid):
-        found = re.findall(
-            r"^ *(n\d+) (--|-\.)(?: (\w+) )?(?:-->|\.->|>) ?(n\d+)$", mermaid[chart.name], re.MULTILINE
-        )
-        in_mermaid = {(start, end, line == "-.") for start, line, _, end in found}
-        edges = [e for e in drawn(chart).iter() if name(e) == "path" and e.get("class") == "edge"]
-        in_svg = {(e.get("data-from"), e.get("data-to"), "stroke-dasharray" in e.attrib) for e in edges}
-        assert len(in_svg) == len(flowcharts.edges(chart))
-        assert in_mermaid == in_svg
+    def test_boxes_and_answers_of_the_drawing_are_those_of_the_list(self, chart):
+        drawn_boxes = [box for box in drawn(chart).iter() if box.get("class") == "node"]
+        found = [
+            (
+                " ".join(next(text for text in box.iter() if text.get("class") == "label").itertext()),
+                any(name(part) == "polygon" for part in box.iter()),
+            )
+            for box in drawn_boxes
+        ]
+        assert len(found) > 8
+        assert found == [(label, bool(node.back)) for label, node in zip(chart.labels(), chart.nodes)]
         answers = [e.text for e in drawn(chart).iter() if e.get("class") == "answer"]
-        assert sorted(answers) == sorted(answer for _, _, answer, _ in found if answer)
+        given = [node.onward for node in chart.nodes if node.onward]
+        assert sorted(answers) == sorted(given + [answer for node in chart.nodes for answer, _ in node.back])
 
-    def test_all_three_are_what_the_script_makes(self, chart, mermaid, markdown):
-        assert mermaid[chart.name] == flowcharts.mermaid(chart)
+    def test_arrows_of_the_drawing_are_those_of_the_list(self, chart):
+        found = [e for e in drawn(chart).iter() if name(e) == "path" and e.get("class") == "edge"]
+        ends = {(e.get("data-from"), e.get("data-to"), "stroke-dasharray" in e.attrib) for e in found}
+        assert len(found) == len(ends)
+        assert ends == {(f"n{start}", f"n{end}", end <= start) for start, end, _ in flowcharts.edges(chart)}
+
+    def test_the_drawing_is_what_the_script_makes(self, chart):
         assert flowcharts.file(chart).read_text(encoding="utf-8") == flowcharts.svg(chart), (
             "run `python notebooks/figures/flowcharts.py`"
         )
-        assert flowcharts.table(chart) in markdown
+
+    def test_the_appendix_stores_picture_links_and_table_of_today(self, chart, stored):
+        assert flowcharts.page(chart) + flowcharts.table(chart) in stored, "run appendix B again"
+
+    def test_the_table_says_what_follows_each_box(self, chart):
+        table = flowcharts.table(chart)
+        rows = table.split("<tr>")[2:]
+        assert len(rows) == len(chart.nodes)
+        for row, node in zip(rows, chart.nodes):
+            assert node.text in row
+            assert all(f"{answer}: back to {step}" in row for answer, step in node.back)
 
     def test_every_box_leads_to_a_heading(self, chart):
         for node in chart.nodes:
-            assert node.heading in flowcharts.headings(node.notebook), (
-                f"{node.text} leads to no heading of {node.notebook}: {node.heading}"
-            )
+            assert node.link.partition("#")[2] in map(anchor, headings(node.notebook)), node.text
 
     def test_the_page_lays_one_link_over_each_box_inside_the_picture(self, chart):
         page = flowcharts.page(chart)
@@ -108,7 +104,20 @@ class TestChart:
     def test_the_test_rows_are_opened_after_the_last_way_back(self, chart):
         texts = [node.text for node in chart.nodes]
         asked_later = [node.text for node in chart.nodes[texts.index("Test once") :] if node.back]
-        assert asked_later == (["Have the inputs drifted?"] if chart.name == "application" else [])
+        in_use = ["Worse than before? Then roll back", "Have the inputs drifted?"]
+        in_use += ["Still the success you wrote down?"]
+        assert asked_later == (in_use if chart.name == "application" else [])
+
+
+def test_what_follows_a_drift_is_measuring_and_only_then_new_data():
+    texts = [node.text for node in CHARTS[-1].nodes]
+    drift = texts.index("Have the inputs drifted?")
+    assert texts[drift + 1] == "Measure on new labels"
+    assert dict(CHARTS[-1].nodes[drift].back) == {"no": "Monitor"}
+    assert dict(CHARTS[-1].nodes[-1].back) == {"yes": "Monitor", "no": "Data"}
+    roll_back = CHARTS[-1].nodes[texts.index("Deploy") + 1]
+    assert "roll back" in roll_back.text
+    assert dict(roll_back.back) == {"yes": "Deploy"}
 
 
 def test_no_two_lanes_run_over_each_other():

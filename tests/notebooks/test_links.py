@@ -6,13 +6,12 @@ import json
 import re
 from urllib.parse import unquote, urlsplit
 
-import flowcharts
 import pytest
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from helpers.files import ROOT
-from lessons.appendix_a.catalogue import TOOLS
-from lessons.workflows import anchor, link_to
+from lessons.appendix_a.catalogue import PAPERS, TOOLS
+from lessons.workflows import anchor, headings, link_to
 
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("[!.]*.ipynb"))
@@ -26,7 +25,7 @@ def links_of(markdown: str) -> list[str]:
     return inline + re.findall(r"""(?:href|src)=["']([^"']+)["']""", prose)
 
 
-def fault(link: str, notebook: str, headings=flowcharts.headings) -> str:
+def fault(link: str, notebook: str) -> str:
     """What is wrong with a link of a notebook, or an empty text."""
     parts = urlsplit(link)
     if parts.scheme or parts.netloc:
@@ -81,26 +80,16 @@ def test_links_of_stored_tables_and_pictures_lead_somewhere(notebook):
     assert not {link: what for link in links if (what := fault(link, notebook))}
 
 
-def test_links_of_the_tools_lead_somewhere():
-    links = [tool.docs for tool in TOOLS] + [link_to(tool.heading) for tool in TOOLS if tool.heading]
+def test_links_of_the_tools_and_papers_lead_somewhere():
+    links = [tool.docs for tool in TOOLS] + [link_to(tool.section) for tool in TOOLS if tool.section]
+    links += [link_to(paper["section"]) for paper in PAPERS]
     assert len(links) > len(TOOLS) + 15
     assert not {link: what for link in links if (what := fault(link, "A_tools_and_resources.ipynb"))}
 
 
-def test_years_of_the_papers_are_those_of_their_numbers():
-    prose = (FOLDER / "A_tools_and_resources.ipynb").read_text(encoding="utf-8")
-    papers = re.findall(
-        r"\| (\d{4}) \|[^|]*\[arXiv:(\d\d)(\d\d\.\d{4,5})\]\(https://arxiv\.org/abs/(\d{4}\.\d{4,5})\)", prose
-    )
-    assert len(papers) > 20
-    for year, short_year, rest, address in papers:
-        assert year == f"20{short_year}", address
-        assert address == short_year + rest
-
-
 def test_headings_of_one_notebook_have_different_fragments():
     for notebook in NOTEBOOKS:
-        linked = [heading for heading in flowcharts.headings(notebook) if re.match(r"\d|[AB]\.", heading)]
+        linked = [heading for heading in headings(notebook) if re.match(r"\d|[AB]\.", heading)]
         assert len(set(map(anchor, linked))) == len(linked), notebook
 
 
@@ -137,6 +126,6 @@ def test_anchors_are_those_that_nbconvert_makes(notebook):
     """JupyterLab takes the heading's text with hyphens for spaces (createHeaderId in its rendermime package),
     and so does nbconvert.
     """
-    for heading in flowcharts.headings(notebook):
+    for heading in headings(notebook):
         made = re.search(r'id="([^"]*)"', markdown2html_mistune(f"## {heading}")).group(1)
         assert made.replace("&amp;", "&").replace("&#x27;", "'") == anchor(heading)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from helpers.data.sources import human_ceiling
+from helpers.data.sources import one_person, split_half
 from helpers.training.metrics import (
     accuracy_interval,
     classification_metrics,
@@ -175,14 +175,23 @@ def test_paired_interval_is_narrower_than_the_distance_of_two_intervals():
     assert paired_interval(TARGETS, better, better, 3) == (0, 0)
 
 
-def test_human_ceiling_by_hand():
+def test_one_person_by_hand():
     # Rater 1 says +4 where the others' mean is 0 (neutral): wrong. Raters 2 and 3 say 0 where the others'
     # mean is +2: wrong.
-    assert human_ceiling([[4, 0, 0]])["accuracy"] == 0
-    assert human_ceiling([[4, 4], [-1, -3], [0, 0, 0]]) == {"accuracy": 1.0, "macro_f1": 1.0, "n": 3}
+    assert one_person([[4, 0, 0]])["accuracy"] == 0
+    assert one_person([[4, 4], [-1, -3], [0, 0, 0]]) == {"accuracy": 1.0, "macro_f1": 1.0, "n": 3}
 
 
-def test_human_ceiling_of_all_comments(comments):
-    ceiling = human_ceiling(comments["ratings"])
-    assert ceiling["accuracy"] == pytest.approx(0.817, abs=0.001)
-    assert ceiling["macro_f1"] == pytest.approx(0.774, abs=0.001)
+def test_people_on_all_comments(comments):
+    person, crowd = one_person(comments["ratings"]), split_half(comments["ratings"])
+    assert person["accuracy"] == pytest.approx(0.817, abs=0.001)
+    assert person["macro_f1"] == pytest.approx(0.774, abs=0.001)
+    assert 0.85 < crowd["macro_f1"] < crowd["accuracy"] < 1
+
+
+def test_split_half_by_hand():
+    assert split_half([[4, 4, 4, 4], [-1, -3], [0, 0, 0]]) == {"accuracy": 1.0, "macro_f1": 1.0, "n": 3}
+    assert split_half([[4, -4], [4, 4, 4, 4]])["accuracy"] == 0.5, "one rater on each side, and they disagree"
+    shuffled = [[-4, -4, 4, 4]] * 200
+    assert 0 < split_half(shuffled)["accuracy"] < 1, "the halves are drawn, not cut where the list is cut"
+    assert split_half(shuffled) == split_half(shuffled)

@@ -1,19 +1,24 @@
 """One right answer to each exercise of appendix A, written as a learner would write it."""
 
-import numpy as np
 import pandas as pd
 
 
-def blend(first, second):
-    wide = first.astype(np.uint16) + second
-    return (wide // 2).astype(np.uint8)
-
-
 def read_votes(file):
-    return pd.read_csv(file, dtype={"id": "string"})
+    return pd.read_csv(file, dtype={"id": "string", "rating": float})
 
 
-def new_enough(found, least):
-    from packaging.version import Version
+def tools():
+    return {
+        1: "scikit-learn",
+        2: "pandas",
+        3: "TensorBoard",
+        4: "Colab",
+        5: "datasets",
+        6: "Gradio",
+        7: "torch.profiler",
+        8: "Docker",
+    }
 
-    return Version(found) >= Version(least)
+
+def causes():
+    return {"A": "ids became numbers", "B": "bytes overflowed", "C": "shared memory", "D": "mean, not sum"}

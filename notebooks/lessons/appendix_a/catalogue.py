@@ -22,13 +22,13 @@ class Tool:
 
     Attributes:
         name: as its makers write it.
-        area: the section of appendix A: "data", "training", "debugging", "hubs".
-        source: "package:NAME", "command:NAME" or "python" (part of Python itself): how to find its version.
+        area: the section of appendix A: "data", "training", "debugging", "around", "hubs".
+        source: "package:NAME", "command:NAME", "python" (part of Python) or "web" (nothing to install):
+            how to find its version.
         what: what it is for.
         not_for: when another one is better.
-        line: one line of code (or of a terminal), runnable in appendix A where the tool is installed and
-            needs no network.
-        heading: heading of a section that does such work, with this tool or another; empty where none does.
+        line: one line of code, of a terminal or of a notebook.
+        section: number of a section that does such work, with this tool or another; empty where none does.
         docs: address of its official documentation.
     """
 
@@ -38,13 +38,16 @@ class Tool:
     what: str
     not_for: str
     line: str
-    heading: str
+    section: str
     docs: str
 
 
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 TOOLS = tuple(Tool(**entry) for entry in _TABLES["tools"])
 CHOICES = tuple(tuple(choice) for choice in _TABLES["choices"])  # what you have, what you want, the tool
+
+
+PAPERS = tomllib.loads(Path(__file__).with_name("papers.toml").read_text(encoding="utf-8"))["papers"]
 
 
 def tool(name: str) -> Tool:
@@ -55,6 +58,8 @@ def tool(name: str) -> Tool:
 def version(name: str) -> str | None:
     """The version of a tool that this machine has, or None."""
     kind, _, where = tool(name).source.partition(":")
+    if kind == "web":
+        return None
     if kind == "python":
         return platform.python_version()
     if kind == "package":
@@ -72,40 +77,33 @@ def version(name: str) -> str | None:
 def found(name: str) -> str:
     """What the tables show: the version, after the package's name where the tool itself has another."""
     number, (_, _, package) = version(name), tool(name).source.partition(":")
+    if tool(name).source == "web":
+        return "in the browser"
     if number is None:
-        return "not found"
+        return f"not installed here: {_how_to_install(name)}"
     same = re.sub(r"\W|_", "", package).lower() == re.sub(r"\W|_", "", name).lower()
     return number if same or not tool(name).source.startswith("package:") else f"{package} {number}"
-
-
-def not_found(name: str) -> str:
-    """What it means that a tool is not installed here, and which line would have run."""
-    missing = tool(name)
-    return (
-        f"{name} was not found here. The course does not need it. Where it is installed, this line would "
-        f"run:\n    {missing.line}"
-    )
 
 
 def as_table(area: str) -> str:
     """The tools of one area as an HTML table: versions found, links to documentation and course."""
     rows = []
     for entry in (t for t in TOOLS if t.area == area):
-        cells = [
-            f'<a href="{entry.docs}">{html.escape(entry.name)}</a>',
-            html.escape(found(entry.name)),
-            html.escape(entry.what),
-            html.escape(entry.not_for),
-            f'<a href="{html.escape(link_to(entry.heading))}">{_section(entry)}</a>'
-            if entry.heading
-            else "–",
-        ]
-        rows.append("".join(f'<td style="text-align:left;white-space:normal">{cell}</td>' for cell in cells))
-    head = "".join(
-        f'<th style="text-align:left">{name}</th>'
-        for name in ("tool", "found", "what for", "when not", "section")
-    )
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+        section = "–"
+        if entry.section:
+            section = f'<a href="{html.escape(link_to(entry.section))}">{entry.section}</a>'
+        rows.append(
+            _row(
+                (
+                    f'<a href="{entry.docs}">{html.escape(entry.name)}</a>',
+                    html.escape(found(entry.name)),
+                    *map(html.escape, (entry.what, entry.not_for)),
+                    f"<code>{html.escape(entry.line)}</code>",
+                    section,
+                )
+            )
+        )
+    return _table(("tool", "found", "what for", "when not", "one line", "section"), rows)
 
 
 def advice(have: str, want: str) -> str:
@@ -114,11 +112,7 @@ def advice(have: str, want: str) -> str:
     if name is None:
         return f"Now choose what you want to do with {have}."
     entry = tool(name)
-    place = (
-        f" In the course: chapter {link_to(entry.heading)[:2]}, section {_section(entry)}."
-        if entry.heading
-        else ""
-    )
+    place = f" In the course: section {entry.section}." if entry.section else ""
     return f"Take {name}. One line of it: `{entry.line}`.{place} Not for {entry.not_for}."
 
 
@@ -132,8 +126,30 @@ def chooser() -> widgets.VBox:
     return box
 
 
-def _section(entry: Tool) -> str:
-    return entry.heading.split()[0]
+def papers_table() -> str:
+    """The papers as an HTML table, each with its address and the section where it matters."""
+    rows = []
+    for paper in PAPERS:
+        number = paper["arxiv"]
+        place = f'<a href="https://arxiv.org/abs/{number}">arXiv:{number}</a>' if number else paper["venue"]
+        what = f"{paper['authors']}, <i>{html.escape(paper['title'])}</i>, {place}"
+        section = f'<a href="{html.escape(link_to(paper["section"]))}">{paper["section"]}</a>'
+        rows.append(_row((str(paper["year"]), what, html.escape(paper["why"]), section)))
+    return _table(("year", "paper", "why read it", "where"), rows)
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "".join(f'<td style="text-align:left;white-space:normal">{cell}</td>' for cell in cells)
+
+
+def _table(names: tuple[str, ...], rows: list[str]) -> str:
+    head = "".join(f'<th style="text-align:left">{name}</th>' for name in names)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
+
+def _how_to_install(name: str) -> str:
+    kind, _, where = tool(name).source.partition(":")
+    return f"pip install {where}" if kind == "package" or where in ("uv", "kaggle") else "see its page"
 
 
 def _wants(have: str) -> list[str]:

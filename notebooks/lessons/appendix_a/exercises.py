@@ -1,50 +1,16 @@
-"""The exercises of appendix A: the mean of two pictures, ids that stay text, comparing versions."""
+"""The exercises of appendix A: a reader of votes, tools for eight jobs, causes of four silent failures."""
 
+import io
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
-from helpers.data import sources
 from lessons.appendix_a import answers
-from lessons.exercise import Exercise
-
-
-def _verify_blend(attempt):
-    images = sources.animals()["image"].iloc[:40]
-    pairs = [*zip(images[:20], images[20:]), (np.full((2, 2), 255, np.uint8), np.full((2, 2), 255, np.uint8))]
-    for first, second in pairs:
-        kept = first.copy()
-        found, expected = attempt(first, second), (first.astype(float) + second) / 2
-        if not isinstance(found, np.ndarray) or found.shape != first.shape:
-            raise AssertionError(
-                f"expected an array of shape {first.shape}, found {getattr(found, 'shape', found)!r}"
-            )
-        if found.dtype != np.uint8:
-            raise AssertionError(f"the result should be a picture again, uint8, found {found.dtype}")
-        if not np.array_equal(first, kept):
-            raise AssertionError("the first picture was changed; make a new one")
-        distance = np.abs(found - expected)
-        far = distance.max()
-        if far > 1:
-            place = np.unravel_index(distance.argmax(), found.shape)
-            raise AssertionError(
-                f"a pixel with {first[place]} and {second[place]} should become about {expected[place]:g}, "
-                f"found {found[place]} ({far:g} off)"
-            )
-
-
-blend = Exercise(
-    verify=_verify_blend,
-    hints=(
-        "What is the largest number in a byte, and what is the largest sum of two of them?",
-        "Make the numbers wider before you add: `first.astype(np.uint16)`; turn the result back into uint8 "
-        "at the end.",
-    ),
-    answer=answers.blend,
-    praise="Two white pixels stay white: the sum had room.",
-)
+from lessons.appendix_a.catalogue import TOOLS
+from lessons.exercise import Exercise, check_causes
 
 
 def _verify_read(attempt):
@@ -81,33 +47,115 @@ read_votes = Exercise(
 )
 
 
-def _verify_new_enough(attempt):
-    cases = (
-        ("2.11.0", "2.9", True, "eleven is more than nine"),
-        ("2.9.1", "2.11", False, "nine is less than eleven"),
-        ("3.1", "3.1.0", True, "a missing number counts as zero"),
-        ("2.15.0+cu132", "2.15", True, "what follows + names the build"),
-        ("5.0.0rc1", "5.0", False, "a release candidate comes before the release"),
-        ("10.0", "9.9.9", True, "ten is more than nine"),
-    )
-    for found, least, expected, reason in cases:
-        answer = attempt(found, least)
-        if not isinstance(answer, bool | np.bool_):
-            raise AssertionError(f"expected True or False for {found} and {least}, found {answer!r}")
-        if answer != expected:
-            raise AssertionError(
-                f"is {found} at least {least}? Expected {expected}, found {answer}: {reason}"
-            )
-
-
-new_enough = Exercise(
-    verify=_verify_new_enough,
-    hints=(
-        'Texts are compared letter by letter, so "2.9" > "2.11". Numbers in a tuple would be better, but '
-        'what is "0rc1" as a number?',
-        "The package `packaging` knows the rules: `from packaging.version import Version`, then compare two "
-        "`Version(...)`.",
+# The job; the tools that do it; why another one is the worse choice.
+JOBS = {
+    1: (
+        "By noon the client wants to know whether 3,000 labelled tickets can be sorted at all. No GPU.",
+        ("scikit-learn",),
+        "a linear model on word counts answers in seconds, and is the score to beat anyway",
     ),
-    answer=answers.new_enough,
-    praise="This is the comparison that pip makes.",
+    2: (
+        "Two CSV files do not join, and nobody knows why.",
+        ("pandas",),
+        "look at types, gaps and how many keys of each file find a partner",
+    ),
+    3: (
+        "A training takes six hours on your own machine; you want to see whether it is worth going on.",
+        ("TensorBoard", "trackio", "MLflow"),
+        "curves while it trains, kept beside the run, without an account",
+    ),
+    4: (
+        "Twelve students with old laptops shall fine-tune a small model once, in one afternoon.",
+        ("Colab",),
+        "a GPU for an hour is what is missing, and nothing may have to be installed",
+    ),
+    5: (
+        "A public corpus of 200 GB shall be read in batches on a laptop.",
+        ("datasets",),
+        "it does not fit in memory, and it need not fit on the disk",
+    ),
+    6: (
+        "Five colleagues shall try the model on sentences of their own before anybody builds a service.",
+        ("Gradio",),
+        "a page around one function; rights, load and monitoring are not asked for yet",
+    ),
+    7: (
+        "On the GPU, a step got twice as slow since last week.",
+        ("torch.profiler",),
+        "first which operation takes the time, then which line to change",
+    ),
+    8: (
+        "The service runs on your machine and stops on the server with a missing system library.",
+        ("Docker",),
+        "Python packages alone do not bring system libraries",
+    ),
+}
+RIGHT_ENOUGH = 7
+
+
+def _verify_tools(attempt) -> str:
+    found = attempt()
+    if not isinstance(found, dict) or set(found) != set(JOBS):
+        raise AssertionError(f"expected a dictionary with the keys 1 to {len(JOBS)}, found {found!r}")
+    names = {tool.name for tool in TOOLS}
+    unknown = [name for name in found.values() if name not in names]
+    if unknown:
+        raise AssertionError(f"{unknown[0]!r} is in none of the tables; write names as they stand there")
+    wrong = [number for number, (_, fitting, _) in JOBS.items() if found[number] not in fitting]
+    if len(JOBS) - len(wrong) < RIGHT_ENOUGH:
+        first = wrong[0]
+        raise AssertionError(
+            f"{len(JOBS) - len(wrong)} of {len(JOBS)} fit; for job {first} think again: {JOBS[first][2]}"
+        )
+    return f"{len(JOBS) - len(wrong)} of {len(JOBS)} fit."
+
+
+tools = Exercise(
+    verify=_verify_tools,
+    hints=(
+        "For each job ask what is missing: a score, a look, a machine, memory, a page, a cause?",
+        "Read the column 'when not': it rules out more than the column before it rules in.",
+    ),
+    answer=answers.tools,
+    praise="You chose by what was missing, not by what is well known.",
+)
+
+
+def failures() -> dict[str, str]:
+    """What four programs print; each has run with one silent mistake."""
+    first, second = np.full((2, 2), 255, np.uint8), np.full((2, 2), 100, np.uint8)
+    table = pd.read_csv(io.StringIO("id,note\n7,a\n,b\n12,c\n"))
+    joined = pd.DataFrame({"id": ["7", "12"]}).merge(table.assign(id=table["id"].astype(str)), on="id")
+    pixels = np.array([1.0, 3.0], dtype=np.float32)
+    torch.from_numpy(pixels).sub_(2.0)
+    loss, decay = torch.tensor([0.2, 0.4, 0.6, 0.8]), torch.tensor(3.0)
+    return {
+        "A": f"ids '7' and '12' joined with the ids {table['id'].tolist()}: {len(joined)} rows",
+        "B": f"a blend of pixels {first[0, 0]} and {second[0, 0]}: {((first + second) // 2)[0, 0]}",
+        "C": f"pixels were [1.0, 3.0]; after a tensor made of them was centred, they are {pixels.tolist()}",
+        "D": f"losses {[round(x, 1) for x in loss.tolist()]}, penalty {decay:.0f}: "
+        f"minimised {loss.mean() + decay:.1f}, the other tool minimises {loss.sum() + decay:.1f}",
+    }
+
+
+SIGNS = {
+    "ids became numbers": "look at how the ids of the file were read",
+    "bytes overflowed": "a blend must lie between its two pixels",
+    "shared memory": "two names stand for the same bytes",
+    "mean, not sum": "one part of the sum depends on the number of rows, the other does not",
+}
+
+
+def _verify_causes(attempt) -> None:
+    check_causes(attempt(), answers.causes(), SIGNS)
+
+
+causes = Exercise(
+    verify=_verify_causes,
+    hints=(
+        "Each line shows a value that cannot be right. Which one, and what should it be?",
+        "An empty join, a value outside its two sources, a change at a distance, two sizes of one sum.",
+    ),
+    answer=answers.causes,
+    praise="None of the four raised an error; a printed value gave each away.",
 )

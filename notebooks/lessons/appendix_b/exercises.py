@@ -1,120 +1,124 @@
-"""The exercises of appendix B: order the steps, name the step where a failure was made, find dead links."""
+"""The exercises of appendix B: which box comes next, as judged and as a program, and a watch with labels."""
+
+import numpy as np
 
 from lessons.appendix_b import answers
-from lessons.exercise import Exercise
-from lessons.workflows import DEVELOPMENT
+from lessons.appendix_b.cases import CASES
+from lessons.exercise import Exercise, check_keys
+from lessons.workflows import CHARTS
 
-# (earlier, later, what happens when they change places)
-ORDER = (
-    ("Collect", "Clean", "there is nothing to clean yet"),
-    ("Clean", "Split", "copies that are removed later may lie on both sides until then"),
-    ("Split", "Augment", "changed copies of one row land on both sides, and validation flatters the model"),
-    ("Split", "Preprocess", "means and vocabularies would be learnt from validation rows, too"),
-    ("Augment", "Train", "the network would never see the changed rows"),
-    ("Preprocess", "Train", "the network would be trained on raw rows"),
-    ("Design", "Train", "there is no network to train"),
-    ("Train", "Evaluate", "you would judge weights that have learnt nothing"),
-    ("Evaluate", "Test once", "the test rows would be open while you may still go back"),
-    ("Test once", "Deploy", "users would be the first to find out how good it is"),
-)
+STEPS = {chart.name: chart.steps for chart in CHARTS}
 
 
-def _verify_order(attempt):
+def _verify_boxes(attempt) -> None:
     found = attempt()
-    if not isinstance(found, list | tuple) or sorted(map(str, found)) != sorted(DEVELOPMENT.steps):
-        raise AssertionError(
-            f"expected a list with each of these once: {', '.join(sorted(DEVELOPMENT.steps))}; found "
-            f"{found!r}"
-        )
-    places = {step: place for place, step in enumerate(found)}
-    for earlier, later, reason in ORDER:
-        if places[earlier] > places[later]:
-            raise AssertionError(f"{later} stands before {earlier}: {reason}")
-
-
-order = Exercise(
-    verify=_verify_order,
-    hints=(
-        "Ask of each pair: what would be wrong if they changed places? Two neighbours may indeed change "
-        "places, and one step may stand much earlier.",
-        "What is random or learnt from rows must come after the split. What users see comes last.",
-    ),
-    answer=answers.order,
-    praise="Design may stand earlier, and Augment and Preprocess may change places; every other place has a "
-    "reason.",
-)
-
-
-FAILURES = {
-    "validation is far better than what users see: sentences of one review lie on both sides": "Split",
-    "half of a class turned out to be logos: the web search was careless": "Collect",
-    "names show up as 'JosÃ©' in the texts": "Clean",
-    "the training loss is the same after every epoch": "Train",
-    "a digit classifier confuses 6 and 9 since pictures are turned upside down at random": "Augment",
-    "the model sees pixels from 0 to 255 that it was pretrained to see from -1 to 1": "Preprocess",
-    "94 right answers of 100 were celebrated, but always the same answer gets 95 right": "Evaluate",
-    "the test rows were opened after each of 30 changes, and the best score was reported": "Test once",
-}
-
-
-def _verify_diagnose(attempt):
-    for failure, step in FAILURES.items():
-        found = attempt(failure)
-        if found not in DEVELOPMENT.steps:
-            raise AssertionError(f"expected one of {', '.join(DEVELOPMENT.steps)}, found {found!r}")
-        if found != step:
+    check_keys(found, CASES)
+    for name, case in CASES.items():
+        if found[name] not in STEPS[case.workflow]:
             raise AssertionError(
-                f"'{failure}' is not mended in the step {found}; which step could have prevented it"
+                f"case {name}: expected one of {', '.join(STEPS[case.workflow])}, found {found[name]!r}"
             )
+        if found[name] != case.box:
+            raise AssertionError(f"case {name} does not lead to {found[name]}: {case.because}")
 
 
-diagnose = Exercise(
-    verify=_verify_diagnose,
+next_boxes = Exercise(
+    verify=_verify_boxes,
     hints=(
-        "Ask where the failure was made, not where it was seen: most are seen in Evaluate.",
-        "A dictionary of signs will do: if 'one review' is in the failure, the answer is 'Split'.",
+        "Find the question of the chart that the case answers; then follow its arrow.",
+        "A curve that does not fall, one that parts from validation, and one that ends above a baseline are "
+        "three different questions of the same chart.",
     ),
-    answer=answers.diagnose,
-    praise="The chart tells you where to go back to, once you know where a failure was made.",
+    answer=answers.next_boxes,
+    praise="A case, a question, an arrow: you read the charts as they are meant.",
 )
 
-
-def _verify_dead(attempt):
-    headings = {
-        "a.ipynb": ["1.1 First things", "1.2 What, how?"],
-        "b.ipynb": ["2.1 Second things"],
-        "c.ipynb": [],
-    }
-    links = ["a.ipynb", "a.ipynb#1.1-First-things", "b.ipynb#2.1-Second-things", "a.ipynb#1.2-What,-how?"]
-    wrong = {
-        "d.ipynb": "the file does not exist",
-        "d.ipynb#1.1-First-things": "the file does not exist",
-        "a.ipynb#1.1-first-things": "capital letters count",
-        "b.ipynb#1.1-First-things": "the heading stands in another file",
-        "c.ipynb#2.1-Second-things": "the file has no headings",
-        "a.ipynb#1.2": "only the beginning of the heading",
-    }
-    found = attempt(links + list(wrong), headings)
-    if not isinstance(found, list):
-        raise AssertionError(f"expected a list of links, found {found!r}")
-    for link in links:
-        if link in found:
-            raise AssertionError(f"{link} leads somewhere, but your list calls it dead")
-    for link, reason in wrong.items():
-        if link not in found:
-            raise AssertionError(f"{link} is dead ({reason}), but it is not in your list")
-
-
-dead = Exercise(
-    verify=_verify_dead,
-    hints=(
-        "Cut the link at the first '#': `file, _, fragment = link.partition('#')`. A link without a fragment "
-        "only needs the file.",
-        "Turn the file's headings into fragments with `anchor(heading)` and look whether the link's fragment "
-        "is among them.",
-        "`headings.get(file, [])` gives an empty list for a file that does not exist; ask for the file "
-        "first, all the same.",
+# A week, the step that it calls for, and why another one is wrong.
+WEEKS_OF_USE = (
+    ({"drifted": False}, "Monitor", "nothing has changed"),
+    ({"drifted": True}, "Measure on new labels", "a drift alone does not say that answers are worse"),
+    ({"drifted": True, "interval": (0.74, 0.82)}, "Monitor", "the whole interval lies above the success"),
+    ({"drifted": True, "interval": (0.58, 0.67)}, "Data", "the whole interval lies below the success"),
+    (
+        {"drifted": True, "interval": (0.66, 0.75)},
+        "Measure on new labels",
+        "the success lies inside of the interval, so more labels are needed",
     ),
-    answer=answers.dead_links,
-    praise="This is the test that runs over every link of the course.",
+    ({"drifted": False, "errors": 0.05}, "Deploy", "errors rose: the last good version comes back first"),
+    (
+        {"drifted": True, "errors": 0.05, "interval": (0.58, 0.67)},
+        "Deploy",
+        "users wait: roll back first, look for the cause after that",
+    ),
+    ({"drifted": False, "errors": 0.0011}, "Monitor", "such a difference of errors is chance"),
+)
+USUAL = {"errors": 0.001, "errors_before": 0.001, "interval": None, "success": 0.70}
+
+
+def _verify_next_step(attempt) -> None:
+    for changes, step, because in WEEKS_OF_USE:
+        week = USUAL | changes
+        found = attempt(dict(week))
+        if found not in STEPS["application"]:
+            raise AssertionError(f"expected one of {', '.join(STEPS['application'])}, found {found!r}")
+        if found != step:
+            raise AssertionError(f"the week {week} does not call for {found}: {because}")
+
+
+next_step = Exercise(
+    verify=_verify_next_step,
+    hints=(
+        "Follow the chart from Deploy downwards: one `if` for each diamond, in its order.",
+        "An interval has three answers: above the success, below it, or around it.",
+    ),
+    answer=answers.next_step,
+    praise="Your program rolls back first, and asks for labels before it asks for data.",
+)
+
+WELL, DRIFTED, WEEKS = 0.80, 0.70, 4000
+MOST_LABELS, FALSE_ALARMS, FOUND = 250, 0.05, 0.90
+
+
+def share_of_alarms(right: float, labels: int, alarm_below: float, seed: int = 0) -> float:
+    """Share of simulated weeks in which fewer than `alarm_below` of the labelled answers are right.
+
+    Args:
+        right: the model's true share of right answers.
+        labels: fresh labels of a week.
+        alarm_below: the limit of the share of right ones.
+    """
+    rng = np.random.default_rng((seed, labels))
+    return float((rng.binomial(labels, right, size=WEEKS) / labels < alarm_below).mean())
+
+
+def _verify_watch(attempt) -> str:
+    found = attempt()
+    if not isinstance(found, dict) or set(found) != {"labels", "alarm_below"}:
+        raise AssertionError(f"expected a dictionary with the keys labels and alarm_below, found {found!r}")
+    labels, limit = found["labels"], found["alarm_below"]
+    if isinstance(labels, bool) or not isinstance(labels, int) or not 1 <= labels <= MOST_LABELS:
+        raise AssertionError(f"labels should be a whole number from 1 to {MOST_LABELS}, found {labels!r}")
+    if not isinstance(limit, int | float) or not 0 <= limit <= 1:
+        raise AssertionError(f"alarm_below should be between 0 and 1, found {limit!r}")
+    false, caught = share_of_alarms(WELL, labels, limit), share_of_alarms(DRIFTED, labels, limit)
+    told = f"of {WEEKS:,} good weeks {false:.1%} raise an alarm, of as many bad ones {caught:.1%}"
+    if false > FALSE_ALARMS and caught < FOUND:
+        raise AssertionError(f"{told}; no limit is good with so few labels")
+    if false > FALSE_ALARMS:
+        raise AssertionError(f"{told}; people stop reading alarms that come for nothing")
+    if caught < FOUND:
+        raise AssertionError(f"{told}; a bad week must not pass so often")
+    return f"O{told[1:]}."
+
+
+watch = Exercise(
+    verify=_verify_watch,
+    hints=(
+        "While all is well, how far is the share of right ones from the truth by chance? About twice "
+        "sqrt(p * (1 - p) / labels).",
+        "Put the limit between the good and the bad share, and take so many labels that it lies about two "
+        "standard errors from the one and one and a half from the other.",
+    ),
+    answer=answers.watch,
+    praise="Few false alarms, few bad weeks missed, within the labels that people have time for.",
 )

@@ -3,14 +3,16 @@
 import numpy as np
 
 
-def fixed_answer(labels):
-    most = max(labels.count(name) for name in labels)
-    return most / len(labels)
+def three_runs():
+    return {"a": "steps too large", "b": "learnt by heart", "c": "wrong names"}
 
 
-def mean_error(probabilities):
-    return -np.log(probabilities).mean()
+def limit():
+    return 0.85  # a little above the smallest limit that keeps the promise on the comments shown
 
 
-def name(probabilities, names):
-    return [names[row.index(max(row))] for row in probabilities]
+def answers(logits, names):
+    logits = np.array(logits)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))  # the largest becomes exp(0): no overflow
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    return [(names[row.argmax()], row.max()) for row in probabilities]

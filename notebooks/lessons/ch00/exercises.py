@@ -1,111 +1,122 @@
-"""The exercises of chapter 00: the score of one fixed answer, the error of a shrug, names for columns."""
+"""The exercises of chapter 00: faults of three trainings, a limit to choose, answers from logits."""
 
+import functools
+import json
 import math
-import statistics
-from collections import Counter
+from numbers import Real
 
 import numpy as np
 
-from lessons.ch00 import answers
-from lessons.exercise import Exercise
-
-_LABELS = [
-    ["positive", "negative", "positive", "neutral"],
-    ["negative"] * 3,
-    ["negative", "neutral", "neutral", "positive", "neutral"],
-]
+from lessons.ch00 import answers as solutions
+from lessons.ch00.record import FILE
+from lessons.exercise import Exercise, check_diagnosis
+from lessons.handing_over import answered_above
 
 
-def _verify_fixed(attempt):
-    for labels in _LABELS:
-        count = Counter(labels).most_common(1)[0][1]
-        found, expected = attempt(list(labels)), count / len(labels)
-        if not isinstance(found, int | float):
-            raise AssertionError(f"expected one number between 0 and 1, found {found!r}")
-        if abs(found - count) < 1e-9 and abs(found - expected) > 1e-9:
-            raise AssertionError(
-                f"{found} is a count; accuracy is a share: divide by the number of labels, {len(labels)}"
-            )
-        if abs(found - expected) > 1e-9:
-            raise AssertionError(
-                f"for the labels {labels} one fixed answer is right in {expected:.2f} of them at best, found "
-                f"{found:.2f}"
-            )
+@functools.cache
+def _recorded() -> dict:
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
-fixed_answer = Exercise(
-    verify=_verify_fixed,
+def show_runs() -> None:
+    """Print the three recorded trainings of exercise 0.1."""
+    print("run   mean error of each quarter of the training      right, learnt from   right, put aside")
+    for name, run in _recorded()["runs"].items():
+        errors = "   ".join(f"{error:5.2f}" for error in run["errors"])
+        print(f"{name:<6}{errors:<48}{run['learnt from']:>14.2f}{run['put aside']:>19.2f}")
+
+
+def _verify_runs(attempt):
+    advice = (
+        "ask of each: did the error fall, and are the answers on both kinds of comments what such an error "
+        "promises?"
+    )
+    check_diagnosis(attempt(), solutions.three_runs(), advice)
+
+
+three_runs = Exercise(
+    verify=_verify_runs,
     hints=(
-        "Which label would you always answer? The one that stands in the list most often.",
-        "`labels.count(name)` counts one label; take the largest count and divide by `len(labels)`.",
+        "In which run did the error not fall at all? Such a model has learnt nothing.",
+        "In which run is the error nearly 0 and every learnt comment right, while the others fare much "
+        "worse?",
+        "The third learns well by its error, yet is wrong even on what it learnt. What stands between three "
+        "numbers and a word?",
     ),
-    answer=answers.fixed_answer,
-    praise="Any model of this course must beat this number, which costs nothing.",
+    answer=solutions.three_runs,
+    praise="One number never says which fault it is: read the error and both scores side by side.",
 )
 
-
-def _verify_mean_error(attempt):
-    for probabilities in ([1 / 3, 1 / 3], [0.5, 0.25], [0.9, 0.8, 0.01]):
-        # The mean of logarithms is the logarithm of the geometric mean.
-        expected = -math.log(statistics.geometric_mean(probabilities))
-        found = attempt(list(probabilities))
-        if not isinstance(found, int | float):
-            raise AssertionError(f"expected one number, found {found!r}")
-        if (
-            abs(found + math.log(sum(probabilities) / len(probabilities))) < 1e-9
-            and abs(found - expected) > 1e-9
-        ):
-            raise AssertionError(
-                "this is the logarithm of a mean; take the logarithm of each probability first, then the mean"
-            )
-        if abs(found + expected) < 1e-9:
-            raise AssertionError(
-                f"the sign is wrong: an error is positive and falls towards 0, found {found:.3f}"
-            )
-        if abs(found - expected) > 1e-6:
-            raise AssertionError(
-                f"for the probabilities {[round(p, 2) for p in probabilities]} the mean error is "
-                f"{expected:.3f}, found {found:.3f}"
-            )
+PROMISED, FEWEST = 0.8, 0.25  # share of right answers above the limit; share of comments that are answered
 
 
-mean_error = Exercise(
-    verify=_verify_mean_error,
+def _verify_limit(attempt):
+    recorded = _recorded()
+    probabilities, labels = np.array(recorded["probabilities"]), np.array(recorded["labels"])
+    answered, right, said = answered_above(attempt(), probabilities, labels)
+    if right < PROMISED:
+        raise AssertionError(f"{said}; {PROMISED:.0%} were promised, so leave more of them to a person")
+    if answered < FEWEST:
+        raise AssertionError(f"{said}; a model that answers less than {FEWEST:.0%} saves nobody's time")
+    return f"{said[0].upper()}{said[1:]}."
+
+
+limit = Exercise(
+    verify=_verify_limit,
     hints=(
-        "The error of one comment is minus the natural logarithm of the probability that its right class "
-        "got: `-np.log(p)`.",
-        "Compute it for each probability, add up, and divide by how many there are.",
+        "Try more limits with the lines above: what happens to each of the two shares?",
+        "Do not take the smallest limit that keeps the promise here: on other comments it will miss by a "
+        "little. Leave room.",
     ),
-    answer=answers.mean_error,
-    praise="A shrug among three classes has the error `np.log(3)`, the dashed line of section 0.7.",
+    answer=solutions.limit,
+    praise="You chose on some comments, and it holds on others: that is what validation is for.",
 )
 
+_LOGITS = [[2.0, 0.0, -1.0], [-0.5, 0.1, 0.3], [0.0, 4.0, 1.0]]
 
-def _verify_name(attempt):
-    rows = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]]
+
+def _verify_answers(attempt):
     for names in (
         ["negative", "neutral", "positive"],
         ["positive", "neutral", "negative"],
-        ["bear", "bird", "cat"],
+        ["no", "?", "yes"],
     ):
-        found = attempt([list(row) for row in rows], list(names))
-        expected = [names[place] for place in np.argmax(rows, axis=1)]
-        if not isinstance(found, list | tuple) or len(found) != len(rows):
-            raise AssertionError(f"expected a list of {len(rows)} names, found {found!r}")
-        if list(found) != expected:
+        _compare(attempt, [list(row) for row in _LOGITS], names)
+    _compare(attempt, [[1.0, 2.0]], ["cat", "dog"])
+    _compare(attempt, [[1000.0, 0.0, 1000.0 - math.log(3)]], ["a", "b", "c"])
+
+
+def _compare(attempt, logits, names):
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = attempt([list(row) for row in logits], list(names))
+    expected = solutions.answers(logits, names)
+    if not isinstance(found, list) or len(found) != len(logits):
+        raise AssertionError(f"expected a list of {len(logits)} pairs (name, probability), found {found!r}")
+    for row, pair, (name, probability) in zip(logits, found, expected):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise AssertionError(f"each answer should be a pair (name, probability), found {pair!r}")
+        if pair[0] != name:
             raise AssertionError(
-                f"with the names {names} the answers are {expected}, found {list(found)}: the place decides, "
-                "and `names` says what it means"
+                f"for the logits {row} and the names {names} the answer is {name!r}, found {pair[0]!r}: the "
+                "place of the largest number decides, and `names` says what it means"
+            )
+        if not isinstance(pair[1], Real) or not abs(float(pair[1]) - probability) < 1e-6:
+            raise AssertionError(
+                f"for the logits {row} the probability is {probability:.3f}, found {pair[1]}: exp of each "
+                "logit, divided by the sum of its row (subtract the row's largest first: exp(1000) is too "
+                "large for a computer)"
             )
 
 
-name = Exercise(
-    verify=_verify_name,
+answers = Exercise(
+    verify=_verify_answers,
     hints=(
-        "In each row, find the place of the largest probability: `row.index(max(row))`.",
-        "The name at the same place of `names` is the answer. Do not write any name into your code.",
+        "Probabilities first: `np.exp(row)` makes every number positive, and dividing by the sum makes them "
+        "add up to 1.",
+        "`row.argmax()` is the place of the largest number; the name at the same place of `names` is the "
+        "answer. Write no name into your code.",
+        "Take `row - row.max()` before `np.exp`: all probabilities stay the same, and nothing overflows.",
     ),
-    answer=answers.name,
-    praise="The names come from outside, in the order of the columns, so the same function serves every "
-    "model.",
+    answer=solutions.answers,
+    praise="Any model that sorts into classes ends with these lines, whatever its classes are called.",
 )

@@ -1,135 +1,200 @@
-"""The exercises of chapter 01: counting parameters, a claim with a date, memory by arithmetic."""
+"""The exercises of chapter 01: count by part, find what a memory plan forgot, choose how to train."""
 
-import pandas as pd
+import itertools
+
 import torch
 from torch import nn
 
-from helpers.files import ROOT
+from helpers import planner
 from lessons.ch01 import answers
-from lessons.exercise import Exercise
-
-TABLE = ROOT / "data" / "large_models.csv"
+from lessons.exercise import Exercise, check_diagnosis
 
 
-def _model_with_shared_and_frozen_weights() -> nn.Module:
-    """A 20 x 8 embedding shared with the output layer, a frozen 8 x 8 layer: 232 numbers, 160 trainable."""
+class _Repeated(nn.Module):
+    """One layer under two names, a matrix shared with the last layer, a parameter of the model itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5))
+        self.words = nn.Embedding(20, 8)
+        self.first = nn.Linear(8, 8)
+        self.second = self.first
+        self.last = nn.Linear(8, 20, bias=False)
+        self.last.weight = self.words.weight
+
+
+def _hidden_models() -> dict[str, nn.Module]:
+    import transformers
+
+    no_signs = {"bos_token_id": None, "eos_token_id": None}
     with torch.device("meta"):
-        model = nn.ModuleDict(
-            {
-                "embedding": nn.Embedding(20, 8),
-                "middle": nn.Linear(8, 8),
-                "output": nn.Linear(8, 20, bias=False),
-            }
+        gpt = transformers.GPT2Config(
+            vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=16, **no_signs
         )
-    model["output"].weight = model["embedding"].weight
-    model["middle"].requires_grad_(False)
-    return model
+        t5 = transformers.T5Config(vocab_size=300, d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2)
+        return {
+            "a stack of layers": nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)),
+            "GPT-2 with its tied last layer": transformers.GPT2LMHeadModel(gpt),
+            "T5, whose two halves share a table": transformers.T5ForConditionalGeneration(t5),
+            "a model that uses one layer twice": _Repeated(),
+        }
 
 
-def _verify_count(attempt):
-    for rows, columns in ((3, 4), (5, 2)):
-        found = attempt(nn.Linear(columns, rows))
-        expected = (rows * columns + rows,) * 2
-        if not isinstance(found, tuple) or len(found) != 2:
-            raise AssertionError(f"expected a pair (all, trainable), found {found!r}")
-        if found != expected:
+def _verify_by_child(attempt):
+    for what, model in _hidden_models().items():
+        found, total = attempt(model), sum(p.numel() for p in model.parameters())
+        if not isinstance(found, dict):
+            raise AssertionError(f"expected a dictionary of part and number, found {found!r}")
+        added = sum(found.values())
+        if added > total:
             raise AssertionError(
-                f"nn.Linear({columns}, {rows}) has weights and a bias: expected {expected}, found {found}"
+                f"{what}: the parts add up to {added:,}, the model has {total:,}: something is counted twice"
             )
-    found = attempt(_model_with_shared_and_frozen_weights())
-    if found[0] == 392:
-        raise AssertionError(
-            "a model whose output layer shares the embedding's matrix counts 392: the shared matrix is in it "
-            "twice"
-        )
-    if found[1] == found[0]:
-        raise AssertionError("a layer with requires_grad=False was counted as trainable")
-    if found != (232, 160):
-        raise AssertionError(f"a model of 232 parameters, 160 of them trainable, was counted as {found}")
+        expected = answers.by_child(model)
+        if added < total and "" in expected and "" not in found:
+            raise AssertionError(
+                f"{what}: {total - added:,} numbers are missing; a parameter may belong to the model itself, "
+                'its part is ""'
+            )
+        found = {part: number for part, number in found.items() if number}
+        if found != expected:
+            raise AssertionError(f"{what}: expected {expected}, found {found}")
 
 
-count = Exercise(
-    verify=_verify_count,
+by_child = Exercise(
+    verify=_verify_by_child,
     hints=(
-        "Each parameter has `numel()` and `requires_grad`.",
-        "`model.state_dict()` lists a shared matrix under both of its names; `model.parameters()` gives each "
-        "parameter once.",
+        "`model.named_parameters()` gives each parameter once, named like `transformer.h.0.ln_1.bias`.",
+        'Before the first point stands the part: `name.split(".")[0]`. A name without a point belongs to the '
+        "model itself.",
     ),
-    answer=answers.count,
-    praise="You count each number once, and you know which of them training moves.",
+    answer=answers.by_child,
+    praise="The parts add up to the whole, whatever a model shares or repeats.",
 )
 
-
-def _verify_largest(attempt):
-    models = pd.read_csv(TABLE)
-    for date, kind, expected, why in (
-        ("2020-12", "dense", "GPT-3", "the newer models of the table were not out yet"),
-        ("2022-02", "dense", "MT-NLG", "compare all dense models up to that month"),
-        ("2022-04", "dense", "PaLM", "a model published in that month counts"),
-        ("2025-12", "dense", "PaLM", "the newest is not always the largest; sparse models are another list"),
-        ("2020-12", "sparse", "GShard", "the argument kind chooses the list"),
-    ):
-        found = attempt(models, date, kind)
-        if found != expected:
-            raise AssertionError(
-                f"the largest {kind} model of the table up to {date} is {expected}, your function says "
-                f"{found!r}: {why}"
-            )
-    shuffled = models.sample(frac=1, random_state=0)
-    if attempt(shuffled, "2020-12", "dense") != "GPT-3":
-        raise AssertionError(
-            "with the rows in another order the answer changes; do not rely on the order of the table"
-        )
-    if attempt(models, "1990-01", "dense") is not None:
-        raise AssertionError("before the first row there is no largest model: expected None")
-
-
-largest = Exercise(
-    verify=_verify_largest,
-    hints=(
-        "Months written as YYYY-MM sort like dates, so `models['date'] <= date` works on the strings.",
-        "Select the rows by date and by `dense_or_sparse`; then `idxmax()` of `parameters` gives the index "
-        "label of the largest row.",
-        "Before you call `idxmax()`, look whether any row is left.",
+_PLANS = {  # how the training was, and how somebody planned it
+    "a": ({"name": "smollm2-360m", "rows": 4, "tokens": 128}, "moments"),
+    "b": ({"name": "smollm2-135m", "rows": 8, "tokens": 2048, "learnt_share": 0.05}, "tokens"),
+    "c": (
+        {"name": "llama-3.2-1b", "rows": 8, "tokens": 1024, "strategy": "lora", "base_bits": 4,
+         "activation_checkpointing": True},
+        "logits",
     ),
-    answer=answers.largest,
-    praise="A superlative with a date and a source can be checked; without them it will be wrong one day.",
+}  # fmt: skip
+
+
+def _workload(name: str, **options) -> planner.Workload:
+    return planner.Workload(planner.SHAPES[name], **options)
+
+
+def _planned(options: dict, forgotten: str) -> float:
+    """What the plan came to, without the part that was forgotten (bytes)."""
+    if forgotten == "tokens":
+        return planner.memory(_workload(**options | {"tokens": 128})).total
+    memory = planner.memory(_workload(**options))
+    return memory.total - getattr(memory, forgotten)
+
+
+def show_plans() -> None:
+    """Print the three plans of exercise 1.2, and what each step needs."""
+    for name, (options, forgotten) in _PLANS.items():
+        workload = _workload(**options)
+        way = "all weights" if workload.strategy == "full" else "LoRA on 4 bits, activations recomputed"
+        planned, needed = _planned(options, forgotten), planner.memory(workload).total
+        print(
+            f"{name}: {workload.shape.name} ({workload.shape.parameters / 1e6:,.0f} million parameters, "
+            f"{workload.shape.vocabulary:,} tokens known), {way}, {workload.rows} rows of up to "
+            f"{workload.tokens:,} tokens, {workload.learnt_share:.0%} of them labelled\n"
+            f"   planned {planned / 1e9:.1f} GB, needed {needed / 1e9:.1f} GB"
+        )
+
+
+def _verify_plans(attempt):
+    advice = "divide the missing gigabytes: by the parameters, then by labelled tokens times vocabulary"
+    check_diagnosis(attempt(), answers.three_plans(), advice, what="forgotten parts")
+
+
+three_plans = Exercise(
+    verify=_verify_plans,
+    hints=(
+        "AdamW keeps two float32 numbers for each trained parameter: 8 bytes. In which plan is that the gap?",
+        "Logits: for each labelled token one number per token of the vocabulary, and the loss holds it three "
+        "times in float32, 12 bytes.",
+        "In the third nothing is missing per parameter, and few tokens are labelled. What else grows?",
+    ),
+    answer=answers.three_plans,
+    praise="A gap in gigabytes has a unit hidden in it: divide, and it tells you its name.",
 )
 
-
-def _verify_states(attempt):
-    if attempt(1000, 1000, "adamw") == 4000:
-        raise AssertionError(
-            "1,000 parameters with AdamW need more than the 4,000 bytes of the weights: what else has one "
-            "value each?"
-        )
-    for parameters, trainable, optimizer, expected in (
-        (1000, 1000, "sgd", 4000 + 4000),
-        (1000, 1000, "momentum", 4000 + 4000 + 4000),
-        (1000, 1000, "adamw", 4000 + 4000 + 8000),
-        (1000, 10, "adamw", 4000 + 40 + 80),
-    ):
-        found = attempt(parameters, trainable, optimizer)
-        if found != expected:
-            advice = (
-                "a frozen parameter has neither a gradient nor optimizer values"
-                if trainable < parameters
-                else "4 bytes for each value"
-            )
-            raise AssertionError(
-                f"{parameters:,} parameters, {trainable:,} trainable, {optimizer}: expected {expected:,} "
-                f"bytes, found {found!r}; {advice}"
-            )
+_GB = 1e9 * planner.USABLE
+_CASES = [
+    (planner.SHAPES[name], tokens, gigabytes * _GB)
+    for name, tokens, gigabytes in (
+        ("smollm2-135m", 512, 16), ("smollm2-360m", 2048, 16), ("smollm2-1.7b", 256, 24),
+        ("smollm2-1.7b", 1024, 80), ("llama-3.2-1b", 512, 16), ("llama-3.2-1b", 1024, 40),
+        ("llama-3.2-3b", 1024, 24), ("llama-3.2-3b", 512, 80), ("mistral-7b", 2048, 24),
+        ("llama-3.1-8b", 2048, 24), ("llama-3.1-8b", 4096, 80), ("smollm2-135m", 8192, 24),
+    )
+]  # fmt: skip
+ENOUGH = 0.9  # of the points that can be had
 
 
-states = Exercise(
-    verify=_verify_states,
+def points(workload: planner.Workload) -> float:
+    """What a plan that fits is worth: 10, less for what it gives up."""
+    given_up = {"full": 0, "lora": 2}[workload.strategy] + (1 if workload.base_bits == 4 else 0)
+    few_rows = 1 if workload.rows < 4 else 0
+    return 10 - given_up - few_rows - (1 if workload.activation_checkpointing else 0)
+
+
+def _best(shape, tokens: int, room: float) -> float:
+    ways = itertools.product(
+        (
+            {},
+            {"strategy": "lora"},
+            {"strategy": "lora", "base_bits": 16},
+            {"strategy": "lora", "base_bits": 4},
+        ),
+        (False, True),
+        (1, 4),
+    )
+    found = [
+        planner.Workload(shape, rows=rows, tokens=tokens, activation_checkpointing=recompute, **way)
+        for way, recompute, rows in ways
+    ]
+    return max((points(one) for one in found if planner.memory(one).total <= room), default=0)
+
+
+def _verify_choose(attempt):
+    reached, possible, too_large = 0.0, 0.0, []
+    for shape, tokens, room in _CASES:
+        possible += _best(shape, tokens, room)
+        chosen = attempt(shape, tokens, room)
+        if not isinstance(chosen, planner.Workload):
+            raise AssertionError(f"expected a planner.Workload, found {chosen!r}")
+        if (chosen.shape, chosen.tokens) != (shape, tokens):
+            raise AssertionError("model and text length are given; choose the other settings")
+        if chosen.processes != 1 or chosen.learnt_share != 1:
+            raise AssertionError("there is one card, and every token has a label")
+        if planner.memory(chosen).total > room:
+            too_large.append(f"{shape.name} with {tokens:,} tokens on {room / _GB:.0f} GB")
+        else:
+            reached += points(chosen)
+    said = f"{reached / possible:.0%} of the points that can be had in {len(_CASES)} hidden cases"
+    if too_large:
+        said += f"; {len(too_large)} do not fit, the first is {too_large[0]}"
+    if reached < ENOUGH * possible:
+        raise AssertionError(f"{said}; {ENOUGH:.0%} are enough")
+    return f"{said[0].upper()}{said[1:]}."
+
+
+choose = Exercise(
+    verify=_verify_choose,
     hints=(
-        "Every parameter has a weight. Which of them have a gradient?",
-        "SGD keeps nothing, momentum one running mean, AdamW two, and each of these only for parameters that "
-        "train.",
+        "Write down the plans that you would like, from the best to the cheapest; take the first for which "
+        "`planner.memory(workload).total <= room`.",
+        "What costs nothing here? Compare four rows with one, and LoRA on float32 with LoRA on 16 bits.",
+        "A cheaper way comes after *both* remedies of the better one were tried: recomputing, fewer rows.",
     ),
-    answer=answers.states,
-    praise="This part of the memory you can now work out in your head: 16 bytes per parameter for AdamW in "
-    "float32.",
+    answer=answers.choose,
+    praise="You gave up as little as each card allowed, and could say what it was.",
 )

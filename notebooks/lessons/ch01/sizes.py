@@ -1,5 +1,7 @@
 """What a model costs before you run it: parameters, training memory, operations, energy (chapter 01).
 
+For language models of Llama's form `helpers.planner` counts memory and operations from their shape alone.
+
 Nothing here needs the model's memory: models are built on the `meta` device (shapes without numbers) and run
 on fake tensors.
 """
@@ -21,9 +23,6 @@ from lessons.parameters import count_parameters  # noqa: F401  (chapter 01 reads
 
 # Values that an optimizer keeps per parameter, all float32 here: AdamW two running means, momentum one.
 OPTIMIZER_VALUES = {"sgd": 0, "sgd with momentum": 1, "adamw": 2}
-# Bytes per parameter of (weights, gradients, optimizer values). "mixed" keeps the weights in float32 and
-# computes in bfloat16.
-PRECISION_BYTES = {"float32": (4, 4, 4), "mixed": (4, 4, 4), "bfloat16": (2, 2, 2)}
 # of the released weights, without heads for a task; chapter 01 compares them with the papers' round figures
 PUBLISHED_PARAMETERS = {
     "gpt2": 124_439_808,
@@ -229,17 +228,23 @@ def _fake(model: nn.Module, inputs) -> Iterator[tuple[Callable[[], torch.Tensor]
             model.train(was_training)
 
 
-def _autocast(precision: str):
-    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "mixed" else nullcontext()
+def _autocast(precision: str, device: str = "cpu"):
+    return torch.autocast(device, dtype=torch.bfloat16) if precision == "mixed" else nullcontext()
 
 
-def measured_peak(step: Callable[[], object]) -> int:
-    """Bytes by which memory rises at its highest while `step()` runs on the CPU.
+def measured_peak(step: Callable[[], object], device: torch.device | None = None) -> int:
+    """Bytes by which memory rises at its highest while `step()` runs.
 
-    PyTorch records every allocation. What exists before (weights, the optimizer's values) is not in it. The
-    process itself may grow by more, because the C library keeps freed pages for later: a quarter more for
-    MiniLM at 32 x 128 on Linux, and nothing more with MALLOC_MMAP_THRESHOLD_=65536.
+    On a GPU (`device`) its allocator knows; on the CPU PyTorch records every allocation. What exists before
+    (weights, the optimizer's values) is not in it. The process itself may grow by more, because the C library
+    keeps freed pages for later: a quarter more for MiniLM at 32 x 128 on Linux, and nothing more with
+    MALLOC_MMAP_THRESHOLD_=65536.
     """
+    if device is not None and device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step()
+        return torch.cuda.max_memory_allocated(device) - before
     # The profiler's notes about missing GPUs would fill a notebook's error stream.
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")
     with torch.profiler.profile(
@@ -257,16 +262,17 @@ def measured_peak(step: Callable[[], object]) -> int:
 
 
 def measured_training_memory(model: nn.Module, inputs, *, precision: str = "float32") -> int:
-    """Peak of a real training step with AdamW on the CPU: what lives between steps, what a step adds (bytes).
+    """Peak of a real training step with AdamW: what lives between steps, what a step adds (bytes).
 
     Args:
-        model, inputs, precision: as in `training_memory`, but real. The learning rate is 0: the weights stay
-            as they are.
+        model, inputs, precision: as in `training_memory`, but real, on the CPU or a GPU. The learning
+            rate is 0: the weights stay as they are.
     """
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0)
+    device = next(model.parameters()).device
 
     def step(rows=None):
-        with _autocast(precision):
+        with _autocast(precision, device.type):
             output = (
                 model(**{name: x[:rows] for name, x in inputs.items()})
                 if isinstance(inputs, dict)
@@ -279,7 +285,7 @@ def measured_training_memory(model: nn.Module, inputs, *, precision: str = "floa
     was_training = model.training
     model.train()
     step(rows=2)  # creates the optimizer's values
-    peak = measured_peak(step)
+    peak = measured_peak(step, device)
     model.train(was_training)
     kept = [
         value
@@ -288,51 +294,6 @@ def measured_training_memory(model: nn.Module, inputs, *, precision: str = "floa
         if isinstance(value, torch.Tensor)
     ]
     return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers(), *kept]) + peak
-
-
-def transformer_parameters(layers: int, hidden: int, vocabulary: int) -> int:
-    """About 12 x layers x hidden^2 for the blocks and vocabulary x hidden for the embedding (chapter 01)."""
-    return 12 * layers * hidden**2 + vocabulary * hidden
-
-
-def transformer_activations(
-    *,
-    layers: int,
-    hidden: int,
-    heads: int,
-    batch_size: int,
-    length: int,
-    value_bytes: int = 2,
-    mask_bytes: int = 1,
-    fused_attention: bool = False,
-) -> int:
-    """Bytes that a Transformer's layers save for the backward pass, by the formula of Korthikanti et al.
-
-    Per layer and per (batch x length x hidden): 16 values and 2 dropout masks; and, unless attention is
-    computed in one fused operator, per (batch x heads x length^2): 2 values and 1 mask. With 2-byte values
-    this is s*b*h*(34 + 5*a*s/h).
-
-    Args:
-        layers, hidden, heads: the shape of the model.
-        batch_size, length: rows and tokens per row.
-        value_bytes: 2 for bfloat16 and mixed precision, 4 for float32.
-        mask_bytes: 1 on a GPU; PyTorch on a CPU keeps dropout masks as float32, 4.
-        fused_attention: whether the attention matrix is never stored.
-
-    Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models" (2022),
-    arXiv:2205.05198, section 4.
-    """
-    per_token = 16 * value_bytes + 2 * mask_bytes
-    per_pair = 0 if fused_attention else 2 * value_bytes + mask_bytes
-    return layers * batch_size * length * (per_token * hidden + per_pair * heads * length)
-
-
-def model_states(parameters: int, *, optimizer: str = "adamw", precision: str = "float32") -> Memory:
-    """The memory that does not depend on the batch, for a model that is only a number of parameters."""
-    weight, gradient, value = PRECISION_BYTES[precision]
-    return Memory(
-        weight * parameters, gradient * parameters, OPTIMIZER_VALUES[optimizer] * value * parameters, 0
-    )
 
 
 def training_compute(parameters: float, tokens: float) -> float:

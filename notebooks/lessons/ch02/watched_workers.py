@@ -41,6 +41,25 @@ class Observed(Dataset):
         }
 
 
+class SlowFiles(Dataset):
+    """Samples that arrive after a while, as from a network drive: the process waits and computes nothing.
+
+    Args:
+        size: number of samples.
+        wait: seconds for each.
+    """
+
+    def __init__(self, size: int, wait: float):
+        self.size, self.wait = size, wait
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> int:
+        time.sleep(self.wait)
+        return index
+
+
 class Noise(Dataset):
     """Random numbers in 0..1 from a NumPy generator that the dataset owns, as many augmentations do.
 

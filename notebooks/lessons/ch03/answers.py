@@ -1,27 +1,34 @@
 """One right answer to each exercise of chapter 03, written as a learner would write it."""
 
-import copy
+import itertools
 
-import torch
 from torch.nn import functional as F
 
 
-def masked_mean(states, attention_mask):
-    mask = attention_mask[:, :, None]  # (B, L, 1), to meet states (B, L, D)
-    return (states * mask).sum(1) / mask.sum(1)
+def five_logs():
+    return {
+        "A": "softmax twice",
+        "B": "nothing",
+        "C": "no zero_grad()",
+        "D": "no eval()",
+        "E": "rate too high",
+    }
 
 
-def evaluate(model, loader):
-    model.eval()
-    hits, loss, rows = 0, 0.0, 0
-    with torch.no_grad():
-        for batch in loader:
-            logits = model(batch["images"])
-            loss += F.cross_entropy(logits, batch["labels"], reduction="sum").item()
-            hits += (logits.argmax(1) == batch["labels"]).sum().item()
-            rows += len(batch["labels"])
-    return hits / rows, loss / rows
+def settings():
+    return {"learning_rate": 0.02, "batch_size": 128, "epochs": 7}
 
 
-def snapshot(model, optimizer):
-    return copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+def train_epoch(model, loader, optimizer, accumulate):
+    model.train()
+    batches, summed, rows = iter(loader), 0.0, 0
+    while group := list(itertools.islice(batches, accumulate)):
+        count = sum(len(batch["labels"]) for batch in group)
+        optimizer.zero_grad()
+        for batch in group:
+            loss = F.cross_entropy(model(batch["images"]), batch["labels"], reduction="sum")
+            (loss / count).backward()
+            summed += loss.item()
+        optimizer.step()
+        rows += count
+    return summed / rows

@@ -72,7 +72,7 @@ def near_pictures(pictures: list[Image.Image], least_similarity: float = PICTURE
     """Pairs of near-duplicate pictures: candidates by hash, then confirmed by `aligned_similarity`.
 
     Args:
-        pictures: upright, e.g. of `inspection.to_rgb`.
+        pictures: upright, e.g. of `open_image`.
         least_similarity: 0..1; higher finds fewer pairs and is more often right.
 
     Returns:
@@ -83,16 +83,20 @@ def near_pictures(pictures: list[Image.Image], least_similarity: float = PICTURE
     return pairs[pairs["similarity"] >= least_similarity].reset_index(drop=True)
 
 
-def near_texts(texts: list[str], least_similarity: float = TEXT_SIMILARITY) -> pd.DataFrame:
-    """Pairs of texts with nearly the same letters in the same order: `first`, `second`, `similarity` (0..1).
+def text_vectors(texts: list[str]):
+    """Sparse (N, pieces), rows of length 1: the product of two rows is the similarity of their texts, 0..1.
 
     Each text is the shares of its pieces of 3 to 5 letters, weighted by their rarity (TF-IDF); a typing error
     spoils a few pieces, another sentence nearly all.
     """
     # "@anonymous @anonymous @anonymous" counts once: otherwise placeholders make strangers alike.
     texts = [re.sub(r"(?<!\S)(\S+)(?:\s+\1(?!\S))+", r"\1", text.casefold()) for text in texts]
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
-    vectors = vectorizer.fit_transform(texts)  # (N, pieces), unit rows
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True).fit_transform(texts)
+
+
+def near_texts(texts: list[str], least_similarity: float = TEXT_SIMILARITY) -> pd.DataFrame:
+    """Pairs of texts with nearly the same letters: `first`, `second`, `similarity` (0..1)."""
+    vectors = text_vectors(texts)
     products = (vectors @ vectors.T).tocoo()
     keep = (products.row < products.col) & (products.data >= least_similarity)
     found = pd.DataFrame(

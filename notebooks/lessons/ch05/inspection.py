@@ -1,4 +1,4 @@
-"""What is in a pile of image files, and pictures of any form as plain RGB files (chapter 05)."""
+"""What is in a pile of image files (chapter 05)."""
 
 import hashlib
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from helpers.data.pictures import to_rgb
 from helpers.errors import InputError
 from helpers.own.listing import IMAGE_SUFFIXES
 
@@ -59,23 +58,3 @@ def _inspect(path: Path, folder: Path) -> dict:
             "no image" if row["format"] is None else f"cannot be decoded ({type(error).__name__})"
         )
     return row
-
-
-def convert_images(frame: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Write each picture of `frame` (`id`, `path`) as an RGB PNG into `folder`, under its place.
-
-    The originals stay as they are.
-
-    Returns:
-        The rows with the new `path`, and the counts `rows_in`, `changed` (pictures that were not RGB and
-        upright before), `rows_out`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths, changed = [], 0
-    for number, path in enumerate(frame["path"]):
-        with Image.open(path) as image:
-            changed += image.mode != "RGB" or image.getexif().get(_ORIENTATION, 1) != 1
-            picture = to_rgb(image)
-        paths.append(str(folder / f"{number:05d}.png"))
-        picture.save(paths[-1])
-    return frame.assign(path=paths), {"rows_in": len(frame), "changed": changed, "rows_out": len(paths)}

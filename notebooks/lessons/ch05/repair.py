@@ -1,10 +1,9 @@
-"""Repairs of chapter 05: words out of HTML, tables in an encoding that nobody wrote down, gaps in numbers."""
+"""Repairs of chapter 05: words out of HTML, tables in an encoding that nobody wrote down."""
 
 import io
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from helpers.errors import InputError
@@ -62,9 +61,8 @@ def decoded(content: bytes, encoding: str | None = None, *, source: str = "the t
     if encoding is None and content.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
     try:
-        return content.decode(
-            encoding or "utf-8-sig"
-        ), encoding or "utf-8"  # nearly no other text is valid UTF-8 by chance
+        # Nearly no other text is valid UTF-8 by chance.
+        return content.decode(encoding or "utf-8-sig"), encoding or "utf-8"
     except (UnicodeDecodeError, LookupError) as error:
         if encoding is not None:
             raise InputError(f"{source} is not {encoding}: {error}; name another encoding") from error
@@ -74,51 +72,3 @@ def decoded(content: bytes, encoding: str | None = None, *, source: str = "the t
         raise InputError(
             f"{source} is neither UTF-16, UTF-8 nor Windows-1252: {error}; name its encoding"
         ) from error
-
-
-def fill_missing(values: pd.Series, how: str, *, predictors=None) -> tuple[pd.Series, dict[str, int]]:
-    """Numbers with the gaps filled, or dropped; keep a column that says which ones were filled.
-
-    Args:
-        values: numbers (N,), NaN where missing.
-        how: "drop"; "mean" or "median" of the known ones; "interpolate" between the neighbours, for rows that
-            have an order; "predict" by ridge regression from `predictors`.
-        predictors: features (N, D) of all rows, dense or sparse. Not the label: a filled value would give it
-            away.
-
-    Returns:
-        The values (fewer for "drop"), and the counts `missing` and `rows_out`.
-
-    Raises:
-        InputError: another `how`, no known value, or predictors that are missing or not as many as values.
-    """
-    missing = values.isna()
-    if missing.all():
-        raise InputError("every value is missing: there is nothing to fill the gaps with; drop the column")
-    if how == "predict":
-        filled = values.where(~missing, _predicted(values, missing, predictors))
-    elif how in _FILLS:
-        filled = _FILLS[how](values)
-    else:
-        raise InputError(f"how must be one of {', '.join([*_FILLS, 'predict'])}, found {how!r}")
-    return filled, {"missing": int(missing.sum()), "rows_out": len(filled)}
-
-
-_FILLS = {
-    "drop": lambda values: values.dropna(),
-    "mean": lambda values: values.fillna(values.mean()),
-    "median": lambda values: values.fillna(values.median()),
-    "interpolate": lambda values: values.interpolate(limit_direction="both"),
-}
-
-
-def _predicted(values: pd.Series, missing: pd.Series, predictors) -> np.ndarray:
-    from sklearn.linear_model import Ridge
-
-    if predictors is None or predictors.shape[0] != len(values):
-        raise InputError(
-            f"predictors must have one row for each of the {len(values)} values, found "
-            f"{getattr(predictors, 'shape', None)}"
-        )
-    known = np.flatnonzero(~missing)
-    return Ridge(alpha=1.0).fit(predictors[known], values.iloc[known]).predict(predictors)

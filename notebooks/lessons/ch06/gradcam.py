@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from helpers.errors import InputError
+
 
 def grad_cam(model: nn.Module, layer: nn.Module, images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """How much each place of `layer`'s output speaks for a class, in evaluation mode.
@@ -37,12 +39,6 @@ def enlarge(maps: torch.Tensor, size: int) -> torch.Tensor:
     return large / large.amax((1, 2), keepdim=True).clamp(min=1e-12)
 
 
-def peaks(maps: torch.Tensor) -> torch.Tensor:
-    """Row and column of the highest value of each map: (N, h, w) -> (N, 2) int64."""
-    best = maps.flatten(1).argmax(1)
-    return torch.stack([best // maps.shape[2], best % maps.shape[2]], dim=1)
-
-
 def covered(images: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tensor:
     """Copies of images (N, C, H, W) in which a square is filled with each channel's darkest value.
 
@@ -64,6 +60,13 @@ def cells(grid: int, size: int) -> torch.Tensor:
     """Row and column of the middles of grid x grid cells of a picture: (grid * grid, 2) int64."""
     middles = ((torch.arange(grid) + 0.5) * size / grid).long()
     return torch.cartesian_prod(middles, middles)
+
+
+def centre_cell(grid: int) -> int:
+    """The number of an odd grid's middle cell: what a map must beat where objects stand in the middle."""
+    if grid % 2 == 0:
+        raise InputError(f"only an odd grid has a centre cell, found {grid}")
+    return grid * grid // 2
 
 
 @torch.no_grad()

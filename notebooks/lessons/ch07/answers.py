@@ -1,8 +1,53 @@
 """One right answer to each exercise of chapter 07, written as a learner would write it."""
 
 import numpy as np
+import torch
 
-from helpers.training.metrics import macro_f1
+
+def prepared(texts, labels, tokenizer, encoder):
+    names = ["negative", "neutral", "positive"]
+
+    class Comments(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(texts)
+
+        def __getitem__(self, index):
+            ids = tokenizer(texts[index], truncation=True, max_length=128)["input_ids"]
+            return ids, names.index(labels[index])
+
+    def collate(samples):
+        rows = [torch.tensor(ids) for ids, _ in samples]
+        input_ids = torch.nn.utils.rnn.pad_sequence(
+            rows, batch_first=True, padding_value=tokenizer.pad_token_id
+        )
+        attention_mask = torch.nn.utils.rnn.pad_sequence(
+            [torch.ones_like(row) for row in rows], batch_first=True
+        )
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "labels": torch.tensor([label for _, label in samples]),
+        }
+
+    class MeanAndMaximum(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = encoder
+            self.classifier = torch.nn.Linear(2 * encoder.config.hidden_size, 3)
+
+        def forward(self, input_ids, attention_mask):
+            hidden = self.encoder(input_ids, attention_mask=attention_mask).last_hidden_state
+            mask = attention_mask[..., None]
+            mean = (hidden * mask).sum(1) / mask.sum(1)
+            maximum = hidden.masked_fill(mask == 0, float("-inf")).max(1).values
+            return self.classifier(torch.cat([mean, maximum], 1))
+
+    loader = torch.utils.data.DataLoader(Comments(), batch_size=16, shuffle=True, collate_fn=collate)
+    return loader, MeanAndMaximum()
+
+
+def three_runs():
+    return {"a": "labels shuffled", "b": "mask not passed", "c": "test rows chose"}
 
 
 def soft_targets(ratings):
@@ -13,18 +58,5 @@ def soft_targets(ratings):
     return (shares + label) / 2
 
 
-def paired_interval(targets, first, second, groups):
-    rng = np.random.default_rng(0)
-    rows_of = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    differences = []
-    for _ in range(500):
-        rows = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
-        differences.append(macro_f1(targets[rows], first[rows], 3) - macro_f1(targets[rows], second[rows], 3))
-    return np.percentile(differences, [2.5, 97.5])
-
-
-def threshold(confidence, correct, wanted):
-    order = np.argsort(-confidence)
-    accuracy = correct[order].cumsum() / np.arange(1, len(correct) + 1)
-    enough = np.flatnonzero(accuracy >= wanted)
-    return confidence[order][enough[-1]] if len(enough) else np.inf
+def hand_over():
+    return 0.86  # the last limit that keeps the promise on the shown rows, and a few points more

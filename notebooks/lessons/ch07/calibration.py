@@ -1,10 +1,9 @@
-"""Whether probabilities mean what they say, how to repair them, when to give no answer (chapter 07)."""
+"""Whether probabilities mean what they say, and when to give no answer (chapter 07)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
-from scipy.optimize import minimize_scalar
 
 from helpers.errors import InputError
 from helpers.training.metrics import macro_f1
@@ -39,40 +38,9 @@ def reliability(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 1
     return [Bin(len(rows), float(confidence[rows].mean()), float(correct[rows].mean())) for rows in parts]
 
 
-def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, *, bins: int = 10) -> float:
-    """Mean distance between confidence and accuracy over the bins of `reliability`, weighted by rows.
-
-    Source: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (2015), who use
-    bins of equal width.
-    """
-    parts = reliability(probabilities, targets, bins=bins)
-    return sum(part.rows * abs(part.confidence - part.accuracy) for part in parts) / len(targets)
-
-
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Logits (N, C), divided by the temperature, as probabilities (N, C)."""
     return special.softmax(logits / temperature, axis=1)
-
-
-def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature whose probabilities have the lowest cross-entropy on these rows.
-
-    It is above 1 for an over-confident model.
-
-    One number for all rows and classes: it moves confidence and never the order of the classes, so no answer
-    changes. Fit it on rows that trained nothing, e.g. the validation rows.
-
-    Args:
-        logits: (N, C).
-        targets: class indices (N,).
-
-    Source: Guo et al., "On Calibration of Modern Neural Networks" (2017).
-    """
-    rows = np.arange(len(targets))
-    loss = lambda log_temperature: (
-        -np.log(softmax(logits, np.exp(log_temperature))[rows, targets] + 1e-12).mean()
-    )
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
 def answered_curve(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from helpers.training import metrics
 from lessons.ch10 import answers
 from lessons.exercise import Exercise
+from lessons.handing_over import answered_above
 
 HIDDEN = Path(__file__).with_name("hidden_rows.json")
 CLASSES = ("negative", "neutral", "positive")
@@ -56,22 +58,11 @@ offsets = Exercise(
 
 
 def _verify_hand_over(attempt):
-    limit = attempt()
-    if isinstance(limit, bool) or not isinstance(limit, int | float):
-        raise AssertionError(f"expected one number between 0 and 1, found {limit!r}")
     rows = hidden_rows()
-    p = np.exp(rows["tuned"] - np.logaddexp.reduce(rows["tuned"], axis=1, keepdims=True))
-    kept = p.max(1) >= limit
-    if not kept.any():
-        raise AssertionError(f"above {limit:.2f} not one hidden comment is answered")
-    right = (p.argmax(1) == rows["labels"])[kept].mean()
-    found = (
-        f"above {limit:.2f}, {kept.mean():.0%} of {len(kept)} hidden comments are answered, {right:.0%} of "
-        "them right"
-    )
+    answered, right, found = answered_above(attempt(), softmax(rows["tuned"], axis=1), rows["labels"])
     if right < WANTED_RIGHT:
         raise AssertionError(f"{found}; {WANTED_RIGHT:.0%} were promised")
-    if kept.mean() < FEWEST_ANSWERED:
+    if answered < FEWEST_ANSWERED:
         raise AssertionError(f"{found}; at least {FEWEST_ANSWERED:.0%} should not go to a person")
     return f"{found[0].upper()}{found[1:]}."
 

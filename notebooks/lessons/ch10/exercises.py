@@ -3,7 +3,7 @@
 from lessons.ch10 import answers
 from lessons.ch10.building import accumulate, collate, conversations, low_rank
 from lessons.ch10.choosing import hand_over, limits, offsets
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_diagnosis
 
 __all__ = [
     "accumulate",
@@ -20,17 +20,7 @@ __all__ = [
 
 
 def _same(found, expected: dict, what: str) -> None:
-    if not isinstance(found, dict) or set(found) != set(expected):
-        raise AssertionError(f"expected a dictionary with the keys {sorted(expected)}, found {found!r}")
-    if any(value not in expected.values() for value in found.values()):
-        raise AssertionError(
-            f"the {what} are {sorted(expected.values())}, found {sorted(map(str, found.values()))}"
-        )
-    right = sum(found[key] == expected[key] for key in expected)
-    if right < len(expected):
-        raise AssertionError(
-            f"{right} of {len(expected)} are right; read each again and ask what it never learnt"
-        )
+    check_diagnosis(found, expected, "read each again and ask what it never learnt", what=what)
 
 
 def _verify_adapters(attempt):
@@ -42,14 +32,7 @@ three_adapters = Exercise(
     hints=(
         "Which of the three was never told where an answer ends? It cannot stop.",
         "A label that is shifted once too often makes the first position learn what comes second: look "
-        "for an "
-        ""
-        ""
-        ""
-        ""
-        ""
-        "answer "
-        "that lacks its first token.",
+        "for an answer that lacks its first token.",
         "What stands behind an answer in a padded batch? Only a model that learnt it will write it.",
     ),
     answer=answers.three_adapters,

@@ -3,22 +3,13 @@
 from lessons.ch11 import answers
 from lessons.ch11.building import audit, log_probabilities, pair_loss, partial_credit
 from lessons.ch11.choosing import buying
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_diagnosis
 
 __all__ = ["audit", "buying", "log_probabilities", "pair_loss", "partial_credit", "three_curves"]
 
 
 def _verify_curves(attempt):
-    found, expected = attempt(), answers.three_curves()
-    if not isinstance(found, dict) or set(found) != set(expected):
-        raise AssertionError(f"expected a dictionary with the keys {sorted(expected)}, found {found!r}")
-    if any(value not in expected.values() for value in found.values()):
-        raise AssertionError(
-            f"the faults are {sorted(expected.values())}, found {sorted(map(str, found.values()))}"
-        )
-    right = sum(found[key] == expected[key] for key in expected)
-    if right < len(expected):
-        raise AssertionError(f"{right} of {len(expected)} are right; read the accuracy before the loss")
+    check_diagnosis(attempt(), answers.three_curves(), "read the accuracy before the loss")
 
 
 three_curves = Exercise(

@@ -27,7 +27,7 @@ def sureness(prefers_first: np.ndarray) -> None:
         f"Histogram: in {sure:.0%} of the comments at least 95 of 100 raters prefer the first answer; the "
         "bars up to two thirds, in red, are the pairs that raters disagree on."
     )
-    plots.show(figure, alt, dpi=150)
+    plots.show(figure, alt)
 
 
 def pair_map(batch: dict, tokenizer) -> None:
@@ -36,7 +36,7 @@ def pair_map(batch: dict, tokenizer) -> None:
     Args:
         batch: `input_ids`, `attention_mask`, `labels`, each int64 (B, 2, L).
     """
-    plots.show(*_drawn(batch, tokenizer), dpi=150)
+    plots.show(*_drawn(batch, tokenizer))
 
 
 def _drawn(batch, tokenizer) -> tuple[Figure, str]:

@@ -2,182 +2,90 @@
 
 import pytest
 
+from lessons.appendix_b import answers
 from lessons.appendix_b import exercises as ch_b
-from lessons.workflows import DEVELOPMENT, anchor
+from lessons.appendix_b.cases import CASES, CURVES, curves
+from lessons.workflows import CHARTS
 
 
-def alphabetical():
-    return sorted(DEVELOPMENT.steps)
+def boxes(**changes):
+    return lambda: answers.next_boxes() | changes
 
 
-def augments_first():
-    return [
-        "Collect",
-        "Clean",
-        "Augment",
-        "Split",
-        "Preprocess",
-        "Design",
-        "Train",
-        "Evaluate",
-        "Test once",
-        "Deploy",
-    ]
+def watching(labels, alarm_below):
+    return lambda: {"labels": labels, "alarm_below": alarm_below}
 
 
-def splits_first():
-    return [
-        "Collect",
-        "Split",
-        "Clean",
-        "Augment",
-        "Preprocess",
-        "Design",
-        "Train",
-        "Evaluate",
-        "Test once",
-        "Deploy",
-    ]
+def trusts_drift(week):
+    return "Data" if week["drifted"] else "Monitor"
 
 
-def standardises_first():
-    return [
-        "Collect",
-        "Clean",
-        "Preprocess",
-        "Split",
-        "Augment",
-        "Design",
-        "Train",
-        "Evaluate",
-        "Test once",
-        "Deploy",
-    ]
+def forgets_the_release(week):
+    return answers.next_step(week | {"errors": 0})
 
 
-def augments_too_late():
-    return [
-        "Collect",
-        "Clean",
-        "Split",
-        "Preprocess",
-        "Design",
-        "Train",
-        "Augment",
-        "Evaluate",
-        "Test once",
-        "Deploy",
-    ]
+def takes_the_middle(week):
+    found = answers.next_step(week)
+    if week["interval"] is None or found == "Deploy":
+        return found
+    return "Monitor" if sum(week["interval"]) / 2 >= week["success"] else "Data"
 
 
-def opens_the_test_rows_early():
-    return [
-        "Collect",
-        "Clean",
-        "Split",
-        "Augment",
-        "Preprocess",
-        "Design",
-        "Train",
-        "Test once",
-        "Evaluate",
-        "Deploy",
-    ]
-
-
-def one_is_missing():
-    return DEVELOPMENT.steps[:-1]
-
-
-def all_seen_in_evaluation(failure):
-    return "Evaluate"
-
-
-def unknown_step(failure):
-    return "Debug"
-
-
-def only_files(links, headings):
-    return [link for link in links if link.partition("#")[0] not in headings]
-
-
-def any_file(links, headings):
-    known = {anchor(heading) for texts in headings.values() for heading in texts}
-    return [
-        link
-        for link in links
-        if link.partition("#")[0] not in headings or ("#" in link and link.partition("#")[2] not in known)
-    ]
-
-
-def without_case(links, headings):
-    known = {name: [anchor(heading).lower() for heading in texts] for name, texts in headings.items()}
-    return [
-        link
-        for link in links
-        if link not in headings
-        and link.partition("#")[2].lower() not in known.get(link.partition("#")[0], [])
-    ]
-
-
-def everything(links, headings):
-    return list(links)
-
-
-def only_the_beginning(links, headings):
-    def leads(link):
-        file, _, fragment = link.partition("#")
-        return file in headings and (
-            not fragment or any(anchor(h).startswith(fragment) for h in headings[file])
-        )
-
-    return [link for link in links if not leads(link)]
-
-
-WRONG = [
-    (ch_b.order, alphabetical, "stands before"),
-    (ch_b.order, augments_first, "changed copies of one row land on both sides"),
-    (ch_b.order, splits_first, "Split stands before Clean"),
-    (ch_b.order, standardises_first, "means and vocabularies would be learnt from validation rows"),
-    (ch_b.order, augments_too_late, "never see the changed rows"),
-    (ch_b.order, opens_the_test_rows_early, "while you may still go back"),
-    (ch_b.order, one_is_missing, "each of these once"),
-    (ch_b.diagnose, all_seen_in_evaluation, "is not mended in the step Evaluate"),
-    (ch_b.diagnose, unknown_step, "found 'Debug'"),
-    (ch_b.dead, only_files, "capital letters count"),
-    (ch_b.dead, any_file, "the heading stands in another file"),
-    (ch_b.dead, without_case, "capital letters count"),
-    (ch_b.dead, everything, "leads somewhere"),
-    (ch_b.dead, only_the_beginning, "only the beginning of the heading"),
-]
+def rolls_back_for_little(week):
+    return "Deploy" if week["errors"] > week["errors_before"] else answers.next_step(week)
 
 
 @pytest.mark.parametrize(
-    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+    ("exercise", "attempt", "expected"),
+    [
+        (ch_b.next_boxes, dict, "expected a dictionary with the keys A, B"),
+        (ch_b.next_boxes, boxes(A="Debug"), "found 'Debug'"),
+        (ch_b.next_boxes, boxes(A="Collect"), "nothing is learnt at all"),
+        (ch_b.next_boxes, boxes(B="Train"), "knows its rows by heart"),
+        (ch_b.next_boxes, boxes(B="Augment"), "needs more of them"),
+        (ch_b.next_boxes, boxes(C="Test once"), "a simple method is better"),
+        (ch_b.next_boxes, boxes(D="Tune"), "no learning rate is to blame"),
+        (ch_b.next_boxes, boxes(E="Optimise"), "not beaten yet"),
+        (ch_b.next_boxes, boxes(F="Data"), "that must be measured"),
+        (ch_b.next_boxes, boxes(G="Data"), "no new model is needed"),
+        (ch_b.next_boxes, boxes(H="Data"), "the last good version"),
+        (ch_b.next_boxes, boxes(I="Test once"), "the test rows stay shut"),
+        (ch_b.next_step, lambda week: "Retrain", "found 'Retrain'"),
+        (ch_b.next_step, trusts_drift, "a drift alone does not say"),
+        (ch_b.next_step, forgets_the_release, "errors rose"),
+        (ch_b.next_step, takes_the_middle, "more labels are needed"),
+        (ch_b.next_step, rolls_back_for_little, "is chance"),
+        (ch_b.watch, dict, "expected a dictionary with the keys labels"),
+        (ch_b.watch, watching(1000, 0.75), "from 1 to 250"),
+        (ch_b.watch, watching(200, 75), "between 0 and 1"),
+        (ch_b.watch, watching(50, 0.75), "no limit is good with so few labels"),
+        (ch_b.watch, watching(200, 0.79), "come for nothing"),
+        (ch_b.watch, watching(200, 0.70), "must not pass so often"),
+    ],
 )
-def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
-    refused(exercise, attempt, sentence)
+def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, expected, refused):
+    refused(exercise, attempt, expected)
 
 
-def test_the_order_of_the_chart_is_right(capsys):
-    ch_b.order.check(lambda: DEVELOPMENT.steps)
+@pytest.mark.parametrize("plan", [(200, 0.75), (250, 0.75), (250, 0.74), (180, 0.75)])
+def test_a_band_of_plans_is_right(plan, capsys):
+    ch_b.watch.check(watching(*plan))
     assert capsys.readouterr().out.startswith("Right. ")
 
 
-@pytest.mark.parametrize("moved", [["Preprocess", "Augment"], ["Augment", "Preprocess"]])
-def test_augment_and_preprocess_may_change_places(moved, capsys):
-    ch_b.order.check(
-        lambda: ["Collect", "Clean", "Split", *moved, "Design", "Train", "Evaluate", "Test once", "Deploy"]
-    )
-    assert capsys.readouterr().out.startswith("Right. ")
+def test_every_box_of_a_case_is_a_way_of_its_chart():
+    steps = {chart.name: chart for chart in CHARTS}
+    for case in CASES.values():
+        chart = steps[case.workflow]
+        ways = [step for node in chart.nodes for _, step in node.back]
+        ways += [after.text for node, after in zip(chart.nodes, chart.nodes[1:]) if node.back]
+        assert case.box in ways
 
 
-def test_design_may_come_earlier(capsys):
-    ch_b.order.check(
-        lambda: [
-            "Collect",
-            "Design",
-            *[step for step in DEVELOPMENT.steps if step not in ("Collect", "Design")],
-        ]
-    )
-    assert capsys.readouterr().out.startswith("Right. ")
+def test_curves_show_what_the_cases_say():
+    figure, alt = curves()
+    assert [ax.get_title() for ax in figure.axes] == [f"curve {name}" for name in CURVES]
+    training, validation = CURVES["B"]
+    assert training[-1] < 0.1 < 1.8 < validation[-1] > min(validation)
+    assert max(max(losses) for losses in CURVES["A"]) - min(min(losses) for losses in CURVES["A"]) < 0.05
+    assert len(alt) > 50

@@ -14,7 +14,7 @@ def test_a_step_with_two_questions_names_both_and_the_next_step():
     )
     assert (
         "Validation much worse than training? (chapter 03, section 3.14) If no, go on; if yes, go back to "
-        "Augment." in text
+        "Collect." in text
     )
     assert text.endswith("Next: Evaluate (chapter 06, section 6.5).")
 
@@ -31,8 +31,8 @@ def test_the_ends():
         stepper.what_next(DEVELOPMENT, "Deploy")
         == "Deploy is step 10 of 10. This was the last step, until something changes."
     )
-    last = stepper.what_next(APPLICATION, "Deploy and monitor")
-    assert last.endswith("If no, go back to Deploy and monitor; if yes, go back to Data.")
+    last = stepper.what_next(APPLICATION, "Measure on new labels")
+    assert last.endswith("If yes, go back to Monitor; if no, go back to Data.")
     assert "last step" not in last
 
 

@@ -1,90 +1,137 @@
-"""Chapter 05's exercises refuse the typical wrong attempts with a sentence that helps."""
+"""Chapter 05: the exercises accept their answers and refuse wrong attempts with a sentence that helps."""
 
-import numpy as np
+import os
+
+import pandas as pd
 import pytest
+import torch
+from PIL import Image, ImageOps
+from torch.utils.data import Dataset
 
+from lessons.ch05 import answers, building
 from lessons.ch05 import exercises as ch05
 
 
-def gives_up_at_once(status, attempt, retry_after):
-    return "use" if status == 200 else "give up"
+class Base(answers.Pile):
+    """The right answer with one fault put in by the classes below."""
+
+    def read(self, path):
+        with Image.open(path) as image:
+            return building_rgb(image)
+
+    def __getitem__(self, index):
+        return {"image": self.transform(self.read(self.paths[index])), "label": self.labels[index]}
 
 
-def asks_for_ever(status, attempt, retry_after):
-    return (
-        "use"
-        if status == 200
-        else "give up"
-        if status in (403, 404)
-        else max(2 * 2**attempt, retry_after or 0)
-    )
+def building_rgb(image):
+    from helpers.data.pictures import to_rgb
+
+    return to_rgb(image)
 
 
-def ignores_the_server(status, attempt, retry_after):
-    if status == 200:
-        return "use"
-    return "give up" if status in (403, 404) or attempt >= 4 else 2 * 2**attempt
+class OnlyJpg(Base):
+    def __init__(self, labels_file, classes, transform):
+        super().__init__(labels_file, classes, transform)
+        kept = [place for place, path in enumerate(self.paths) if path.suffix == ".jpg"]
+        self.paths, self.labels = [self.paths[p] for p in kept], [self.labels[p] for p in kept]
 
 
-def trusts_the_server_alone(status, attempt, retry_after):
-    if status == 200:
-        return "use"
-    return "give up" if status in (403, 404) or attempt >= 4 else retry_after or 2 * 2**attempt
+class ByPosition(Base):
+    def __init__(self, labels_file, classes, transform):
+        super().__init__(labels_file, classes, transform)
+        self.paths = sorted(self.paths)
 
 
-def forgets_none(status, attempt, retry_after):
-    return (
-        "use"
-        if status == 200
-        else "give up"
-        if status in (403, 404) or attempt >= 4
-        else max(2 * 2**attempt, retry_after)
-    )
+class TheWholeFolder(Base):
+    def __init__(self, labels_file, classes, transform):
+        super().__init__(labels_file, classes, transform)
+        self.paths = sorted((labels_file.parent / "pictures").iterdir())
+
+    def __len__(self):
+        return len(self.paths)
 
 
-def only_the_pair(size, pairs):
-    groups = list(range(size))
-    for first, second in pairs:
-        groups[second] = groups[first]
-    return groups
+class NoRgb(Base):
+    def read(self, path):
+        with Image.open(path) as image:
+            image.load()
+            return image
 
 
-def all_in_one(size, pairs):
-    return [0] * size
+class ConvertAlone(Base):
+    def read(self, path):
+        with Image.open(path) as image:
+            return image.convert("RGB")
 
 
-def list_of_sets(size, pairs):
-    return [set(pair) for pair in pairs]
+class ConvertUpright(Base):
+    def read(self, path):
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
 
 
-def only_the_threshold(probabilities, labels, most):
-    given = probabilities[np.arange(len(labels)), labels]
-    return np.flatnonzero(given <= most)[np.argsort(given[given <= most])].tolist()
+class AllOpen(Base):
+    def read(self, path):
+        self.kept = [*getattr(self, "kept", []), Image.open(path)]
+        return super().read(path)
 
 
-def only_disagreement(probabilities, labels, most):
-    given = probabilities[np.arange(len(labels)), labels]
-    rows = np.flatnonzero(probabilities.argmax(1) != labels)
-    return rows[np.argsort(given[rows])].tolist()
+class Untransformed(Base):
+    def __getitem__(self, index):
+        return {"image": self.read(self.paths[index]), "label": self.labels[index]}
 
 
-def in_order_of_rows(probabilities, labels, most):
-    given = probabilities[np.arange(len(labels)), labels]
-    return np.flatnonzero((given <= most) & (probabilities.argmax(1) != labels)).tolist()
+class LabelWords(Base):
+    def __init__(self, labels_file, classes, transform):
+        super().__init__(labels_file, classes, transform)
+        self.labels = pd.read_csv(labels_file)["label"].tolist()
+
+
+class FloatLabels(Base):
+    @staticmethod
+    def collate(samples):
+        batch = answers.Pile.collate(samples)
+        return batch | {"labels": batch["labels"].float()}
+
+
+class ChannelsLast(Base):
+    @staticmethod
+    def collate(samples):
+        batch = answers.Pile.collate(samples)
+        return batch | {"images": batch["images"].movedim(1, -1)}
+
+
+class NoCollate(Dataset):
+    def __init__(self, labels_file, classes, transform):
+        self.right = answers.Pile(labels_file, classes, transform)
+
+    def __len__(self):
+        return len(self.right)
+
+    def __getitem__(self, index):
+        return self.right[index]
 
 
 WRONG = [
-    (ch05.next_step, gives_up_at_once, "next_step(503, 1, None) should be 4, found 'give up'"),
-    (ch05.next_step, asks_for_ever, "should be 'give up'"),
-    (ch05.next_step, ignores_the_server, "should be 30, found 4"),
-    (ch05.next_step, trusts_the_server_alone, "should be 16, found 10"),
-    (ch05.next_step, forgets_none, "TypeError"),
-    (ch05.group, only_the_pair, "belong together"),
-    (ch05.group, all_in_one, "have nothing to do with each other"),
-    (ch05.group, list_of_sets, "should be a list of 4 group numbers"),
-    (ch05.suspects, only_the_threshold, "the suspects are rows"),
-    (ch05.suspects, only_disagreement, "the suspects are rows"),
-    (ch05.suspects, in_order_of_rows, "the most improbable label first"),
+    (ch05.pile, OnlyJpg, "names 18 pictures, your dataset has 4"),
+    (ch05.pile, TheWholeFolder, "your dataset has 20"),
+    (ch05.pile, ByPosition, "Pair by name"),
+    (ch05.pile, NoRgb, "convert to RGB first"),
+    (ch05.pile, ConvertAlone, "shows its bar at"),
+    (ch05.pile, ConvertUpright, "16-bit"),
+    (ch05.pile, Untransformed, "the transform should give"),
+    (ch05.pile, LabelWords, "is labelled"),
+    (ch05.pile, FloatLabels, "should be int64"),
+    (ch05.pile, ChannelsLast, "the batches have the shapes"),
+    (ch05.pile, NoCollate, "AttributeError"),
+    (ch05.three_logs, dict, "with the keys a, b, c"),
+    (ch05.three_logs, lambda: {"a": "leak", "b": "leak", "c": "leak"}, "1 of 3 are right"),
+    (ch05.three_logs, lambda: {"a": "leak", "b": "bad luck", "c": "leak"}, "found 'bad luck'"),
+    (ch05.threshold, lambda: None, "one number between 0 and 1"),
+    (ch05.threshold, lambda: True, "one number between 0 and 1"),
+    (ch05.threshold, lambda: 0.9, "misses copies"),
+    (ch05.threshold, lambda: 0.8, "misses copies"),  # where precision and recall are about equal
+    (ch05.threshold, lambda: 0.3, "throws too many other comments away"),
 ]
 
 
@@ -93,3 +140,31 @@ WRONG = [
 )
 def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
     refused(exercise, attempt, sentence)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files")
+def test_files_that_stay_open_are_refused(refused):
+    refused(ch05.pile, AllOpen, "files are still open")
+
+
+@pytest.mark.parametrize("name", ch05.__all__)
+def test_the_solutions_pass(name, capsys):
+    exercise = getattr(ch05, name)
+    exercise.check(exercise.answer)
+    assert capsys.readouterr().out.startswith("Right.")
+
+
+def test_a_band_of_thresholds_passes(capsys):
+    for number in (0.6, 0.65, 0.7):
+        ch05.threshold.check(lambda number=number: number)
+        assert capsys.readouterr().out.startswith("Right.")
+
+
+def test_every_hidden_form_shows_its_bar(tmp_path):
+    rows = building.write_pile(tmp_path)
+    assert sorted(rows["label"].unique()) == ["left", "right"]
+    for row in rows.itertuples():
+        with Image.open(tmp_path / row.file) as image:
+            picture = building_rgb(image)
+        tensor = torch.tensor(list(picture.tobytes())).reshape(16, 16, 3).movedim(-1, 0) / 255
+        assert building._bar(tensor) == row.label, row.file

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from transformers import AutoTokenizer, BertConfig, BertModel
 
+from helpers import assets
 from helpers.data.pictures import open_image, to_rgb
 from helpers.errors import InputError
 from lessons.ch05 import inspection, labels
@@ -79,29 +82,29 @@ def test_all_modes_become_rgb(mode, picture):
     assert (found.mode, found.size) == ("RGB", picture.size)
 
 
-def test_convert_writes_new_files_and_counts(tmp_path, picture):
-    import pandas as pd
-
-    picture.save(tmp_path / "a.png")
-    picture.convert("RGB").save(tmp_path / "b.png")
-    frame = pd.DataFrame({"id": ["a", "b"], "path": [str(tmp_path / "a.png"), str(tmp_path / "b.png")]})
-    converted, counts = inspection.convert_images(frame, tmp_path / "new")
-    assert counts == {"rows_in": 2, "changed": 1, "rows_out": 2}
-    assert converted["id"].tolist() == ["a", "b"]
-    for path in converted["path"]:
-        with Image.open(path) as image:
-            assert image.mode == "RGB"
-    assert (tmp_path / "a.png").exists()
+def test_out_of_fold_labels_that_the_features_contradict_are_improbable():
+    rng = np.random.default_rng(0)
+    truth = np.repeat(["a", "b", "c"], 40)
+    features = np.eye(3)[np.repeat([0, 1, 2], 40)] @ rng.normal(size=(3, 12)) + rng.normal(0, 0.2, (120, 12))
+    given = truth.copy()
+    given[[3, 50, 100]] = ["b", "c", "a"]
+    probability = labels.out_of_fold(features, given)
+    assert probability.shape == (120,)
+    assert set(np.argsort(probability)[:3]) == {3, 50, 100}
+    assert labels.precision_at(3, probability, given != truth) == 1
+    assert labels.precision_at(6, probability, given != truth) == 0.5
 
 
-def test_suspects_are_improbable_labels_in_order():
-    p = np.array([[0.9, 0.1], [0.03, 0.97], [0.01, 0.99], [0.5, 0.5]])
-    found = labels.label_suspects(p, ["a", "a", "a", "b"], ("a", "b"))
-    assert found["row"].tolist() == [2, 1]
-    assert found["suggestion"].tolist() == ["b", "b"]
-    assert labels.label_suspects(p, ["a", "b", "b", "a"], ("a", "b"), most=1.0).empty, (
-        "the most probable label is no suspect"
-    )
+def test_text_features_leave_padding_out_and_keep_the_order():
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(assets.path("minilm"))
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    encoder = BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).eval()
+    texts = ["Short.", "This one is a good deal longer than the first.", "Two words", ""]
+    together = labels.text_features(texts, tokenizer, encoder)
+    alone = np.concatenate([labels.text_features([text], tokenizer, encoder) for text in texts])
+    assert together.shape == (4, 16)
+    assert np.allclose(together, alone, atol=1e-5)
 
 
 def test_precision_and_recall():

@@ -5,24 +5,24 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from transformers import BertConfig, BertForMaskedLM
+from safetensors.torch import load_file
+from torch.nn import functional as F
+from transformers import AutoTokenizer
 
-from helpers.errors import InputError
-from helpers.models.pretrained import text_classifier as build
+from helpers import assets
 from lessons.ch05 import text_augmentation
 
 TEXT = "This isn't a good phone, but the price is great and I love it!"
 
 
 @pytest.fixture(scope="module")
-def encoder():
-    return build()
-
-
-@pytest.fixture(scope="module")
-def neighbours(encoder):
-    return text_augmentation.WordNeighbours(encoder.preprocessor, encoder.model.get_input_embeddings().weight)
+def neighbours():
+    tokenizer = AutoTokenizer.from_pretrained(assets.path("minilm"))
+    weights = load_file(assets.path("minilm") / "model.safetensors")["embeddings.word_embeddings.weight"]
+    words = text_augmentation.whole_words(tokenizer)
+    vectors = F.normalize(weights[list(words.values())].float(), dim=1)
+    rows = {word: row for row, word in enumerate(words)}
+    return lambda word: text_augmentation.neighbours_of(word, rows, vectors)
 
 
 @pytest.fixture
@@ -95,31 +95,3 @@ def test_copies_come_after_the_rows_and_keep_label_and_group(rng):
     assert not found.equals(
         text_augmentation.with_copies(frame, text_augmentation.swap_words, copies=2, seed=2)
     )
-
-
-@pytest.fixture(scope="module")
-def masked_model(encoder):
-    """A tiny masked language model that likes four words, in this order: phone, camera, ##s, movie."""
-    torch.manual_seed(0)
-    size = len(encoder.preprocessor)
-    model = BertForMaskedLM(
-        BertConfig(
-            vocab_size=size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-        )
-    ).eval()
-    with torch.no_grad():
-        model.cls.predictions.bias.zero_()
-        for place, word in enumerate(("phone", "camera", "##s", "movie")):
-            model.cls.predictions.bias[encoder.preprocessor.convert_tokens_to_ids(word)] = 100 - place
-    return model
-
-
-def test_masked_words_are_the_likeliest_without_the_word_itself(masked_model, encoder):
-    assert text_augmentation.masked_words(
-        masked_model, encoder.preprocessor, "a good phone.", "phone", count=2
-    ) == ["camera", "movie"]
-
-
-def test_a_word_that_is_not_there_cannot_be_masked(masked_model, encoder):
-    with pytest.raises(InputError, match="should hold the word 'fish'"):
-        text_augmentation.masked_words(masked_model, encoder.preprocessor, "a good phone", "fish")

@@ -9,6 +9,7 @@ import torch
 from helpers.data.loaders import make_loader
 from helpers.errors import InputError
 from lessons.caching import CachedDataset
+from lessons.ch06 import bottlenecks
 from lessons.ch06.bottlenecks import SlowDisk, waiting_share, with_little_memory
 
 
@@ -49,6 +50,13 @@ def test_waiting_is_told_from_working():
 
     assert waiting_share(loader(Numbers()), work)[1] < 0.5
     assert waiting_share(loader(SlowDisk(Numbers(), 0.05)), work)[1] > 0.5
+
+
+def test_the_clock_waits_for_the_device_after_every_step(monkeypatch):
+    done = []
+    monkeypatch.setattr(bottlenecks, "finish", lambda: done.append("finish"))
+    waiting_share(loader(Numbers()), lambda batch: done.append("step"))
+    assert done == ["step", "finish"] * 2
 
 
 def test_the_slow_disk_returns_the_same_samples():

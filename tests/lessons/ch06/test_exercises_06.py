@@ -1,113 +1,130 @@
-"""Chapter 06's exercises refuse the typical wrong attempts with a sentence that helps."""
+"""Chapter 06's exercises refuse typical wrong attempts with a sentence that helps, and pass right ones."""
 
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
 from lessons.ch06 import exercises as ch06
 
-
-def mean_of_means(model, batches):
-    model.zero_grad()
-    for inputs, labels in batches:
-        (F.cross_entropy(model(inputs), labels) / len(batches)).backward()
-
-
-def never_divided(model, batches):
-    model.zero_grad()
-    for inputs, labels in batches:
-        F.cross_entropy(model(inputs), labels).backward()
+TO_TENSOR = [v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+HALVES = v2.Normalize([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+AS_IT_IS = v2.Compose([v2.Resize((64, 64)), *TO_TENSOR, HALVES])
+FINISHED = ch06.plan.answer()
 
 
-def never_cleared(model, batches):
-    count = sum(len(labels) for _, labels in batches)
-    for inputs, labels in batches:
-        (F.cross_entropy(model(inputs), labels, reduction="sum") / count).backward()
+def two_steps(model, head, pictures, labels, *, every=True, transform=AS_IT_IS):
+    """A training far too short: enough for a check to see what is done, and to refuse it."""
+    parameters = model.parameters() if every else head.parameters()
+    optimizer = torch.optim.AdamW(list(parameters), lr=1e-3)
+    for rows in (slice(0, 4), slice(4, 8)):
+        loss = F.cross_entropy(
+            model(torch.stack([AS_IT_IS(one) for one in pictures[rows]])), torch.tensor(labels[rows])
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return transform
 
 
-def cleared_each_time(model, batches):
-    count = sum(len(labels) for _, labels in batches)
-    for inputs, labels in batches:
-        model.zero_grad()
-        (F.cross_entropy(model(inputs), labels, reduction="sum") / count).backward()
+def returns_nothing(model, head, pictures, labels):
+    two_steps(model, head, pictures, labels)
 
 
-def no_backward(model, batches):
-    model.zero_grad()
+def only_the_head(model, head, pictures, labels):
+    return two_steps(model, head, pictures, labels, every=False)
 
 
-def average_of_batches(model, batches):
-    model.eval()
-    with torch.no_grad():
-        return sum(F.cross_entropy(model(inputs), labels).item() for inputs, labels in batches) / len(batches)
+def nothing_moves(model, head, pictures, labels):
+    return AS_IT_IS
 
 
-def in_training_mode(model, batches):
-    with torch.no_grad():
-        return ch06.evaluate.answer(model.train(), batches) + 0 * model(batches[0][0]).sum().item()
+def too_short(model, head, pictures, labels):
+    return two_steps(model, head, pictures, labels)
 
 
-def mode_not_restored(model, batches):
-    value = ch06.evaluate.answer(model, batches)
-    model.eval()
-    return value
+def flips_in_evaluation(model, head, pictures, labels):
+    flipped = v2.Compose([v2.RandomHorizontalFlip(), *AS_IT_IS.transforms])
+    return two_steps(model, head, pictures, labels, transform=flipped)
 
 
-def a_tensor(model, batches):
-    return torch.tensor(ch06.evaluate.answer(model, batches))
+def not_standardised(model, head, pictures, labels):
+    return two_steps(model, head, pictures, labels, transform=v2.Compose([v2.Resize((64, 64)), *TO_TENSOR]))
 
 
-def no_relu(activations, gradients):
-    return (gradients.mean((1, 2))[:, None, None] * activations).sum(0)
+def wrong_size(model, head, pictures, labels):
+    return two_steps(model, head, pictures, labels, transform=v2.Compose([*TO_TENSOR, HALVES]))
 
 
-def weight_per_place(activations, gradients):
-    found = (gradients * activations).sum(0).relu()
-    return found / found.max().clamp(min=1e-12)
+def one_channel(model, head, pictures, labels):
+    grey = v2.Compose([v2.Resize((64, 64)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+    return two_steps(model, head, pictures, labels, transform=grey)
 
 
-def unscaled(activations, gradients):
-    return no_relu(activations, gradients).relu()
-
-
-def divides_by_zero(activations, gradients):
-    found = unscaled(activations, gradients)
-    return found / found.max()
-
-
-def one_number_per_channel(activations, gradients):
-    return gradients.mean((1, 2))
-
-
-WRONG = [
-    (ch06.accumulate, mean_of_means, "batches of (8, 8, 3) rows"),
-    (ch06.accumulate, never_divided, "is 3.00 times the right one"),
-    (ch06.accumulate, never_cleared, "is 3.00 times the right one"),
-    (ch06.accumulate, cleared_each_time, "batches of (4, 4, 4) rows"),
-    (ch06.accumulate, no_backward, "left no new gradient"),
-    (ch06.evaluate, average_of_batches, "expected the mean over 13 rows"),
-    (ch06.evaluate, in_training_mode, "the model was in training mode"),
-    (ch06.evaluate, mode_not_restored, "put its mode back"),
-    (ch06.evaluate, a_tensor, "expected a number"),
-    (ch06.cam, no_relu, "negative places"),
-    (ch06.cam, weight_per_place, "check weights and scale"),
-    (ch06.cam, unscaled, "check weights and scale"),
-    (ch06.cam, divides_by_zero, "found nan"),
-    (ch06.cam, one_number_per_channel, "expected a map of shape"),
+BUILT_WRONG = [
+    (returns_nothing, "expected your evaluation transform back, found None"),
+    (only_the_head, "only the head has moved"),
+    (nothing_moves, "no weight of the model has moved"),
+    (too_short, "the linear probe 0."),
+    (flips_in_evaluation, "the evaluation transform draws"),
+    (not_standardised, "pixels go from 0.00 to 1.00"),
+    (wrong_size, "found torch.float32 (3, 28, 28)"),
+    (one_channel, "found torch.float32 (1, 64, 64)"),
+]
+PLANNED_WRONG = [
+    (None, "expected a dictionary with the keys train, epochs"),
+    (FINISHED | {"train": "body"}, "`train` is"),
+    (FINISHED | {"epochs": 2.5}, "`epochs` is a whole number"),
+    (FINISHED | {"head_rate": "high"}, "`head_rate` is a number"),
+    (FINISHED | {"epochs": 7}, "the budget is 8 s"),
+    (FINISHED | {"train": "head", "epochs": 30}, "the budget is 8 s"),
+    (FINISHED | {"epochs": 1}, "at least 0.82 can be had"),
+    (FINISHED | {"train": "head", "epochs": 2, "head_rate": 1e-4}, "at least 0.82 can be had"),
+]
+DIAGNOSED_WRONG = [
+    (None, "expected a dictionary with the keys a, b, c"),
+    ({"a": "random validation", "b": "over-fitting", "c": "test is validation"}, "found 'over-fitting'"),
+    ({"a": "test is validation", "b": "head too slow", "c": "random validation"}, "1 of 3 are right"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("exercise", "attempt", "sentence"), WRONG, ids=lambda value: getattr(value, "__name__", None)
+    ("attempt", "sentence"), BUILT_WRONG, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_wrong_attempts_are_refused_with_a_reason(exercise, attempt, sentence, refused):
-    refused(exercise, attempt, sentence)
+def test_a_wrong_fine_tuning_is_refused_with_a_reason(attempt, sentence, refused):
+    refused(ch06.small_fine_tuning, attempt, sentence)
 
 
-@pytest.mark.parametrize("exercise", [ch06.accumulate, ch06.evaluate, ch06.cam])
-def test_checking_draws_no_random_number_of_the_learner(exercise):
+@pytest.mark.parametrize(("planned", "sentence"), PLANNED_WRONG)
+def test_a_wrong_plan_is_refused_with_a_reason(planned, sentence, refused):
+    refused(ch06.plan, lambda: planned, sentence)
+
+
+@pytest.mark.parametrize(("found", "sentence"), DIAGNOSED_WRONG)
+def test_a_wrong_diagnosis_is_refused_with_a_reason(found, sentence, refused):
+    refused(ch06.diagnosis, lambda: found, sentence)
+
+
+@pytest.mark.parametrize("exercise", [ch06.diagnosis, ch06.plan, ch06.small_fine_tuning])
+def test_the_solution_passes_and_draws_no_random_number_of_the_learner(exercise):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
     exercise.verify(exercise.answer)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_logs_can_be_told_apart_by_what_they_print():
+    shown = {ch06.diagnosis.answer()[letter]: lines for letter, lines in ch06.logs().items()}
+    validations = {fault: [line.rsplit(" ", 1)[1] for line in lines[:3]] for fault, lines in shown.items()}
+    again = {
+        fault: lines[3].removeprefix("validated again: ").split(" and ") for fault, lines in shown.items()
+    }
+    test = {fault: lines[4].rsplit(" ", 1)[1] for fault, lines in shown.items()}
+    assert again["random validation"][0] != again["random validation"][1]
+    for fault in ("test is validation", "head too slow"):
+        assert again[fault][0] == again[fault][1] == max(validations[fault])
+    assert test["test is validation"] == max(validations["test is validation"])
+    assert all(test[fault] not in again[fault] for fault in ("random validation", "head too slow"))
+    slowest = {fault: float(lines[0].split("loss ")[1].split(",")[0]) for fault, lines in shown.items()}
+    assert max(slowest, key=slowest.get) == "head too slow"

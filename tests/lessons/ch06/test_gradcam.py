@@ -1,10 +1,12 @@
 """Grad-CAM on a network whose answer is known, and on the pretrained one; peaks and covered squares."""
 
+import pytest
 import torch
 from torch import nn
 
+from helpers.errors import InputError
 from helpers.models.pretrained import image_classifier
-from lessons.ch06.gradcam import cells, covered, enlarge, grad_cam, occlusion, peaks
+from lessons.ch06.gradcam import cells, centre_cell, covered, enlarge, grad_cam, occlusion
 
 
 class Corners(nn.Module):
@@ -26,7 +28,7 @@ def test_the_map_shows_where_the_class_is():
     for label, place in ((0, [0, 1]), (1, [3, 2])):
         found = grad_cam(model, model.layer, image, torch.tensor([label]))
         assert found.shape == (1, 4, 4)
-        assert peaks(found).tolist() == [place]
+        assert found[0].argmax().item() == place[0] * 4 + place[1]
         assert (found > 0).sum() == 1
 
 
@@ -72,6 +74,13 @@ def test_covered_fills_the_square_and_nothing_else():
 
 def test_cells_are_the_middles_of_a_grid():
     assert cells(2, 8).tolist() == [[2, 2], [2, 6], [6, 2], [6, 6]]
+
+
+def test_the_centre_cell_covers_the_middle_and_needs_an_odd_grid():
+    assert cells(5, 100)[centre_cell(5)].tolist() == [50, 50]
+    assert cells(3, 9)[centre_cell(3)].tolist() == [4, 4]
+    with pytest.raises(InputError, match="only an odd grid has a centre cell, found 6"):
+        centre_cell(6)
 
 
 def test_occlusion_finds_the_place_that_decides():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 
 from helpers.errors import InputError
 from helpers.training.metrics import macro_f1
@@ -12,11 +13,23 @@ HONEST_LOGITS = rng.normal(0, 1.5, (6000, 3))  # the labels below are drawn from
 TARGETS = (calibration.softmax(HONEST_LOGITS).cumsum(1) < rng.random((6000, 1))).sum(1)
 
 
-def test_honest_probabilities_have_nearly_no_error():
-    assert calibration.expected_calibration_error(calibration.softmax(HONEST_LOGITS), TARGETS) < 0.03
+@pytest.fixture(scope="module")
+def cells(cell_definitions):
+    """`ece` and `mean_loss` as the chapter writes them."""
+    names = {"np": np, "calibration": calibration}
+    exec(cell_definitions("ece"), names)
+    return names
 
 
-def test_error_by_hand():
+def temperature_of(cells, logits):
+    return float(np.exp(minimize_scalar(cells["mean_loss"], (-1, 1), args=(logits, TARGETS)).x))
+
+
+def test_honest_probabilities_have_nearly_no_error(cells):
+    assert cells["ece"](calibration.softmax(HONEST_LOGITS), TARGETS) < 0.03
+
+
+def test_error_by_hand(cells):
     probabilities = np.array([[0.6, 0.4], [0.7, 0.3], [0.1, 0.9], [0.2, 0.8]])
     targets = np.array([0, 1, 1, 0])
     bins = calibration.reliability(probabilities, targets, bins=2)
@@ -24,9 +37,7 @@ def test_error_by_hand():
         calibration.Bin(2, pytest.approx(0.65), 0.5),
         calibration.Bin(2, pytest.approx(0.85), 0.5),
     ]
-    assert calibration.expected_calibration_error(probabilities, targets, bins=2) == pytest.approx(
-        (0.15 + 0.35) / 2
-    )
+    assert cells["ece"](probabilities, targets, bins=2) == pytest.approx((0.15 + 0.35) / 2)
 
 
 def test_bins_cover_every_row_and_rise():
@@ -36,11 +47,11 @@ def test_bins_cover_every_row_and_rise():
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.5])
-def test_temperature_finds_the_factor_that_spoilt_the_logits(factor):
-    found = calibration.fit_temperature((HONEST_LOGITS * factor).astype(np.float32), TARGETS)
+def test_temperature_finds_the_factor_that_spoilt_the_logits(factor, cells):
+    found = temperature_of(cells, (HONEST_LOGITS * factor).astype(np.float32))
     assert found == pytest.approx(factor, rel=0.06)
     repaired = calibration.softmax(HONEST_LOGITS * factor, found)
-    assert calibration.expected_calibration_error(repaired, TARGETS) < 0.03
+    assert cells["ece"](repaired, TARGETS) < 0.03
     assert (repaired.argmax(1) == HONEST_LOGITS.argmax(1)).all()
 
 

@@ -131,7 +131,7 @@ def test_the_pair_map_counts_what_is_summed():
 
 def test_the_sureness_of_raters_is_told(monkeypatch):
     told = []
-    monkeypatch.setattr(pictures.plots, "show", lambda figure, alt, dpi: told.append(alt))
+    monkeypatch.setattr(pictures.plots, "show", lambda figure, alt: told.append(alt))
     pictures.sureness(np.array([0.5, 0.6, 1.0, 1.0]))
     assert "in 50% of the comments" in told[0]
 

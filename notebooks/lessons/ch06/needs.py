@@ -1,0 +1,74 @@
+"""What a training of pictures needs: memory planned by counting, disk and minutes as far as measured."""
+
+import json
+
+import pandas as pd
+import torch
+
+from helpers import assets
+from helpers.data import full
+from helpers.files import ROOT
+from helpers.models.images import image_model
+from lessons import gpu_results
+from lessons.ch06.performance import saved_bytes
+
+BYTES_PER_WEIGHT = 16  # the weight, its gradient and AdamW's two moments, float32 each
+UNKNOWN = "not measured"
+
+
+def planned_bytes(name: str, size: int, batch: int) -> float:
+    """Weights with gradients and moments, and the activations of a batch of `size` pixels, in float32.
+
+    The activations are counted on the device "meta", which knows shapes and computes nothing.
+    """
+    model = image_model(name, 10, pretrained=False).to("meta").train()
+    kept = saved_bytes(model, torch.empty(2, 3, size, size, device="meta")) / 2
+    return BYTES_PER_WEIGHT * sum(p.numel() for p in model.parameters()) + kept * batch
+
+
+def jobs() -> pd.DataFrame:
+    """Five jobs, each with the memory of the training, RAM, the disk of its data and weights, and minutes."""
+    animals = _results("case_studies")["animals, 2,000 training images"]["wall_seconds"]
+    own = _results("photographs")
+    usual = {"size": 96, "batch": 128, "precision": "float32", "layout": "channels_last", "mode": "training"}
+    stored = gpu_results.stored_gpu_results()
+    on_gpu = gpu_results.measured(stored, "image_speed", model="efficientnet_lite0", **usual)
+    peak = f"{on_gpu[0]['peak_bytes'] / 1e9:.1f} GB" if on_gpu else UNKNOWN
+    seconds = (
+        f"{4 * 2000 / on_gpu[0]['speed']['median']:.1f} s on that GPU, steps alone" if on_gpu else UNKNOWN
+    )
+    embedded = [assets.path("efficientnet_lite0.pth"), *assets.path("animals").rglob("*")]
+    small = sum(file.stat().st_size for file in embedded if file.is_file()) / 1e9
+    copies = own["photographs"] * own["megabytes_each"] / 1e3
+    large = (full.ASSETS["pets"].size + full.ASSETS["resnet50"].size) / 1e9
+    asked = [
+        ("efficientnet_lite0", 96, 32, "2,000 animals, 4 epochs", UNKNOWN, UNKNOWN, small, _minutes(animals)),
+        ("efficientnet_lite0", 96, 128, "the same", peak, UNKNOWN, small, seconds),
+        (
+            *("efficientnet_lite0", 96, 32, f"{own['photographs']} photographs of a phone"),
+            *("no GPU", f"{own['copies']['peak_megabytes'] / 1e3:.1f} GB", copies),
+            _minutes(own["copies"]["all"]),
+        ),
+        ("resnet50", 224, 32, "Pets", UNKNOWN, UNKNOWN, large, UNKNOWN),
+        ("resnet50", 224, 128, "Pets", UNKNOWN, UNKNOWN, large, UNKNOWN),
+    ]
+    rows = [
+        {
+            "job": f"{name}, {size} pixels, batch of {batch}: {what}",
+            "GPU memory, planned": f"{planned_bytes(name, size, batch) / 1e9:.1f} GB",
+            "measured": measured,
+            "RAM": ram,
+            "disk": f"{disk:.2f} GB",
+            "time": time,
+        }
+        for name, size, batch, what, measured, ram, disk, time in asked
+    ]
+    return pd.DataFrame(rows).set_index("job")
+
+
+def _results(name: str) -> dict:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min on 2 CPU cores"
