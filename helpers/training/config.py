@@ -16,7 +16,7 @@ SHARES = {"weight_decay": math.inf, "label_smoothing": 0.99, "warmup_share": 1, 
 CHOICES = {"strategy": STRATEGIES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """How to train; each number stands beside what it means.
 
