@@ -77,7 +77,7 @@ FORGETTING_SEEDS = range(1, 9)
 LOGS = {
     "test is validation": {},
     "random validation": {},
-    "head too slow": {"learning_rate": 1e-4, "layer_decay": 1.0},
+    "rate too low": {"learning_rate": 1e-4, "layer_decay": 1.0},
 }
 LOG_SIZE = 64
 

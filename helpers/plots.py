@@ -75,7 +75,7 @@ def learning_curves(ax: Axes, history) -> Axes:
     return ax
 
 
-def confusion_matrix(ax: Axes, targets, predictions, classes) -> Axes:
+def confusion_matrix(ax: Axes, targets, predictions, classes, title: str = "Test rows") -> Axes:
     """How often each true class (row) gets each predicted class (column), shaded by share of the row.
 
     For up to `MAX_CLASSES` classes; their names are written as `drawn_names` has them.
@@ -89,7 +89,7 @@ def confusion_matrix(ax: Axes, targets, predictions, classes) -> Axes:
     for (row, column), count in np.ndenumerate(counts):
         color = "white" if shares[row, column] > 0.5 else "black"
         ax.text(column, row, f"{count}", color=color, **style)
-    ax.set(xlabel="predicted class", ylabel="true class", title="Test rows")
+    ax.set(xlabel="predicted class", ylabel="true class", title=title)
     names = drawn_names(classes)
     style = {"parse_math": False, "fontfamily": _fonts()[0]}  # "$" and "_" in a name are no formula
     tilted = {"rotation": 45, "ha": "right"} if len(classes) > 4 or max(map(len, names)) > 12 else {}

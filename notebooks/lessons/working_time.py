@@ -1,8 +1,8 @@
 """How long a learner works on a chapter, by one rule for all.
 
 Reading: 130 words a minute. Each code cell that is seen: half a minute, to read it, run it and look at what
-it gives. Each exercise: 8 minutes. Sections whose heading ends in "optional" belong to everything, all else
-to the core path.
+it gives. Each exercise: 8 minutes. Sections whose heading ends in "optional" belong to everything, and so
+does the glossary, where words are looked up; all else is the core path.
 
 usage: python -m lessons.working_time     (from the folder `notebooks`)
 """
@@ -54,7 +54,7 @@ def work(path: Path) -> tuple[Work, Work]:
             continue
         for line in outside_code(source):
             if re.match(r"##? ", line):
-                now = optional if line.rstrip().endswith("optional") else core
+                now = optional if line.rstrip().endswith(("optional", "Glossary")) else core
             now.exercises += bool(re.match(r"#{2,4} Exercise \S*\d", line))
             now.words += len(line.split())
     return core, optional

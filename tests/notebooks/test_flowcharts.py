@@ -104,14 +104,14 @@ class TestChart:
     def test_the_test_rows_are_opened_after_the_last_way_back(self, chart):
         texts = [node.text for node in chart.nodes]
         asked_later = [node.text for node in chart.nodes[texts.index("Test once") :] if node.back]
-        in_use = ["Worse than before? Then roll back", "Have the inputs drifted?"]
+        in_use = ["Worse than before? Then roll back", "Inputs drifted, or labels due?"]
         in_use += ["Still the success you wrote down?"]
         assert asked_later == (in_use if chart.name == "application" else [])
 
 
 def test_what_follows_a_drift_is_measuring_and_only_then_new_data():
     texts = [node.text for node in CHARTS[-1].nodes]
-    drift = texts.index("Have the inputs drifted?")
+    drift = texts.index("Inputs drifted, or labels due?")
     assert texts[drift + 1] == "Measure on new labels"
     assert dict(CHARTS[-1].nodes[drift].back) == {"no": "Monitor"}
     assert dict(CHARTS[-1].nodes[-1].back) == {"yes": "Monitor", "no": "Data"}

@@ -44,11 +44,12 @@ def test_the_rule_counts_what_is_read(tmp_path):
     extra = {"cell_type": "markdown", "source": ["## 1.2 More · optional\n", "### Exercise 1.1 (build): x"]}
     seen = {"cell_type": "code", "source": "x = 1", "metadata": {}}
     folded = {"cell_type": "code", "source": "x = 1", "metadata": {"jupyter": {"source_hidden": True}}}
+    looked_up = {"cell_type": "markdown", "source": "## Glossary\nten"}
     file = tmp_path / "a.ipynb"
-    file.write_text(json.dumps({"cells": [words, seen, folded, extra, seen]}))
+    file.write_text(json.dumps({"cells": [words, seen, folded, extra, seen, looked_up]}))
     core, optional = working_time.work(file)
     assert (core.words, core.cells, core.exercises, core.minutes) == (131, 1, 0, 131 / 130 + 0.5)
-    assert (optional.cells, optional.exercises) == (1, 1)
+    assert (optional.words, optional.cells, optional.exercises) == (5 + 5 + 3, 1, 1)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -18,10 +18,8 @@ def next_boxes():
 def next_step(week):
     if week["errors"] >= 2 * week["errors_before"]:
         return "Deploy"  # the last good version
-    if not week["drifted"]:
-        return "Monitor"
     if week["interval"] is None:
-        return "Measure on new labels"
+        return "Measure on new labels" if week["drifted"] else "Monitor"
     low, high = week["interval"]
     if low >= week["success"]:
         return "Monitor"

@@ -40,6 +40,11 @@ WEEKS_OF_USE = (
     ({"drifted": True, "interval": (0.74, 0.82)}, "Monitor", "the whole interval lies above the success"),
     ({"drifted": True, "interval": (0.58, 0.67)}, "Data", "the whole interval lies below the success"),
     (
+        {"drifted": False, "interval": (0.58, 0.67)},
+        "Data",
+        "answers can get worse while the inputs look as ever, and here labels say so",
+    ),
+    (
         {"drifted": True, "interval": (0.66, 0.75)},
         "Measure on new labels",
         "the success lies inside of the interval, so more labels are needed",

@@ -98,7 +98,8 @@ def vanishing(series: dict) -> None:
     axes[1].legend(frameon=False, fontsize=9)
     plots.show(
         figure,
-        "Left, the share of gradient that reaches the first layer: tiny for both sigmoid networks, near one "
+        "Left, the share of gradient that reaches the first layer: tiny for both sigmoid networks, though it "
+        "climbs at the constant rate, near one "
         "for the residual one. Right, only the residual network's loss falls.",
     )
 

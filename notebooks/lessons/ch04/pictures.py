@@ -190,9 +190,9 @@ def lengths(paths: dict) -> None:
     figure.legend(loc="outside right center", frameon=False)
     plots.show(
         figure,
-        "Length of a weight that the data never touches: with every penalty in the loss it falls to zero "
-        "within about a hundred steps, whatever the coefficient; without decay and with decoupled decay it "
-        "stays near 1.",
+        "Length of a weight that the data never touches: with every penalty in the loss it falls to or near "
+        "zero within about a hundred steps, whatever the coefficient; without decay and with decoupled decay "
+        "it stays near 1.",
     )
 
 

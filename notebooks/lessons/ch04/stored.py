@@ -78,9 +78,9 @@ def print_read_outs() -> None:
 def print_ahead() -> None:
     """Which strategies are apart from training from scratch and from the baseline, and which one is first."""
     for size in sizes():
-        found = {strategy: interval([*_of("masked mean", strategy, size)]) for strategy in STRATEGIES}
-        best = max(found, key=lambda strategy: found[strategy][0])
-        close = [s for s in found if s != best and _overlap(found[s], found[best])]
+        found = {strategy: scores("masked mean", strategy, size) for strategy in STRATEGIES}
+        best = max(found, key=lambda strategy: np.mean([*found[strategy].values()]))
+        close = [s for s in found if s != best and not _is_above(found[best], found[s])]
         for rival in ("scratch", "no network"):
             apart = [NAMES.get(s, s) for s in STRATEGIES[2:] if _is_above(found[s], found[rival])]
             print(f"{size:>5,} comments, above {NAMES.get(rival, rival)}: {', '.join(apart) or 'none'}")
@@ -147,6 +147,8 @@ def print_until() -> None:
             f"{key.replace('_', ' ')} {{:.2f}} ± {{:.2f}}".format(*interval(v)) for key, v in columns.items()
         ]
         print(f"{start:<10} " + ", ".join(texts))
+    scratch, pretrained = (until()[start]["epochs"] for start in ("scratch", "pretrained"))
+    print(f"epochs, scratch minus pretrained, seed by seed: {verdict(np.subtract(scratch, pretrained))}")
 
 
 def _logs() -> dict[str, dict]:
@@ -175,9 +177,7 @@ def _of(read_out: str, strategy: str, size: int):
     return scores(read_out, strategy, size).values()
 
 
-def _overlap(one, other) -> bool:
-    return abs(one[0] - other[0]) <= one[1] + other[1]
-
-
-def _is_above(one, other) -> bool:
-    return one[0] > other[0] and not _overlap(one, other)
+def _is_above(one: dict[int, float], other: dict[int, float]) -> bool:
+    """Whether the interval of the differences seed by seed, on the same rows, lies above zero."""
+    gain, half = interval([one[seed] - other[seed] for seed in one])
+    return gain > half

@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 
 def diagnosis():
-    return {"a": "random validation", "b": "head too slow", "c": "test is validation"}
+    return {"a": "random validation", "b": "rate too low", "c": "test is validation"}
 
 
 def plan():

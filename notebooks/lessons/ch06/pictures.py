@@ -141,7 +141,7 @@ def confusion(targets: np.ndarray, predicted: np.ndarray, classes: tuple[str, ..
     """Confusion matrix of class indices (N,)."""
     words = np.array(classes)
     figure, ax = plt.subplots(figsize=(5.6, 5), layout="constrained")
-    plots.confusion_matrix(ax, words[targets], words[predicted], classes)
+    plots.confusion_matrix(ax, words[targets], words[predicted], classes, title="Validation rows")
     plots.show(
         figure,
         f"Confusion matrix of {len(predicted)} pictures: nearly all on the diagonal, "

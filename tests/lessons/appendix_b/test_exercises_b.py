@@ -24,6 +24,10 @@ def forgets_the_release(week):
     return answers.next_step(week | {"errors": 0})
 
 
+def looks_at_inputs_alone(week):
+    return answers.next_step(week) if week["drifted"] or week["errors"] > 0.01 else "Monitor"
+
+
 def takes_the_middle(week):
     found = answers.next_step(week)
     if week["interval"] is None or found == "Deploy":
@@ -53,6 +57,7 @@ def rolls_back_for_little(week):
         (ch_b.next_step, lambda week: "Retrain", "found 'Retrain'"),
         (ch_b.next_step, trusts_drift, "a drift alone does not say"),
         (ch_b.next_step, forgets_the_release, "errors rose"),
+        (ch_b.next_step, looks_at_inputs_alone, "while the inputs look as ever"),
         (ch_b.next_step, takes_the_middle, "more labels are needed"),
         (ch_b.next_step, rolls_back_for_little, "is chance"),
         (ch_b.watch, dict, "expected a dictionary with the keys labels"),

@@ -84,7 +84,7 @@ PLANNED_WRONG = [
 DIAGNOSED_WRONG = [
     (None, "expected a dictionary with the keys a, b, c"),
     ({"a": "random validation", "b": "over-fitting", "c": "test is validation"}, "found 'over-fitting'"),
-    ({"a": "test is validation", "b": "head too slow", "c": "random validation"}, "1 of 3 are right"),
+    ({"a": "test is validation", "b": "rate too low", "c": "random validation"}, "1 of 3 are right"),
 ]
 
 
@@ -122,9 +122,9 @@ def test_the_logs_can_be_told_apart_by_what_they_print():
     }
     test = {fault: lines[4].rsplit(" ", 1)[1] for fault, lines in shown.items()}
     assert again["random validation"][0] != again["random validation"][1]
-    for fault in ("test is validation", "head too slow"):
+    for fault in ("test is validation", "rate too low"):
         assert again[fault][0] == again[fault][1] == max(validations[fault])
     assert test["test is validation"] == max(validations["test is validation"])
-    assert all(test[fault] not in again[fault] for fault in ("random validation", "head too slow"))
+    assert all(test[fault] not in again[fault] for fault in ("random validation", "rate too low"))
     slowest = {fault: float(lines[0].split("loss ")[1].split(",")[0]) for fault, lines in shown.items()}
-    assert max(slowest, key=slowest.get) == "head too slow"
+    assert max(slowest, key=slowest.get) == "rate too low"
