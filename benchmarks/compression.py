@@ -7,8 +7,9 @@ One teacher per seed is fine-tuned on 600 labelled tweets. 1,400 further trainin
 unlabelled ones: nobody reads their labels. Validation tweets are cut in two by group: the first part chooses
 the best epoch, the second part is what is reported. Test rows are not touched. No rate was tuned here:
 teacher and student have the same one, twice that of the course's recipe, and the student every second layer,
-as DistilBERT has. Two epochs of all rows are about as many steps as five of the labelled ones. Times are CPU times of one thread per tweet, one tweet at a time, after ten calls that do not count. Results go to
-benchmarks/results/compression.json, which chapter 08 draws.
+as DistilBERT has. Two epochs of all rows are about as many steps as five of the labelled ones.
+Times are CPU times of one thread per tweet, one tweet at a time, after ten calls that do not count. Results
+go to benchmarks/results/compression.json, which chapter 08 draws.
 """
 
 import copy
