@@ -101,7 +101,7 @@ def test_the_results_are_complete(script):
         assert [{key: run[key] for key in jobs[0]} for run in stored("fine_tuning")[part]] == jobs, part
     if "runs_note" not in stored("sentiment"):  # it says that the runs are older than the script
         assert {run["recipe"] for run in stored("sentiment")["runs"]} >= set(sentiment.RECIPES)
-    assert [run["seed"] for run in stored("augmentation")["texts"]] == list(augmentation.TEXT_SEEDS)
+    assert [run["seed"] for run in stored("augmentation")["texts"]] == list(augmentation.SEEDS)
     assert [run["seed"] for run in stored("cleaning")["seeds"]] == list(script("cleaning").SEEDS)
 
 
