@@ -99,8 +99,9 @@ def test_the_results_are_complete(script):
         assert [{key: run[key] for key in jobs[0]} for run in stored(name)[part]] == jobs, (name, part)
     for part, jobs in script("fine_tuning").wanted().items():
         assert [{key: run[key] for key in jobs[0]} for run in stored("fine_tuning")[part]] == jobs, part
-    if "runs_note" not in stored("sentiment"):  # it says that the runs are older than the script
-        assert {run["recipe"] for run in stored("sentiment")["runs"]} >= set(sentiment.RECIPES)
+    sentiment_jobs = [(run["recipe"], run["seed"]) for run in stored("sentiment")["runs"]]
+    assert sentiment_jobs == [(recipe, seed) for seed in sentiment.SEEDS for recipe in sentiment.RECIPES]
+    assert [run["seed"] for run in stored("sentiment")["full_runs"]] == list(sentiment.FULL_SEEDS)
     assert [run["seed"] for run in stored("augmentation")["texts"]] == list(augmentation.SEEDS)
     assert [run["seed"] for run in stored("cleaning")["seeds"]] == list(script("cleaning").SEEDS)
 
