@@ -44,13 +44,13 @@ def export_onnx(classifier: Classifier, folder: str | Path, check_on: list, *, i
     Batches may have any size, texts any length that training allowed. The model keeps its device and mode; an
     earlier export in `folder` is replaced. On `check_on`, inputs as for `predict`, both models must agree:
     probabilities of float32 to 1e-3, labels of int8 in 99 of a hundred rows. int8 is refused for images: they
-    need int8 activations, too, to gain anything, and lost one label in ten by it (benchmarks/export.py).
+    need int8 activations, too, to gain anything, and changed two labels in a hundred (benchmarks/export.py).
     """
     folder = Path(folder)
     if not len(check_on):
         raise InputError("an export is checked on real inputs, found none; give some validation rows")
     if int8 and classifier.task != "text":
-        why = "on images it changed one label in ten"
+        why = "on images it changed two labels in a hundred"
         raise InputError(f"int8 is for text models; {why}: export this one without --int8")
     is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not is_free and not (folder / "model.onnx").is_file():
