@@ -47,7 +47,8 @@ def outside_code(markdown: str) -> list[str]:
 def sections(path: Path) -> dict[str, Work]:
     """What each section of a notebook asks for, by its heading ("2.1 A dataset ... · core"), in their order.
 
-    The first one is the first cell, under the chapter's title; what stands under a "###" belongs to its section.
+    The first one is the first cell, under the chapter's title; what stands under "###" belongs to the section
+    above it.
     """
     found, heading = {}, ""
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:

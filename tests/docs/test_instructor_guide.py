@@ -1,10 +1,11 @@
-"""The instructor's plans add up, name sections that exist, and give each its minutes by the course's rule; what
-the guide says to run live is in the notebook.
+"""The instructor's plans add up, name sections that exist, and give each its minutes by the course's rule;
+what the guide says to run live is in the notebook.
 """
 
 import functools
 import json
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from lessons import working_time
 from lessons.workflows import anchor, heading_of
 
 GUIDE = (ROOT / "docs" / "instructor_guide.md").read_text(encoding="utf-8")
-MINUTES_OFF = 5  # a section may differ from the rule, so that not every new word of a chapter changes the plans
+MINUTES_OFF = 5  # from the rule, so that not every new word of a chapter changes the plans
 LINK = re.compile(r"\[(?P<title>.+?)\]\(\.\./notebooks/(?P<file>\w+\.ipynb)#(?P<fragment>[^)\s]+)\)")
 PLANS = {
     "half a day": "### Half a day",
@@ -60,7 +61,7 @@ def test_the_clock_goes_on_by_the_minutes_of_each_row(plan):
     assert len(rows) > 20
     assert rows[-1][2] == "end"
     clocks = [60 * int(clock[:2]) + int(clock[3:]) for clock, *_ in rows]
-    assert [later - now for now, later in zip(clocks, clocks[1:])] == [minutes for _, minutes, _ in rows[:-1]]
+    assert [later - now for now, later in pairwise(clocks)] == [minutes for _, minutes, _ in rows[:-1]]
 
 
 @pytest.mark.parametrize("plan", PLANS)
