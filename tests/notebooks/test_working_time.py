@@ -57,3 +57,27 @@ def test_the_readme_says_the_same_minutes(path):
     core, everything = said(path)
     line = re.search(rf"^\| \[[^]]+\]\(notebooks/{path.name}\).*$", README, flags=re.MULTILINE).group()
     assert f"| {core} / {everything} |" in line
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_sections_of_a_chapter_add_up_to_it(path):
+    sections = working_time.sections(path)
+    core, optional = working_time.work(path)
+    total = sum(section.minutes for section in sections.values())
+    assert total == pytest.approx(core.minutes + optional.minutes)
+    assert sum(section.exercises for section in sections.values()) == core.exercises + optional.exercises
+    assert len(sections) > 10
+
+
+def test_a_section_holds_what_stands_below_it(tmp_path):
+    title = {"cell_type": "markdown", "source": "# 01 A title\none two"}
+    first = {"cell_type": "markdown", "source": "## 1.1 A · core\nthree\n### Exercise 1.1 (build): b"}
+    code = {"cell_type": "code", "source": "x = 1", "metadata": {}}
+    last = {"cell_type": "markdown", "source": "## Recap\nfour"}
+    file = tmp_path / "a.ipynb"
+    file.write_text(json.dumps({"cells": [title, first, code, last]}), encoding="utf-8")
+    found = working_time.sections(file)
+    assert list(found) == ["01 A title", "1.1 A · core", "Recap"]
+    assert [section.words for section in found.values()] == [6, 5 + 1 + 5, 3]
+    assert [section.cells for section in found.values()] == [0, 1, 0]
+    assert [section.exercises for section in found.values()] == [0, 1, 0]
