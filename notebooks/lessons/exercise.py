@@ -76,11 +76,14 @@ def _chapter_and_name(exercise: Exercise) -> tuple[str, str] | None:
 
 
 def is_untouched(attempt: object) -> bool:
-    """Whether an attempt is still what the notebook gives to begin with: a name and `...`, nothing done."""
+    """Whether an attempt is still what the notebook gives: nothing is done, or `...` is returned."""
     if inspect.isclass(attempt):
         return not any(callable(value) for value in vars(attempt).values())
     code, empty = getattr(attempt, "__code__", None), _empty.__code__
-    return code is not None and (code.co_code, code.co_consts) == (empty.co_code, empty.co_consts)
+    if code is None:
+        return False
+    does_nothing = (code.co_code, code.co_consts) == (empty.co_code, empty.co_consts)
+    return does_nothing or (Ellipsis in code.co_consts and not code.co_names)
 
 
 def _empty(): ...
