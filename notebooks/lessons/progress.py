@@ -36,13 +36,13 @@ def as_table(chapter: str) -> str:
     try:
         works = progress_report.own_record()
     except InputError as error:
-        return _paragraph(str(error))
+        return f'<p role="status">{html.escape(str(error))}</p>'
     if chapter == ALL:
         table = progress_report.by_chapter(works).reset_index()
     else:
         table = by_exercise({key: work for key, work in works.items() if key[0] == chapter})
-    kept = _paragraph(f"Kept in {progress.place()} on this machine alone.")
-    return f'<div role="status">{table.to_html(index=False, border=0)}{kept}</div>'
+    kept = html.escape(f"Kept in {progress.place()} on this machine alone.")
+    return f'<div role="status">{table.to_html(index=False, border=0)}<p>{kept}</p></div>'
 
 
 def by_exercise(works: dict[progress.Key, progress.Work]) -> pd.DataFrame:
@@ -53,7 +53,3 @@ def by_exercise(works: dict[progress.Key, progress.Work]) -> pd.DataFrame:
         solved, shown = (date[:10] if date else "" for date in (work.solved, work.solution))
         rows.append((titles.get(key) or key[1], solved, work.tries, len(work.hints), shown))
     return pd.DataFrame(rows, columns=["exercise", "solved", "tries", "hints", "solution shown"])
-
-
-def _paragraph(text: str) -> str:
-    return f'<p role="status">{html.escape(text)}</p>'
