@@ -1,11 +1,18 @@
 """The exercises' common form: `check` an attempt, get a `hint`, read a `solution`.
 
-A chapter's exercises are in its `exercises.py`, one right answer to each in the `answers.py` beside it.
+A chapter's exercises are in its `exercises.py`, one right answer to each in the `answers.py` beside it. What
+a learner does with them is kept on her machine (`keeping`).
 """
 
+import functools
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from helpers.progress import Work, chapter_of
+from lessons import keeping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,7 @@ class Exercise:
 
     def check(self, attempt: object) -> None:
         """Print whether the attempt (the function or class that was asked for) is right, else why not."""
+        right = False
         try:
             remark = self.verify(attempt)
         except AssertionError as error:
@@ -34,16 +42,51 @@ class Exercise:
         except Exception as error:  # whatever a learner's code may raise is shown, never passed over
             print(f"Not yet: your code stopped with {type(error).__name__}: {error}.")
         else:
+            right = True
             print(f"Right. {self.praise} {remark or ''}".rstrip())
+        if right or not is_untouched(attempt):
+            self._keep(functools.partial(keeping.tried, right=right))
 
     def hint(self, number: int = 1) -> None:
         """Print hint 1, 2, ...; beyond the last one, the last one again."""
         place = min(max(number, 1), len(self.hints))
         print(f"Hint {place} of {len(self.hints)}: {self.hints[place - 1]}")
+        self._keep(functools.partial(keeping.hinted, number=place))
 
     def solution(self) -> None:
         """Print one right answer; there may be others."""
         print(inspect.getsource(self.answer).rstrip())
+        self._keep(keeping.shown)
+
+    def _keep(self, change: Callable[[Work], None]) -> None:
+        """Keep what was done, if this is an exercise of a chapter."""
+        named = _chapter_and_name(self)
+        if named is not None:
+            keeping.keep(*named, change)
+
+
+def _chapter_and_name(exercise: Exercise) -> tuple[str, str] | None:
+    """The chapter of an exercise, and its name there: that of the variable which holds it."""
+    for module in list(sys.modules):
+        found = re.fullmatch(r"lessons\.(\w+)\.exercises", module)
+        for name, value in vars(sys.modules[module]).items() if found else ():
+            if value is exercise:
+                return chapter_of(found[1]), name
+    return None
+
+
+def is_untouched(attempt: object) -> bool:
+    """Whether an attempt is still what the notebook gives: nothing is done, or `...` is returned."""
+    if inspect.isclass(attempt):
+        return not any(callable(value) for value in vars(attempt).values())
+    code, empty = getattr(attempt, "__code__", None), _empty.__code__
+    if code is None:
+        return False
+    does_nothing = (code.co_code, code.co_consts) == (empty.co_code, empty.co_consts)
+    return does_nothing or (Ellipsis in code.co_consts and not code.co_names)
+
+
+def _empty(): ...
 
 
 def check_keys(found: object, keys: Iterable[str]) -> None:
