@@ -46,7 +46,7 @@ def _install_lacking() -> None:
     """Install what is missing or too old into the Python that runs here, and say so in a line."""
     from packaging.specifiers import SpecifierSet
 
-    found = {name: package_version(name) for name in packages()}
+    found = {name: package_version(name) for name in (*KEPT, *packages())}
     lacking = {name: line for name, line in packages().items() if name not in KEPT}
     for name, line in list(lacking.items()):
         if found[name] and SpecifierSet(line.removeprefix(name)).contains(found[name], prereleases=True):
