@@ -78,6 +78,8 @@ def test_every_chapter_and_the_readme_lead_to_the_repository(course):
     }
     address = f"--branch {PLACE[1]} https://github.com/{PLACE[0]}"
     assert said(course) == {name: ([url(PLACE, name)], address) for name in CHAPTERS}
+    cells = json.loads(after[f"notebooks/{CHAPTERS[0]}"])["cells"]
+    assert max(map(len, "".join(cells[1]["source"]).splitlines())) <= 110  # as ruff wants it
     readme = after["README.md"].decode()
     assert re.findall(URL, readme) == [url(PLACE, name) for name in ("00_start_here.ipynb", *CHAPTERS)]
     for picture in re.findall(r"!\[Open in Colab\]\((.+?)\)", readme):
