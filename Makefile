@@ -10,7 +10,7 @@ CLASSROOM ?= $(COURSE_CLASSROOM)
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: lab test results setup lock
+.PHONY: lab test test-colab results setup lock
 
 # `helpers` comes first: the kernels inherit what it says about idle threads, whatever a notebook imports first.
 lab: setup
@@ -23,6 +23,10 @@ test: setup
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --numprocesses $(JOBS)
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg \
 		--numprocesses $(JOBS) --dist loadfile notebooks
+
+# Some chapters or all, as Colab runs them: make test-colab CHAPTERS="00 05"; several GB, many minutes.
+test-colab: setup
+	OMP_NUM_THREADS=1 "$(RUN)" tests/colab.py $(CHAPTERS)
 
 results: setup
 	"$(RUN)" benchmarks/all_results.py

@@ -34,11 +34,7 @@ PARTS = (
     "def pair_log_probabilities", "def dpo_loss", "def with_adapter", "first_pairs =", "def all_pairs",
     "def train_dpo", "def word_log_probabilities",
 )  # fmt: skip
-LEFT_OUT = (
-    "pictures.pair_map(batch, tokenizer)",
-    "import sys\n",
-    "sys.path.insert(0, str(Path.cwd().parent))",
-)
+LEFT_OUT = ("pictures.pair_map(batch, tokenizer)",)
 CHANGED = {
     "SEED, START_ROWS, PAIRS, HELD_OUT, FAULT_PAIRS = 0, 72, 192, 75, 64": "START_ROWS, PAIRS = {rows}",
     'rows.groupby("label")': 'rows.sample(frac=1, random_state=SEED).groupby("label")',

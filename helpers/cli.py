@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 
-from helpers import __version__, progress_report
+from helpers import __version__, progress_report, publish
 from helpers.deployment import commands as deployment_commands
 from helpers.errors import InputError, OutOfMemory, ProcessLost
 from helpers.files import DISK_ERRORS, is_first_process
@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_command(command)
     runs_commands.add_commands(command)
     deployment_commands.add_commands(command)
+    publish.add_command(command)
     return parser
 
 

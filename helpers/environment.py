@@ -1,5 +1,6 @@
 """What this machine can do: scale of the course, device, numeric precision, seeds."""
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -7,23 +8,32 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
 from helpers import assets, files
 from helpers.errors import InputError
 
+KEPT = ("torch", "torchvision", "numpy")  # Colab's own fit each other and its GPU, and may be loaded
+
 
 def set_up() -> None:
     """The first cell of a notebook, safe to repeat: fetch what is missing, seed, say what this machine does.
 
-    On Colab it installs the course's packages that are missing there, and never touches torch or numpy, which
-    the running kernel has already loaded.
+    It makes `notebooks` the working directory, wherever the kernel was started. On Colab it installs the
+    course's packages that are missing or too old there, and never torch, torchvision or numpy.
 
-    Raises InputError: data or weights are missing and cannot be downloaded.
+    Raises InputError: data, weights or packages are missing and cannot be downloaded; or a package was
+        updated that this kernel has loaded, so that it must be restarted.
     """
-    if "google.colab" in sys.modules:
-        _install_missing()
+    folder = str(files.ROOT / "notebooks")
+    os.chdir(folder)
+    sys.path[:] = dict.fromkeys([folder, *sys.path])  # for `lessons`, before a copy that is installed
+    if "google.colab" in sys.modules or (find_spec("google") and find_spec("google.colab")):
+        _install_lacking()
     assets.fetch()
     seed_everything(0)
     import torch
@@ -32,11 +42,37 @@ def set_up() -> None:
     print(f"Ready: {scale()} scale on {device()}, {here}")
 
 
-def _install_missing() -> None:
-    wanted = {n: line for n, line in packages().items() if n not in ("torch", "torchvision", "numpy")}
-    missing = [line for name, line in wanted.items() if package_version(name) is None]
-    if missing:
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
+def _install_lacking() -> None:
+    """Install what is missing or too old into the Python that runs here, and say so in a line."""
+    from packaging.specifiers import SpecifierSet
+
+    found = {name: package_version(name) for name in (*KEPT, *packages())}
+    lacking = {name: line for name, line in packages().items() if name not in KEPT}
+    for name, line in list(lacking.items()):
+        if found[name] and SpecifierSet(line.removeprefix(name)).contains(found[name], prereleases=True):
+            del lacking[name]
+    if not lacking:
+        return
+    modules = importlib.metadata.packages_distributions()  # {"PIL": ["pillow"], ...}
+    loaded = {
+        name: package_version(name) for module in {*modules} & {*sys.modules} for name in modules[module]
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder, "kept.txt")  # so that no other package brings another torch
+        kept.write_text("".join(f"{name}=={found[name]}\n" for name in KEPT if found[name]), encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(kept)]
+        done = subprocess.run([*command, *lacking.values()], capture_output=True, text=True)
+    if done.returncode:
+        why = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
+        raise InputError(
+            f"pip could not install {', '.join(lacking.values())} ({why[-1]}); run this cell again"
+        )
+    importlib.invalidate_caches()
+    print("Installed or updated:", ", ".join(f"{name} {package_version(name)}" for name in lacking))
+    changed = sorted(name for name, version in loaded.items() if package_version(name) != version)
+    if changed:
+        what = f"{', '.join(changed)} had been loaded before the update"
+        raise InputError(f"{what}: choose Runtime > Restart session, then run this cell again")
 
 
 def packages() -> dict[str, str]:
