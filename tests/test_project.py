@@ -153,3 +153,11 @@ def test_the_costs_are_those_that_were_measured():
         f"from {crowd['megabytes_after_a_tenth']:.0f} to {crowd['megabytes_after_all']:.0f} MB",
     ]
     assert [words for words in said if words not in table] == []
+
+
+def test_the_citation_and_the_changes_name_todays_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    cited, changes = ((ROOT / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md"))
+    assert re.search(r"^version: (.+)$", cited, flags=re.MULTILINE)[1] == version
+    headings = re.findall(r"^## (.+)$", changes, flags=re.MULTILINE)
+    assert headings[:2] == ["Not yet released", version]
