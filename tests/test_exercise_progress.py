@@ -46,7 +46,7 @@ def rows(out):
 def test_titles_are_those_of_the_notebooks():
     titles = progress.titles()
     assert titles["00", "limit"] == "0.2 (choose and defend): when a person should answer"
-    assert titles["08", "psi"] == "2: the stability index by hand"
+    assert titles["08", "choose_model"] == "8.2 (choose and defend): a phone, a watch and a server"
     assert titles["A", "tools"].startswith("A.3 ")
     assert len(set(titles)) == len(set((key[0], title) for key, title in titles.items()))
 
