@@ -74,9 +74,9 @@ def parameter_groups(
 def make_schedule(name: str, optimizer: Optimizer, num_steps: int, *, warmup_share: float = 0.1) -> LambdaLR:
     """Warm-up from 0 to the full rate, then the decay called `name` (of `SCHEDULES`), step by step.
 
-    The first steps of a fresh head bring large, arbitrary gradients; the warm-up keeps them from shaking the
-    pretrained layers. The decay lets the last steps settle. "one-cycle" brings a long warm-up of its own, so
-    it gets no other.
+    The warm-up is meant to keep a fresh head's arbitrary first gradients from shaking the pretrained layers;
+    what it does is not settled (chapter 04). The decay lets the last steps settle. "one-cycle" brings a long
+    warm-up of its own, so it gets no other.
 
     Args:
         num_steps: optimizer steps of the whole training.
