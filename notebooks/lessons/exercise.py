@@ -92,7 +92,9 @@ def _empty(): ...
 def check_keys(found: object, keys: Iterable[str]) -> None:
     """Raise AssertionError unless an attempt is a dictionary with exactly these keys."""
     if not isinstance(found, dict) or set(found) != set(keys):
-        raise AssertionError(f"expected a dictionary with the keys {', '.join(keys)}, found {found!r}")
+        raise AssertionError(
+            f"expected a dictionary with the keys {', '.join(map(str, keys))}, found {found!r}"
+        )
 
 
 def check_diagnosis(
