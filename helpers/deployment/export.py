@@ -73,15 +73,15 @@ def export_onnx(classifier: Classifier, folder: str | Path, check_on: list, *, i
 
 
 def quantise(file: Path) -> None:
-    """Turn the float32 weights of an exported text model into int8, in place: smaller, on some chips faster.
+    """Turn the float32 weights of an exported text model into int8, in place: smaller, hardly faster.
 
     Matrix products: each block of 32 weights of a column has its own scale, and so have the activations,
     which are quantised while the model runs. One scale for all activations of a batch, the usual dynamic
     quantisation, changed 2 to 5 labels of a hundred here: a few large activations stretch the scale for all
     others, and for the neighbours in the batch (benchmarks/export.py measures both). Embedding tables: one
     scale per row. The rest (attention, layer norms, head) stays float32: about a quarter of the size is left.
-    The file then runs in ONNX Runtime only, whose operator `MatMulNBits` it uses; on a chip without int8 dot
-    products it is small but not faster.
+    The file then runs in ONNX Runtime only, whose operator `MatMulNBits` it uses. It is small, and where it was
+    measured (a server processor) in batches not faster.
 
     Source: Dettmers et al., "LLM.int8()" (2022), on large activations and on scales that fewer numbers share.
     """
