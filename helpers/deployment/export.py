@@ -80,8 +80,8 @@ def quantise(file: Path) -> None:
     quantisation, changed 2 to 5 labels of a hundred here: a few large activations stretch the scale for all
     others, and for the neighbours in the batch (benchmarks/export.py measures both). Embedding tables: one
     scale per row. The rest (attention, layer norms, head) stays float32: about a quarter of the size is left.
-    The file then runs in ONNX Runtime only, whose operator `MatMulNBits` it uses. It is small, and where it was
-    measured (a server processor) in batches not faster.
+    The file then runs in ONNX Runtime only, whose operator `MatMulNBits` it uses. It is small, and in batches
+    not faster where it was measured (a server processor).
 
     Source: Dettmers et al., "LLM.int8()" (2022), on large activations and on scales that fewer numbers share.
     """
