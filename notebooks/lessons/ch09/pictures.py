@@ -15,7 +15,7 @@ PER_LINE = 12  # tokens side by side
 
 def show(figure: Figure, alt: str) -> None:
     """`plots.show`, sharp enough for a projector."""
-    plots.show(figure, alt, dpi=150)
+    plots.show(figure, alt)
 
 
 def token_losses(tokens: list[str], losses, *, title: str) -> Figure:

@@ -16,7 +16,7 @@ def label_map(batch: dict, tokenizer, rows: int = 3) -> None:
         batch: `input_ids`, `attention_mask`, `labels`, each int64 (B, L).
         rows: how many rows are drawn.
     """
-    plots.show(*_drawn(batch, tokenizer, rows), dpi=150)
+    plots.show(*_drawn(batch, tokenizer, rows))
 
 
 def _drawn(batch, tokenizer, rows: int) -> tuple[Figure, str]:

@@ -36,7 +36,7 @@ def show(drawn: tuple[Figure | None, str]) -> None:
     """Display a figure with its sentence as alt text, and print that; without data the sentence alone."""
     figure, sentence = drawn
     if figure is not None:
-        plots.show(figure, sentence, dpi=150)
+        plots.show(figure, sentence)
     print(sentence)
 
 

@@ -193,5 +193,5 @@ def show(drawn: Drawn) -> None:
     """Display a figure with its sentence as alt text, and print that; without data the sentence alone."""
     figure, sentence = drawn
     if figure is not None:
-        plots.show(figure, sentence, dpi=150)
+        plots.show(figure, sentence)
     print(sentence)
