@@ -23,25 +23,33 @@ EXERCISES = {
 }
 
 
-def code_cells(path) -> list[str]:
+def code_cells(path) -> dict[str, str]:
+    """The code cells of a notebook with what each has printed."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return {
+        "".join(cell["source"]): "".join("".join(output.get("text", "")) for output in cell["outputs"])
+        for cell in cells
+        if cell["cell_type"] == "code"
+    }
 
 
-def asked_for() -> dict[str, tuple[str, list[str]]]:
-    """For each exercise, the cell that a learner fills in, and all code cells of its notebook."""
-    found = {}
+def asked_for() -> tuple[dict[str, tuple[str, list[str]]], dict[str, tuple[str, str]]]:
+    """For each exercise, the cell that a learner fills in, and all code cells of its notebook; then the name
+    of the exercises there, and what the cell has printed.
+    """
+    asked, printed = {}, {}
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = code_cells(path)
         imported = re.search(r"from lessons\.(\w+) import exercises as (\w+)", "\n".join(cells))
         for cell in cells if imported else ():
             checked = re.search(rf"^{imported[2]}\.(\w+)\.check\(", cell, flags=re.M)
             if checked:
-                found[f"{imported[1]}.{checked[1]}"] = cell, cells
-    return found
+                asked[f"{imported[1]}.{checked[1]}"] = cell, list(cells)
+                printed[f"{imported[1]}.{checked[1]}"] = imported[2], cells[cell]
+    return asked, printed
 
 
-ASKED = asked_for()
+ASKED, PRINTED = asked_for()
 
 
 def heading(definition: ast.FunctionDef | ast.ClassDef) -> str:
@@ -93,6 +101,12 @@ class TestEach:
         assert heading(found) == heading(wanted)
         assert ast.unparse(checked.value.args) == wanted.name
         assert not found.name.startswith("_")
+
+    def test_the_notebook_stores_what_the_check_says_of_its_stub(self, name, capsys):
+        exercises, printed = PRINTED[name]
+        around = vars(importlib.import_module(EXERCISES[name].answer.__module__))
+        exec(ASKED[name][0], around | {exercises: MODULES[name.partition(".")[0]]})
+        assert capsys.readouterr().out == printed
 
     def test_solution_is_right_where_it_is_pasted(self, name, capsys):
         printed = printed_solution(EXERCISES[name], capsys)

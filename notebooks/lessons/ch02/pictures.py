@@ -155,7 +155,7 @@ def classes_by_batch(labels: dict[str, list], classes) -> Picture:
     axes[0].set_yticks(range(len(classes)), classes)
     figure.colorbar(picture, label="images in the batch")
     return figure, (
-        "Two maps of class against batch. In order, each batch holds one class only, a dark staircase; "
+        "Two maps of class against batch. In order, nearly each batch holds one class, a dark staircase; "
         "shuffled, every batch holds a few images of each class."
     )
 

@@ -7,6 +7,7 @@ from helpers import plots
 from helpers.tuning.optimization import SCHEDULES
 from lessons.ch04 import stored
 from lessons.ch04.schedule_explorer import rates
+from lessons.intervals import interval
 
 COLORS = (plots.GREY, plots.VERMILION, plots.ORANGE, plots.GREEN, plots.BLUE, plots.PURPLE)
 
@@ -16,7 +17,7 @@ def points(values: dict, label: str, reference: float | None = None, *, alt: str
     order = sorted(values, key=lambda name: np.mean(values[name]))
     figure, ax = plt.subplots(figsize=(7, 0.6 + 0.42 * len(order)), layout="constrained")
     for place, name in enumerate(order):
-        mean, half = stored.interval(values[name])
+        mean, half = interval(values[name])
         ax.errorbar(mean, place, xerr=half, marker="o", capsize=4, color=plots.BLUE)
     if reference is not None:
         ax.axvline(reference, color=plots.GREY, linestyle=":")
@@ -156,7 +157,8 @@ def memory(parts: dict) -> None:
     plots.show(
         figure,
         "Stacked bars of weights, gradients and AdamW's moments: all weights need four parts in float32; "
-        "LoRA needs the weights almost alone, and these shrink to a half and to an eighth with fewer bits.",
+        "LoRA needs the weights almost alone, and these shrink to a half and to less than a "
+        "fifth with fewer bits.",
     )
 
 
@@ -204,9 +206,7 @@ def strategies() -> None:
     for place, (strategy, color, marker) in enumerate(looks):
         name = stored.NAMES.get(strategy, strategy)
         for axis, read_out in zip(axes, stored.READ_OUTS):
-            found = [
-                stored.interval([*stored.scores(read_out, strategy, n).values()]) for n in stored.sizes()
-            ]
+            found = [interval([*stored.scores(read_out, strategy, n).values()]) for n in stored.sizes()]
             moved = [size * 1.04 ** (place - 2.5) for size in stored.sizes()]  # so that intervals can be seen
             means, halves = zip(*found)
             axis.errorbar(moved, means, yerr=halves, color=color, marker=marker, capsize=3, label=name)

@@ -3,9 +3,9 @@
 import json
 
 import numpy as np
-from scipy import stats
 
 from helpers.files import ROOT
+from lessons.intervals import interval, verdict
 
 RESULTS = ROOT / "benchmarks" / "results"
 STRATEGIES = ("no network", "scratch", "head", "gradual", "lora", "full")
@@ -23,21 +23,6 @@ def results(name: str) -> dict:
         for part in ("tuning", "runs"):
             found[part] += [run for run in results(READ_OUTS["pooler"])[part] if run["strategy"] == "scratch"]
     return found
-
-
-def interval(values) -> tuple[float, float]:
-    """Mean and half width of the 95% t-interval of values (N,), N at least 2."""
-    values = np.asarray(values, dtype=float)
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return float(values.mean()), float(half)
-
-
-def verdict(differences, unit: str = "") -> str:
-    """A mean difference with its interval, or that it is too small to see with so many runs."""
-    mean, half = interval(differences)
-    if abs(mean) > half:
-        return f"{mean:+.3f} ± {half:.3f}{unit}"
-    return f"too small to see with {len(differences)} runs (smallest visible effect {half:.3f}{unit})"
 
 
 def scores(read_out: str, strategy: str, size: int) -> dict[int, float]:

@@ -1,8 +1,8 @@
 """What a change brings, from runs that share their seeds: paired differences with intervals (chapter 05)."""
 
-import numpy as np
 import pandas as pd
-from scipy import stats
+
+from lessons.intervals import interval
 
 
 def image_scores(results: dict) -> pd.DataFrame:
@@ -38,10 +38,8 @@ def paired(scores: pd.DataFrame, base: str = "none") -> pd.DataFrame:
         wide = rows.pivot(index="seed", columns="variant", values="score")
         for variant in wide.columns.drop(base):
             differences = (wide[variant] - wide[base]).dropna()
-            size = len(differences)
-            half = stats.t.ppf(0.975, size - 1) * differences.std() / size**0.5
-            is_decided = abs(differences.mean()) > half
-            table.append((view, variant, size, differences.mean(), half, is_decided))
+            mean, half = interval(differences)
+            table.append((view, variant, len(differences), mean, half, abs(mean) > half))
     found = pd.DataFrame(table, columns=["view", "variant", "seeds", "difference", "half", "decided"])
     return found.sort_values("difference", ascending=False, ignore_index=True)
 
@@ -58,10 +56,3 @@ def lines(table: pd.DataFrame, unit: str) -> str:
         names = ", ".join(f"{row.variant} on {row.view} ({row.half:.3f})" for row in rest.itertuples())
         told.append(f"Too small to see (smallest visible effect): {names}.")
     return "\n".join([f"{table['seeds'].min()} seeds, each variant against none:", *told])
-
-
-def interval(values) -> tuple[float, float]:
-    """Mean and half width of the 95% t-interval of several runs."""
-    values = np.asarray(values, dtype=float)
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return float(values.mean()), float(half)

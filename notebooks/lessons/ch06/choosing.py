@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 from helpers.data.transforms import ImagePreprocessing, evaluation_preset, training_preset
 from helpers.files import ROOT
 from lessons.ch06 import answers, small_rows
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_keys
 
 BUDGET, LEAST, BATCH = 8.0, 0.82, 16  # seconds of one core; accuracy on the hidden rows; pictures per step
 KEYS = ("train", "epochs", "body_rate", "head_rate")
@@ -26,8 +26,7 @@ def seconds_per_epoch(train: str) -> float:
 
 
 def _checked(found) -> dict:
-    if not isinstance(found, dict) or set(found) != set(KEYS):
-        raise AssertionError(f"expected a dictionary with the keys {', '.join(KEYS)}, found {found!r}")
+    check_keys(found, KEYS)
     if found["train"] not in ("all", "head"):
         raise AssertionError(f'`train` is "all" or "head", found {found["train"]!r}')
     if isinstance(found["epochs"], bool) or not isinstance(found["epochs"], int) or found["epochs"] < 1:

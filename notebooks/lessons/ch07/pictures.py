@@ -143,7 +143,7 @@ def training(losses, epochs: pd.DataFrame, lines: dict[str, float]) -> None:
     right.legend(frameon=False, loc="center left")
     alt = (
         "Left: the training loss falls steeply, the validation loss stays nearly level. Right: score after "
-        "each epoch, above the lines of the other methods."
+        "each epoch, in the end above the lines of the methods."
     )
     plots.show(figure, alt)
 
@@ -232,7 +232,7 @@ def drift(reference, now: dict[str, np.ndarray]) -> None:
         axis.legend(frameon=False)
     axes[0].set_ylabel("density")
     alt = (
-        "Histograms of confidence. Left: other tweets lie on the reference. Right: newspaper comments have "
+        "Histograms of confidence. Left: other tweets lie near the reference. Right: newspaper comments have "
         "lower confidence than the reference."
     )
     plots.show(figure, alt)

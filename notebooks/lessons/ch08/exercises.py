@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lessons.ch08 import answers, measured
-from lessons.exercise import Exercise
+from lessons.exercise import Exercise, check_diagnosis
 
 WIDTH, HEADS, INNER = 4, 5, 12
 
@@ -127,14 +127,7 @@ choose_model = Exercise(
 
 
 def _verify_services(attempt):
-    found, right = attempt(), answers.three_services()
-    if not isinstance(found, dict) or set(found) != set(right):
-        raise AssertionError(f"expected a dictionary with the keys {sorted(right)}, found {found!r}")
-    if set(found.values()) != set(right.values()):
-        raise AssertionError(f"the faults are {sorted(right.values())}, each once; found {found!r}")
-    count = sum(found[name] == right[name] for name in right)
-    if count < len(right):
-        raise AssertionError(f"{count} of {len(right)} are right; which column tells the others apart?")
+    check_diagnosis(attempt(), answers.three_services(), "which column tells the others apart?")
 
 
 three_services = Exercise(

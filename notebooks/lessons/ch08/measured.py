@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from helpers.files import ROOT
-from lessons.ch08.pictures import half_widths
+from lessons.intervals import interval
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -20,7 +20,8 @@ def points(runs: pd.DataFrame) -> pd.DataFrame:
     grouped = runs.groupby("method", sort=False)
     found = grouped[["macro_f1", "megabytes", "ms_p50"]].mean()
     found = found.rename(columns={"megabytes": "MB", "ms_p50": "ms"})
-    return found.assign(half_width=half_widths(grouped["macro_f1"]), seeds=grouped["seed"].nunique())
+    half = grouped["macro_f1"].agg(lambda scores: interval(scores)[1])
+    return found.assign(half_width=half, seeds=grouped["seed"].nunique())
 
 
 def differences(runs: pd.DataFrame, one: str, other: str) -> pd.Series:

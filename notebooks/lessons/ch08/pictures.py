@@ -7,6 +7,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from helpers import plots
 from lessons import panels
+from lessons.intervals import interval
 
 
 def _plain_ticks(axis, values) -> None:
@@ -50,8 +51,8 @@ def sparsity(shares: list[float], found: list[dict], majority: float) -> None:
     ax.legend(frameon=False, loc="lower left")
     plots.show(
         figure,
-        "Macro-F1 against sparsity: nearly level at first, then falling steeply towards the dashed line of "
-        "the majority class.",
+        "Macro-F1 against sparsity: nearly level at first, then falling steeply; the last point is still "
+        "above the dashed line of the majority class.",
     )
 
 
@@ -167,7 +168,7 @@ def false_alarms(windows: dict[int, np.ndarray], drifted: float, drifted_rows: i
     plots.show(
         figure,
         "Box plots of the PSI between tweets and tweets for several window sizes: the smaller the window, "
-        "the larger the index; the small windows lie beyond the limits although nothing has drifted.",
+        "the larger the index; many of the small ones lie beyond a limit although nothing has drifted.",
     )
 
 
@@ -177,7 +178,7 @@ def label_curves(rounds: pd.DataFrame, what: str, label: str) -> None:
     looks = {"random": (plots.GREY, "o"), "least sure": (plots.BLUE, "s")}
     for shift, (strategy, (color, marker)) in enumerate(looks.items()):
         grouped = rounds[rounds["strategy"] == strategy].groupby("labels")[what]
-        middle, half = grouped.mean(), half_widths(grouped)
+        middle, half = grouped.mean(), grouped.agg(lambda scores: interval(scores)[1])
         style = {"color": color, "marker": marker, "capsize": 2, "label": strategy}
         ax.errorbar(middle.index + 3 * shift, middle, half, **style)
     ax.set(xlabel="labelled comments", ylabel=label)
@@ -187,10 +188,3 @@ def label_curves(rounds: pd.DataFrame, what: str, label: str) -> None:
         "Curves against the number of labels, with intervals over the seeds: rows of which the model is "
         "least sure bring more than random ones.",
     )
-
-
-def half_widths(grouped) -> pd.Series:
-    """Half the width of the 95% t-interval of each group's mean."""
-    from scipy import stats
-
-    return grouped.sem() * stats.t.ppf(0.975, grouped.count() - 1)

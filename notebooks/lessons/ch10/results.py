@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from helpers.files import ROOT
+from lessons.intervals import interval
 
 FILE = ROOT / "benchmarks" / "results" / "chat.json"
 PARTS = ("ladder", "paired", "rank", "ways", "generated", "distilled")
@@ -47,8 +47,8 @@ def by_setting(rows: list[dict], *names: str, score: str = "macro_f1") -> list[d
 def _interval(values: list[float]) -> tuple[float, float] | None:
     if len(values) < 2:
         return None
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return float(np.mean(values) - half), float(np.mean(values) + half)
+    mean, half = interval(values)
+    return mean - half, mean + half
 
 
 def machine_line(results: dict) -> str:

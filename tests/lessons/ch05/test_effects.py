@@ -33,7 +33,3 @@ def test_lines_tell_the_smallest_visible_effect_of_what_is_undecided():
     assert "better on plain: +0.200" in text
     assert "Too small to see (smallest visible effect): same on plain (0.248)" in text
     assert "same on plain: " not in text
-
-
-def test_interval_is_students():
-    assert effects.interval([1, 2, 3]) == pytest.approx((2, 4.3027 / 3**0.5), rel=1e-4)

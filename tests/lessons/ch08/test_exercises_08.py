@@ -95,7 +95,7 @@ WRONG = [
     (ch08.choose_model, the_smallest, "was to be had within the budget"),
     (ch08.choose_model, the_row, "expected the name of a method"),
     (ch08.three_services, swapped, "1 of 3 are right"),
-    (ch08.three_services, all_one, "each once"),
+    (ch08.three_services, all_one, "1 of 3 are right"),
     (ch08.three_services, list_of_faults, "expected a dictionary"),
 ]
 
