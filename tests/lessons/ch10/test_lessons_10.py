@@ -1,6 +1,7 @@
 """Chapter 10's widget, pictures and stored results: what they compute, and say when nothing is there."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -115,5 +116,13 @@ def test_settings_are_sorted_and_their_verdict_follows_the_intervals(tmp_path):
     assert "too few" in stored_pictures.ladder({"ladder": rows[-1:]})[1]
 
 
-def test_the_peak_sees_a_large_tensor():
+def test_the_peak_sees_a_large_tensor_that_is_gone_afterwards(monkeypatch, tmp_path):
     assert memory.peak_bytes(lambda: torch.ones(60_000_000).sum().item()) > 150e6
+    monkeypatch.setattr(memory, "RESET", tmp_path / "another system")
+
+    def slow() -> None:
+        tensor = torch.ones(60_000_000)
+        time.sleep(1)  # a busy machine may let the watcher wait
+        del tensor
+
+    assert memory.peak_bytes(slow) > 150e6
