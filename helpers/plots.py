@@ -5,6 +5,7 @@ Colours are those of Okabe and Ito (2008), which stay distinct under the common 
 
 import base64
 import functools
+import html
 import io
 
 import numpy as np
@@ -37,23 +38,25 @@ def show(figure: Figure, alt: str) -> None:
     from IPython.display import display
     from matplotlib import pyplot as plt
 
-    bundle = {"image/png": _png(figure, DPI), "text/plain": alt}
-    width = round(figure.get_figwidth() * PAGE_DPI)
-    display(bundle, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
+    display({"text/html": image_html(figure, alt), "text/plain": alt}, raw=True)
     plt.close(figure)
 
 
-def data_uri(figure: Figure, *, dpi: int = PAGE_DPI) -> str:
-    """The figure as an address that carries its own PNG, for a page that stands alone.
+def image_html(figure: Figure, alt: str) -> str:
+    """The figure as an `<img>` that carries its own PNG and its alt text, never wider than the page.
 
-    Example: `f'<img alt="what it shows" src="{data_uri(figure)}">'`
+    JupyterLab shows a PNG alone without the alt text that its metadata hold.
     """
-    return f"data:image/png;base64,{_png(figure, dpi)}"
+    width = round(figure.get_figwidth() * PAGE_DPI)
+    return (
+        f'<img alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto" '
+        f'src="data:image/png;base64,{_png(figure)}">'
+    )
 
 
-def _png(figure: Figure, dpi: int) -> str:
+def _png(figure: Figure) -> str:
     drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi)
+    figure.savefig(drawn, format="png", dpi=DPI)
     # 256 colours, chosen for this picture: a third of the bytes; no names or times: same figure, same bytes
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return base64.b64encode(small.getvalue()).decode()

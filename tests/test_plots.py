@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import warnings
 
 import numpy as np
@@ -23,7 +24,7 @@ def drawn(classes):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ax = plots.confusion_matrix(figure.subplots(), classes, classes[::-1], classes)
-        assert plots.data_uri(figure).startswith("data:image/png;base64,")
+        assert "data:image/png;base64," in plots.image_html(figure, "counts")
     return [label.get_text() for label in ax.get_xticklabels()]
 
 
@@ -104,7 +105,11 @@ def test_the_counts_are_in_their_cells():
 def test_a_figure_is_sharp_and_as_wide_as_before(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, **options: shown.append((bundle, options)))
-    plots.show(Figure(figsize=(4, 2)), "nothing is drawn")
+    plots.show(Figure(figsize=(4, 2)), "<nothing> is drawn")
     bundle, options = shown[0]
-    assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).size == (600, 300)
-    assert options["metadata"]["image/png"] == {"alt": "nothing is drawn", "width": 320}
+    assert (bundle["text/plain"], options) == ("<nothing> is drawn", {"raw": True})
+    image = re.fullmatch(
+        r'<img alt="(.+?)" width="320" style="(.+?)" src="data:.+?,(.+)">', bundle["text/html"]
+    )
+    assert (image[1], image[2]) == ("&lt;nothing&gt; is drawn", "max-width:100%;height:auto")
+    assert Image.open(io.BytesIO(base64.b64decode(image[3]))).size == (600, 300)

@@ -257,7 +257,7 @@ def weakest_classes(predictions: pd.DataFrame, classes: list[str]) -> str:
 
 def picture(figure: Figure, alt: str) -> str:
     """A figure inside the page."""
-    return f'<p><img alt="{html.escape(alt)}" src="{plots.data_uri(figure, dpi=100)}"></p>'
+    return f"<p>{plots.image_html(figure, alt)}</p>"
 
 
 def table(title: str, header, rows, *, raw_last: bool = False) -> str:

@@ -11,7 +11,10 @@ from helpers import plots
 
 def wide(label_width: int = 130) -> dict:
     """Options of a control with room for its description (pixels): `Dropdown(..., **wide())`."""
-    return {"style": {"description_width": f"{label_width}px"}, "layout": widgets.Layout(width="440px")}
+    return {
+        "style": {"description_width": f"{label_width}px"},
+        "layout": widgets.Layout(width="440px", max_width="100%"),
+    }
 
 
 def explorer(
@@ -41,12 +44,7 @@ def explorer(
 def as_html(figure: Figure | None, sentence: str) -> str:
     """The sentence as a paragraph, and the figure with the sentence as its alt text."""
     text = html.escape(sentence, quote=False)
-    return f"<p>{text}</p>" + (image_html(figure, text) if figure else "")
-
-
-def image_html(figure: Figure, alt: str) -> str:
-    """The figure as an `img` element that carries its own PNG; `alt` is escaped but for quotation marks."""
-    return f'<img alt="{alt.replace(chr(34), "&quot;")}" src="{plots.data_uri(figure)}">'
+    return f"<p>{text}</p>" + (plots.image_html(figure, sentence) if figure else "")
 
 
 def comment_field(answer: Callable[[str], str], text: str, *, tooltip: str) -> widgets.VBox:
@@ -58,7 +56,10 @@ def comment_field(answer: Callable[[str], str], text: str, *, tooltip: str) -> w
         tooltip: tooltip of the button.
     """
     field = widgets.Text(
-        value=text, description="Comment:", continuous_update=False, layout=widgets.Layout(width="600px")
+        value=text,
+        description="Comment:",
+        continuous_update=False,
+        layout=widgets.Layout(width="600px", max_width="100%"),
     )
     button = widgets.Button(description="Label it", tooltip=tooltip, layout=widgets.Layout(width="110px"))
     result = widgets.HTML(value=answer(text))

@@ -24,9 +24,9 @@ def test_explorer_draws_again_at_each_change():
 def test_a_picture_carries_its_sentence_as_alt_text():
     page = as_html(Figure(figsize=(1, 1)), 'p < 0.5, said "no"')
     assert page.startswith(
-        '<p>p &lt; 0.5, said "no"</p><img alt="p &lt; 0.5, said &quot;no&quot;" '
-        'src="data:image/png;base64,iVBOR'
+        '<p>p &lt; 0.5, said "no"</p><img alt="p &lt; 0.5, said &quot;no&quot;" width="80" '
     )
+    assert 'src="data:image/png;base64,iVBOR' in page
 
 
 def test_comment_field_answers_enter_and_button():

@@ -17,7 +17,7 @@ from helpers.deployment.predict import predict
 from helpers.errors import InputError
 from helpers.models.pretrained import Classifier
 from lessons import panels
-from lessons.controls import comment_field, image_html
+from lessons.controls import comment_field
 
 MASKED_TOGETHER = 64  # masked copies of a comment that go through the model together
 FULL_COLOUR = 0.05  # an effect below 5 points never gets the strongest colour, however small the others are
@@ -99,7 +99,7 @@ def answer_html(classifier: Classifier, text: str) -> str:
     figure = Figure(figsize=(5, 1.7), layout="constrained")
     panels.probabilities(figure.subplots(), classifier.classes, p.tolist())
     alt = ", ".join(f"{name} {value:.2f}" for name, value in zip(classifier.classes, p))
-    picture = image_html(figure, f"probabilities: {html.escape(alt)}")
+    picture = plots.image_html(figure, f"probabilities: {alt}")
     return (
         "<div "
         f'style="background:#fff;color:#000;padding:6px;max-width:760px"><p><b>{html.escape(label)}</b>: '
