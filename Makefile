@@ -10,12 +10,12 @@ CLASSROOM ?= $(COURSE_CLASSROOM)
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: lab test test-colab results setup lock
+.PHONY: lab test browser test-colab results setup lock
 
 # `helpers` comes first: the kernels inherit what it says about idle threads, whatever a notebook imports first.
 lab: setup
 	COURSE_CLASSROOM="$(CLASSROOM)" "$(RUN)" -c 'import helpers; from jupyterlab.labapp import main; main()' --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) $(if $(filter 0,$(shell id -u)),--allow-root) \
-		$(if $(filter none,$(BROWSER)),--no-browser) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+		$(if $(filter none,$(BROWSER)),--no-browser) --ServerApp.root_dir="$(CURDIR)" --LabApp.app_settings_dir="$(CURDIR)/.jupyterlab" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: setup
 	"$(RUN)" -m ruff check .
@@ -23,6 +23,10 @@ test: setup
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --numprocesses $(JOBS)
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg \
 		--numprocesses $(JOBS) --dist loadfile notebooks
+
+# What the tests in a real browser need besides Chromium; without it they are skipped.
+browser: setup
+	"$(RUN)" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/browser/requirements.lock
 
 # Some chapters or all, as Colab runs them: make test-colab CHAPTERS="00 05"; several GB, many minutes.
 test-colab: setup

@@ -45,5 +45,10 @@ async function ask() {
 }
 
 form.addEventListener("submit", event => { event.preventDefault(); ask(); });
+field.addEventListener("keydown", event => {
+  if (!is_text || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  form.requestSubmit();
+});
 const given = new URLSearchParams(location.search).get("text");  // a link can carry a comment: /?text=Nice
 if (is_text && given !== null) { field.value = given; ask(); }

@@ -16,7 +16,11 @@ from fastapi.responses import HTMLResponse
 from helpers.models.pretrained import Classifier
 
 FIELDS = {
-    "text": ("comment", '<textarea id="input" rows="4" maxlength="{}" required autofocus></textarea>'),
+    "text": (
+        "comment",
+        '<textarea id="input" rows="4" maxlength="{}" required autofocus aria-describedby="keys"></textarea>'
+        '<p id="keys">Enter sends, Shift+Enter begins a line.</p>',
+    ),
     "images": ("picture", '<input id="input" type="file" accept="image/*" required>'),
 }
 

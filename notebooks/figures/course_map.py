@@ -50,7 +50,7 @@ TITLE = "Map of the course"
 
 def mermaid() -> str:
     """The map as Mermaid source."""
-    lines = ["flowchart LR"]
+    lines = ["flowchart LR", "    accTitle: The chapters and the order in which to read them"]
     lines += [f'    c{number}["{number} {title}"]' for number, title, _, _ in CHAPTERS]
     lines += [f"    c{start} --> c{end}" for start, end in EDGES]
     lines += ["    classDef chapter fill:#cfe6f5,stroke:#0072b2,stroke-width:3px,color:#000"]

@@ -13,7 +13,7 @@ def wide(label_width: int = 130) -> dict:
     """Options of a control with room for its description (pixels): `Dropdown(..., **wide())`."""
     return {
         "style": {"description_width": f"{label_width}px"},
-        "layout": widgets.Layout(width="440px", max_width="100%"),
+        "layout": widgets.Layout(width="440px", max_width="calc(100% - 4px)"),
     }
 
 
@@ -44,7 +44,7 @@ def explorer(
 def as_html(figure: Figure | None, sentence: str) -> str:
     """The sentence as a paragraph, and the figure with the sentence as its alt text."""
     text = html.escape(sentence, quote=False)
-    return f"<p>{text}</p>" + (plots.image_html(figure, sentence) if figure else "")
+    return f'<p role="status">{text}</p>' + (plots.image_html(figure, sentence) if figure else "")
 
 
 def comment_field(answer: Callable[[str], str], text: str, *, tooltip: str) -> widgets.VBox:
@@ -59,13 +59,17 @@ def comment_field(answer: Callable[[str], str], text: str, *, tooltip: str) -> w
         value=text,
         description="Comment:",
         continuous_update=False,
-        layout=widgets.Layout(width="600px", max_width="100%"),
+        layout=widgets.Layout(width="600px", max_width="calc(100% - 4px)"),
     )
     button = widgets.Button(description="Label it", tooltip=tooltip, layout=widgets.Layout(width="110px"))
     result = widgets.HTML(value=answer(text))
+    answered = text
 
     def show(_) -> None:
-        result.value = answer(field.value)
+        nonlocal answered
+        if field.value != answered:  # a click on the button is also a leaving of the field
+            answered = field.value
+            result.value = answer(answered)
 
     button.on_click(show)
     field.observe(show, names="value")  # Enter, or leaving the field

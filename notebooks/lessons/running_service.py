@@ -21,7 +21,8 @@ def running(run: str | Path, engine: str = "torch") -> Iterator[str]:
     Raises:
         InputError: the command said so.
     """
-    command = [sys.executable, "-m", "helpers", "serve", str(Path(run).absolute()), "--port", "0"]
+    folder = str(Path(run).absolute()) if Path(run).exists() else str(run)  # or the name of a model
+    command = [sys.executable, "-m", "helpers", "serve", folder, "--port", "0"]
     command += [] if engine == "torch" else [f"--{engine}"]
     # A file, not a pipe: a log that nobody reads would fill a pipe and stop the service.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:

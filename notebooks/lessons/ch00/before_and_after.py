@@ -97,7 +97,8 @@ def table_html(table: pd.DataFrame, text: str) -> str:
     head = "".join(
         f'<th scope="col" style="text-align:left">{name} fine-tuning</th>' for name in table.columns
     )
-    return f"<table><caption>{html.escape(text)}</caption><tr><td></td>{head}</tr>{rows}</table>"
+    shown = textwrap.shorten(text, 200, placeholder=" ...")  # the bars stay on the screen
+    return f"<table><caption>{html.escape(shown)}</caption><tr><td></td>{head}</tr>{rows}</table>"
 
 
 def answer(before: Classifier, after: Classifier, text: str) -> str:

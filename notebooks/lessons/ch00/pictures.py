@@ -3,6 +3,7 @@
 Each function draws, shows and returns nothing; what is drawn is computed in the chapter's cells.
 """
 
+import base64
 import math
 
 import pandas as pd
@@ -145,7 +146,9 @@ def course_map() -> None:
         "Map of the course: 00 to 05 one after another, then 06 and 07 side by side, then 08 to 12; A and B "
         "stand apart."
     )
-    display({"image/svg+xml": drawing, "text/plain": alt}, raw=True, metadata={"image/svg+xml": {"alt": alt}})
+    carried = base64.b64encode(drawing.encode()).decode()  # as an <img>: JupyterLab gives an SVG no alt text
+    image = f'<img alt="{alt}" style="width:100%;max-width:942px" src="data:image/svg+xml;base64,{carried}">'
+    display({"text/html": image, "text/plain": alt}, raw=True)
 
 
 def chapters() -> None:

@@ -5,6 +5,7 @@ browser.
 """
 
 import html
+import textwrap
 
 import ipywidgets as widgets
 import torch
@@ -103,7 +104,7 @@ def answer_html(classifier: Classifier, text: str) -> str:
     return (
         "<div "
         f'style="background:#fff;color:#000;padding:6px;max-width:760px"><p><b>{html.escape(label)}</b>: '
-        f"{html.escape(text)}</p>{picture}"
+        f"{html.escape(textwrap.shorten(text, 200, placeholder=' ...'))}</p>{picture}"
         f"<p>{tokens_html(attributions)}</p><p>Below each token: by how many percentage points "
         f"p({html.escape(label)}) falls when the token is "
         "masked. Blue and plus: it speaks for this class; orange and minus: against it.</p></div>"
