@@ -1,0 +1,71 @@
+"""Draw docs/images/widgets.png: three widgets of the course, as a browser shows them.
+
+usage: PYTHONPATH=. python tests/browser/front_page.py
+"""
+
+import io
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from helpers.files import ROOT
+from lab import Lab, Notebook, copied_course
+from reduced import reduced
+from widget import boxes, moved
+
+# Chapter, the call that shows the widget, and what is moved before its picture is taken.
+SHOWN = (
+    ("00_start_here", "before_and_after.before_and_after(", "text"),
+    ("02_datasets_and_dataloaders", "batch_explorer.batch_explorer(", "list"),
+    ("09_language_models", "attention_explorer.attention_explorer(", "slider"),
+)
+HEIGHT, GAP = 420, 24  # pixels
+
+
+def picture(lab: Lab, page, name: str, call: str, kind: str) -> Image.Image:
+    """The widget of one chapter after one of its controls was moved."""
+    book = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+    file = lab.folder / "notebooks" / f"{name}.ipynb"
+    file.write_text(json.dumps(reduced(book, (call,))), encoding="utf-8")
+    notebook = Notebook(lab, page, file.name)
+    notebook.run_all()
+    notebook.wait()
+    box = boxes(page)[-1]
+    moved(page, box, kind, 0, "keyboard")
+    page.wait_for_timeout(1000)
+    found = Image.open(io.BytesIO(box.screenshot())).convert("RGB")
+    notebook.close()
+    return found
+
+
+def main() -> None:
+    """Take the three pictures and put them beside each other."""
+    folder = Path(tempfile.mkdtemp())
+    lab = Lab(copied_course(folder / "course"))
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            page = browser.new_page(viewport={"width": 1400, "height": 900}, device_scale_factor=2)
+            pictures = [picture(lab, page, *entry) for entry in SHOWN]
+    finally:
+        lab.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    for number, each in enumerate(pictures):
+        each.save(f"/tmp/w/widget{number}.png")
+    scaled = [each.resize((round(each.width * HEIGHT / each.height), HEIGHT)) for each in pictures]
+    row = Image.new("RGB", (sum(each.width + GAP for each in scaled) - GAP, HEIGHT), "white")
+    left = 0
+    for each in scaled:
+        row.paste(each, (left, 0))
+        left += each.width + GAP
+    row.quantize(256).save(ROOT / "docs" / "images" / "widgets.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
