@@ -62,7 +62,8 @@ class Slide(mistune.HTMLRenderer):
     """Markdown as slides show it: formulas drawn, links to chapters leading to their slides."""
 
     def block_math(self, text):
-        return f'<div class="formula">{formula(text, size=30)}</div>'
+        drawn = formula(text.replace(r"\frac", r"\dfrac"), size=30)
+        return f'<div class="formula">{drawn}</div>'
 
     def inline_math(self, text):
         return f'<span class="formula">{formula(text, size=26)}</span>'
