@@ -49,7 +49,8 @@ def formula(latex: str, *, size: int) -> str:
     try:
         mathtext.math_to_image(f"${plain.strip()}$", target, format="svg")
     except ValueError as error:
-        raise InputError(f"the formula {latex!r} cannot be drawn: {error}") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"the formula {latex!r} cannot be drawn: {reason}") from error
     found = re.search(r'<svg.*?width="([\d.]+)pt".*', target.getvalue().decode(), flags=re.DOTALL)
     width = float(found[1]) / 10  # in em: mathtext drew it at 10 points
     label = html.escape(latex.strip(), quote=True)
@@ -115,11 +116,12 @@ def topic_html(topic: Topic) -> str:
     """One section for a topic: heading, pieces; the browser cuts it where it is too long."""
     level = "h1" if topic.kind == "title" else "h2"
     heading = mistune.html(topic.title).strip().removeprefix("<p>").removesuffix("</p>")
+    part = f'<p class="part">{html.escape(topic.section)}</p>' if topic.section else ""
     mark = '<p class="mark">Guess first</p>' if topic.kind == "guess" else ""
     groups = ["\n".join(map(block_html, group)) for group in topic.groups]
     body = "\n".join(f'<div class="group">{group}</div>' for group in groups)
     return (
-        f'<section class="{topic.kind}"><{level}>{heading}</{level}>{mark}<div class="body">\n{body}\n'
+        f'<section class="{topic.kind}">{part}<{level}>{heading}</{level}>{mark}<div class="body">\n{body}\n'
         "</div></section>"
     )
 

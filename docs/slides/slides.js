@@ -82,6 +82,7 @@ function cutTopic(section) {
     }
     const isFirst = !bodyOf(section).children.length;
     bodyOf(section).append(group);
+    if (bodyOf(section).scrollWidth > bodyOf(section).clientWidth) group.classList.add("tight"); // breaks long names
     if (!isFull(section)) continue;
     if (!isFirst) {
       group.remove();

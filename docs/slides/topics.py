@@ -44,11 +44,13 @@ class Topic:
     Attributes:
         kind: "title", "section", "mistake" (What went wrong), "guess" or "recap".
         groups: lists of pieces; those of one list stay on one slide where they fit.
+        section: title of the numbered section that it is a part of; empty for the section itself.
     """
 
     title: str
     kind: str
     groups: list[list[Block]] = field(default_factory=list)
+    section: str = ""
 
 
 def read(notebook: Path) -> list[dict]:
@@ -72,7 +74,7 @@ def topics(notebook: Path) -> list[Topic]:
     if not cells or not cells[0]["source"].startswith("# "):
         raise InputError(f"{notebook}: the first cell must begin with '# ' and the chapter's title")
     found = opening(cells[0]["source"])
-    shown = section = False  # inside something that slides show; inside a numbered section marked core
+    shown, section = False, ""  # inside something that slides show; the numbered section marked core
     for cell in cells[1:]:
         if cell["cell_type"] == "code":
             if shown and found[-1].kind != "recap":
@@ -80,13 +82,14 @@ def topics(notebook: Path) -> list[Topic]:
             continue
         for heading, depth, paragraphs in parts(cell["source"]):
             if depth == 2:
-                section = heading.endswith("· core")
+                section = heading.removesuffix(" · core") if heading.endswith("· core") else ""
             if depth:
-                shown = (section or heading == "Recap") and not heading.startswith("Exercise")
+                shown = bool(section or heading == "Recap") and not heading.startswith("Exercise")
             if not shown:
                 continue
             if depth:
                 found.append(headed(heading))
+                found[-1].section = section if depth > 2 else ""
             found += of_text(found[-1], paragraphs, begins=bool(depth))
     return [topic for topic in found if topic.groups]
 
@@ -148,7 +151,10 @@ def of_text(topic: Topic, paragraphs: list[str], *, begins: bool) -> list[Topic]
             if rule >= 0:
                 groups.append([Block("rule", first_sentences(text[rule:]))])
             if guess:
-                after += [asked(topic, text, guess, before), Topic(topic.title, topic.kind)]
+                after += [
+                    asked(topic, text, guess, before),
+                    Topic(topic.title, topic.kind, [], topic.section),
+                ]
     return after
 
 
@@ -160,7 +166,7 @@ def asked(topic: Topic, text: str, guess: re.Match, before: str) -> Topic:
     end = question.rfind("?") + 1
     question = question[:end] if end else sentences(question)[0]
     blocks = [Block("text", lead)] if lead else []
-    return Topic(topic.title, "guess", [[*blocks, Block("rule", question)]])
+    return Topic(topic.title, "guess", [[*blocks, Block("rule", question)]], topic.section)
 
 
 def sentences(text: str) -> list[str]:

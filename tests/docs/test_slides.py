@@ -48,7 +48,8 @@ def shown(file) -> tuple[int, int, str]:
 
 
 def titles(page: str) -> list[str]:
-    return [re.sub("<[^>]*>", "", one) for one in re.findall(r"<h2>(.*?)</h2>", page, flags=re.DOTALL)]
+    found = re.findall(r"<(?:h2|p class=.part.)>(.*?)</", page, flags=re.DOTALL)
+    return [re.sub("<[^>]*>", "", one) for one in found]
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -69,7 +70,7 @@ def test_a_deck_asks_no_network_and_tells_its_pictures_in_words(decks, chapter):
     assert not re.findall(r"<(?:script|img)[^>]*src=\"(?!data:)", page)
     assert all(re.search(r'alt="[^"]+"', image) for image in re.findall(r"<img[^>]*>", page))
     assert all("aria-label" in one for one in re.findall(r"<svg[^>]*>", page))
-    assert "$$" not in page
+    assert "$$" not in re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL)  # a model may write anything
 
 
 def test_formulas_are_drawn_and_keep_their_source(decks):
