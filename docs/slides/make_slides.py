@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows.append(f'<li><a href="{file.name}">{html.escape(found[0].title)}</a></li>')
         print(f"{file.name}: {len(found)} topics, {len(content) / 1e6:.1f} MB")
     help_line = "<p>Arrow keys or a click turn the slides; printing one (Ctrl+P) gives a PDF.</p>"
-    index = f'<div class="index"><h1>Slides</h1>{help_line}<ol>{"".join(rows)}</ol></div>'
+    index = f'<div class="index"><h1>Slides</h1>{help_line}<ul>{"".join(rows)}</ul></div>'
     write_atomically(options.output / "index.html", page("Slides", index).encode())
     print(f"open {options.output / 'index.html'}")
     return 0

@@ -46,9 +46,10 @@ function windowsOf(block) {
   const shape = (image.getAttribute("height") || image.naturalHeight) / (image.getAttribute("width") || image.naturalWidth);
   if (shape < 1.5) return [block];
   const height = 620 * shape;
-  return Array.from({ length: Math.ceil((height - 40) / 500) }, (_, number) => {
+  const count = Math.ceil((height - 40) / 500);
+  return Array.from({ length: count }, (_, number) => {
     const part = block.cloneNode(true);
-    part.className = "window";
+    part.className = number < count - 1 ? "window goes-on" : "window";
     part.firstElementChild.style.marginTop = `-${number * 500}px`;
     return part;
   });

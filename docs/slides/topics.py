@@ -16,6 +16,7 @@ from helpers.errors import InputError
 CODE_LINES = 12  # more are for reading in the notebook
 OUTPUT_LINES = 16  # of printed output; the rest is named, not shown
 FIRST_WORDS = 45  # of a section's text: whole sentences up to about so many words
+LEAD_WORDS = 60  # of the text that leads to a formula and says what its letters are
 GUESS = re.compile(r"\*\*(?:[^*]{0,40}, )?(?:[Gg]uess|[Pp]redict)[^*]*\*\*")
 HEADING = re.compile(r"^(#{1,4}) +(.+?) *$")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -136,7 +137,11 @@ def of_text(topic: Topic, paragraphs: list[str], *, begins: bool) -> list[Topic]
         groups = after[-1].groups if after else topic.groups
         first = begins and number == 0
         if text.startswith("$$"):
-            lead = [] if begins and number == 1 and groups else [Block("text", last_sentences(before))]
+            lead = (
+                []
+                if begins and number == 1 and groups
+                else [Block("text", last_sentences(before, LEAD_WORDS))]
+            )
             groups.append([*lead, Block("text", text)])
         elif text.startswith("|"):
             groups.append([Block("text", text)])
@@ -184,13 +189,13 @@ def first_sentences(text: str) -> str:
     return " ".join(kept)
 
 
-def last_sentences(text: str) -> str:
-    """Whole sentences to the end, at least one, up to about FIRST_WORDS words; a formula as it is."""
+def last_sentences(text: str, words: int = FIRST_WORDS) -> str:
+    """Whole sentences to the end, at least one, up to about so many words; a formula as it is."""
     if text.startswith("$$"):
         return text
     kept = []
     for sentence in reversed(sentences(text)):
-        if kept and len(" ".join([sentence, *kept]).split()) > FIRST_WORDS:
+        if kept and len(" ".join([sentence, *kept]).split()) > words:
             break
         kept.insert(0, sentence)
     return " ".join(kept)
