@@ -47,6 +47,7 @@ site: $(SITE)/ready
 
 # The site's tools in an environment of their own; they need no torch and no data.
 $(SITE)/ready: docs/site/requirements.lock
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: the site needs Python 3.11 or newer; name one: make site PYTHON=python3.12" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(SITE)
 	"$(SITE)/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement docs/site/requirements.lock
 	touch $@

@@ -40,7 +40,7 @@ def shown(file) -> tuple[int, int, str]:
     page = subprocess.run(
         [BROWSER, *options, f"--user-data-dir={file.parent / 'profile'}", file.as_uri()],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
     ).stdout
     found = re.search(r'data-slides="(\d+)" data-full="(\d+)"', page)
