@@ -8,9 +8,10 @@ BROWSER ?= default
 JOBS ?= 2
 CLASSROOM ?= $(COURSE_CLASSROOM)
 VENV := .venv
+SITE := build/site-venv
 RUN := $(VENV)/bin/python
 
-.PHONY: lab test browser test-colab results setup lock
+.PHONY: lab test browser test-colab results slides cheat-sheet site site-lock setup lock
 
 # `helpers` comes first: the kernels inherit what it says about idle threads, whatever a notebook imports first.
 lab: setup
@@ -34,6 +35,30 @@ test-colab: setup
 
 results: setup
 	"$(RUN)" benchmarks/all_results.py
+
+# Slides of every chapter from its notebook: open build/slides/index.html.
+slides: setup
+	"$(RUN)" docs/slides/make_slides.py
+
+# docs/cheat_sheet.pdf from docs/cheat_sheet.md, by Chromium or Chrome: make cheat-sheet CHROMIUM=/path/to/one
+cheat-sheet: setup
+	CHROMIUM="$(CHROMIUM)" "$(RUN)" docs/print_cheat_sheet.py
+
+# README, docs and all notebooks with their stored outputs as a site with search: open build/site/index.html.
+site: $(SITE)/ready
+	"$(SITE)/bin/python" -m sphinx -q -c docs/site -d build/site-pages . build/site
+	@echo "open build/site/index.html"
+
+# The site's tools in an environment of their own; they need no torch and no data.
+$(SITE)/ready: docs/site/requirements.lock
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: the site needs Python 3.11 or newer; name one: make site PYTHON=python3.12" >&2; exit 2; }
+	"$(PYTHON)" -m venv $(SITE)
+	"$(SITE)/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement docs/site/requirements.lock
+	touch $@
+
+# After a change of docs/site/requirements.in; needs uv.
+site-lock:
+	uv pip compile docs/site/requirements.in --universal --generate-hashes --python-version 3.11 --no-header --upgrade --output-file docs/site/requirements.lock
 
 # The stamp is newer than everything it was made from, so a second call does no work.
 setup: $(VENV)/ready
