@@ -13,6 +13,8 @@ from pathlib import Path
 from helpers.files import ROOT
 
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
+WAITING = """() => [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")]
+    .some(prompt => prompt.textContent.includes("*"))"""
 MINUTES = 60_000  # milliseconds
 
 
@@ -83,14 +85,21 @@ class Notebook:
         self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{entry}$")).click()
 
     def run_all(self) -> None:
-        """Run > Run All Cells; returns when the kernel has begun."""
+        """Run > Run All Cells; returns when the first cell waits for the kernel."""
         self.page.locator(".jp-Notebook h1").first.click()
-        self.choose("Run", "Run All Cells")
-        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="busy"]')
+        for _ in range(6):  # a kernel that has only just started may miss it
+            self.choose("Run", "Run All Cells")
+            begun = time.monotonic()
+            while time.monotonic() - begun < 5:
+                if self.page.evaluate(WAITING):
+                    return
+                self.page.wait_for_timeout(50)
+        raise RuntimeError(f"JupyterLab did not begin to run {self.path.name}")
 
     def wait(self, minutes: float = 8) -> None:
-        """Until the kernel has nothing to do."""
-        self.page.wait_for_selector(IDLE, timeout=minutes * MINUTES)
+        """Until no cell waits and the kernel has nothing to do."""
+        self.page.wait_for_function(f"() => !({WAITING})()", timeout=minutes * MINUTES)
+        self.page.wait_for_selector(IDLE, timeout=MINUTES)
 
     def saved(self) -> list[dict]:
         """The code cells as the notebook holds them now: it is saved and read."""

@@ -109,7 +109,22 @@ def _type_by_key(page, field, turn: int) -> None:
     page.keyboard.press("Enter")
 
 
+def _write_beside(button) -> None:
+    """A button that asks about a text has another one to ask about."""
+    beside = "button => button.closest('.widget-hbox, .widget-vbox')?.querySelector('input[type=text]')"
+    field = button.evaluate_handle(beside).as_element()
+    if field:
+        written = field.input_value()
+        field.fill("Never again." if written != "Never again." else "Once more, please.")
+
+
+def _click(page, button, turn: int) -> None:
+    _write_beside(button)
+    button.click()
+
+
 def _press(page, button, turn: int) -> None:
+    _write_beside(button)
     button.focus()
     page.keyboard.press("Space")
 
@@ -125,6 +140,6 @@ MOVES = {
     ("radio button", "keyboard"): _press_other,
     ("text", "mouse"): _type,
     ("text", "keyboard"): _type_by_key,
-    ("button", "mouse"): lambda page, button, turn: button.click(),
+    ("button", "mouse"): _click,
     ("button", "keyboard"): _press,
 }

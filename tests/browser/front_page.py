@@ -56,8 +56,6 @@ def main() -> None:
     finally:
         lab.close()
         shutil.rmtree(folder, ignore_errors=True)
-    for number, each in enumerate(pictures):
-        each.save(f"/tmp/w/widget{number}.png")
     scaled = [each.resize((round(each.width * HEIGHT / each.height), HEIGHT)) for each in pictures]
     row = Image.new("RGB", (sum(each.width + GAP for each in scaled) - GAP, HEIGHT), "white")
     left = 0
