@@ -1,7 +1,7 @@
 """Measure on ONE GPU what the chapters say about GPUs: speed, waiting, memory, and the two jobs end to end.
 
 usage: python benchmarks/gpu.py pack FOLDER
-       python benchmarks/gpu.py measure FOLDER [--output FILE_OR_FOLDER] [--minutes 8] [--keep]
+       python benchmarks/gpu.py measure FOLDER [--output FILE_OR_FOLDER] [--minutes 15] [--keep]
                                        [--quick --device cpu]
 
 `pack` runs where the course is installed and writes one folder below 50 MB: weights in half precision,
@@ -16,9 +16,9 @@ imported. A package that is missing there travels as a wheel: `pip download --no
 `pip install --no-index --no-deps`.
 
 Every entry of every part is guarded: one that fails leaves its sentence in the file, and the others go on.
-None begins after `--minutes`, nor when it would take longer than what is left. Each figure has its repeats,
-median, min and max; each time ends when the GPU is done. `--quick` tries all of it in tiny sizes, also with
-`--device cpu`; such figures mean nothing.
+None begins after `--minutes` (on an H100 all take 14), nor when it would take longer than what is left. Each
+figure has its repeats, median, min and max; each time ends when the GPU is done. `--quick` tries all of it in
+tiny sizes, also with `--device cpu`; such figures mean nothing.
 """
 
 import argparse
@@ -206,7 +206,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("command", choices=("pack", "measure"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--keep", action="store_true", help="measure only what the file has no figures of")

@@ -6,7 +6,6 @@ from pathlib import Path
 from helpers.files import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
-WHOLE_RUN = 8  # minutes that benchmarks/gpu.py takes
 REASONS = ("error", "skipped")  # an entry with one of these has no figures
 
 
@@ -21,17 +20,17 @@ def stored_gpu_results(folder: Path = RESULTS) -> dict | None:
 
 
 def card(results: dict | None, *parts: str) -> str:
-    """One sentence: where, when and how long a GPU measured any of these parts, or where to look instead.
+    """One sentence: where, when and how long a GPU measured, if it measured any of these parts, or where to
+    look instead. Runs that keep what earlier ones have measured make one file: their minutes add up.
 
     Example: `print(card(stored, "memory"))`
     """
     if results is None or (parts and not any(measured(results, part) for part in parts)):
         return "README.md, Hardware, says what a GPU has measured."
-    machine, minutes = results["machine"], results["minutes"]
+    machine = results["machine"]
     software = f"torch {machine['versions']['torch']}, CUDA {machine['versions']['cuda']}"
-    length = "a short run" if minutes < WHOLE_RUN else "a run"
-    where = f"{machine['card']}, {machine['date']}, {software}, driver {machine['driver']}"
-    return f"Measured on {where}, in {length} of at most {minutes:g} minutes:"
+    where = f"{machine['card']}, {software}, driver {machine['driver']}"
+    return f"Measured on {where}, in at most {results['minutes']:g} minutes, the last on {machine['date']}:"
 
 
 def measured(results: dict | None, part: str, **names) -> list[dict]:

@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import re
 
 import pytest
 
@@ -25,7 +26,7 @@ WHOLE = {
         TEXT | {"tokens": tokens, "mode": "training", "precision": "bf16"} | SPEED for tokens in (32, 128)
     ],
     "image_speed": [RESNET | {"mode": "training", "layout": "channels_last", "precision": "bf16"} | SPEED],
-    "phases": [TEXT | {"workers": 0, "synchronised": True, "phases": {"data": {"median": 2.0}}}],
+    "phases": [TEXT | {"workers": 0, "synchronised": True, "phases": {"data": SPEED["speed"]}}],
     "memory": [TEXT | {"tokens": 32, "precision": "bf16", "planned_peak": 9e8, "measured": {"median": 8e8}}],
     "out_of_memory": [
         TEXT | {"batch_norm": "none", "rows": 256, "parts": 8, "limit_bytes": 5e9, "at_once": WAY}
@@ -68,7 +69,7 @@ def test_the_newest_card_is_shown(tmp_path):
         gpu_c=results("C", "2026-12-31"),
     )
     found = stored_gpu_results(tmp_path)
-    where = "B, 2027-01-02, torch 2.11.0, CUDA 13.0, driver 580.1, in a run of at most 8 minutes"
+    where = "B, torch 2.11.0, CUDA 13.0, driver 580.1, in at most 8 minutes, the last on 2027-01-02"
     assert card(found) == f"Measured on {where}:"
 
 
@@ -91,7 +92,7 @@ def test_one_sentence_says_where_it_was_measured_or_where_to_look():
     rows = [{"batch": 16} | SPEED, {"batch": 64, "error": "RuntimeError: no"}]
     parts = {"text_speed": rows, "phases": [{"workers": 0, "skipped": "4 s were left"}], "memory": []}
     stored = results("A", parts=parts, minutes=1.5)
-    where = "A, 2026-11-20, torch 2.11.0, CUDA 13.0, driver 580.1, in a short run of at most 1.5 minutes"
+    where = "A, torch 2.11.0, CUDA 13.0, driver 580.1, in at most 1.5 minutes, the last on 2026-11-20"
     assert card(stored, "phases", "text_speed") == f"Measured on {where}:"
     assert card(stored, "phases", "memory", "compile") == ELSEWHERE
 
@@ -155,7 +156,7 @@ class TestCells:
     def test_a_whole_file_is_shown_without_a_gap(self, path, tmp_path, monkeypatch, capsys):
         store(tmp_path, gpu_a=results(parts=WHOLE))
         for text in shown(path, tmp_path, monkeypatch, capsys):
-            assert text.startswith("Measured on NVIDIA H200, 2026-11-20, torch 2.11.0")
+            assert text.startswith("Measured on NVIDIA H200, torch 2.11.0")
             assert text.count("\n") > 1
 
     @pytest.mark.parametrize("reason", [{"skipped": "4 s were left"}, {"error": "RuntimeError: no"}, None])
@@ -182,22 +183,110 @@ class TestCells:
         assert shown(path, gpu_results.RESULTS, monkeypatch, capsys) == stored
 
 
-def test_the_readme_names_the_measured_card_and_its_parts():
+def test_chapter_12_shows_the_stored_plans():
+    cells = json.loads((ROOT / "notebooks" / "12_beyond_one_machine.ipynb").read_text(encoding="utf-8"))[
+        "cells"
+    ]
+    (cell,) = [cell for cell in cells if "gpu_results.language_models(" in "".join(cell["source"])]
+    stored = "".join("".join(output["text"]) for output in cell["outputs"])
+    assert stored == gpu_results.language_models(stored_gpu_results(), "planner") + "\n"
+
+
+@pytest.fixture(scope="module")
+def hardware():
+    """README's section on what a GPU has measured."""
+    return (ROOT / "README.md").read_text(encoding="utf-8").split("### Hardware")[1].split("\n## ")[0]
+
+
+def test_the_readme_names_the_measured_card_and_all_entries(hardware):
     stored = stored_gpu_results()
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("### Hardware")[1].split("\n## ")[0]
-    machine = stored["machine"]
+    machine, parts = stored["machine"], stored["parts"]
     versions = (f"torch {machine['versions']['torch']}", f"CUDA {machine['versions']['cuda']}")
-    for named in (
-        machine["card"],
-        machine["date"],
-        machine["driver"],
-        f"{stored['minutes']:g} of",
-        *versions,
+    minutes = sum(part["seconds"] for part in parts.values()) / 60
+    said = f"at most {stored['minutes']:g} minutes, of which the parts took {minutes:.1f}"
+    cores = f"{machine['card']} beside {machine['cpu_cores']} CPU cores"
+    for named in (cores, machine["date"], machine["driver"], said, *versions):
+        assert named in hardware
+    entries = [row for part in parts.values() for row in part["rows"]]
+    assert f"all {len(entries)} entries of its {len(parts)} parts" in hardware
+    assert sum(len(measured(stored, name)) for name in parts) == len(entries)
+
+
+ON_CPU = {
+    ("text", 2000): "comments, 2,000 training rows",
+    ("text", 0): "comments, all training rows",
+    ("images", 2000): "animals, 2,000 training images",
+}
+
+
+def test_the_readme_tells_the_two_jobs_as_they_were_measured(hardware):
+    jobs = json.loads((gpu_results.RESULTS / "case_studies.json").read_text(encoding="utf-8"))
+    rows = measured(stored_gpu_results(), "case_studies")
+    assert len(rows) == 4
+    for row in rows:
+        test, (low, high) = row["test"], row["test"]["macro_f1_interval"]
+        accuracies = [f"{score['accuracy']:.3f}" for score in (row["validation"], test)]
+        said = rf"{accuracies[0]}( on validation)? and {accuracies[1]}( on test rows, test macro-F1|,) "
+        said += rf"{test['macro_f1']:.3f} \({low:.3f} to {high:.3f}\), {row['whole']['median']:.0f} s"
+        assert re.search(said, hardware), said
+        job = ON_CPU.get((row["task"], row["training_rows"]))
+        assert job is None or low < jobs[job]["test"]["macro_f1"] < high, job
+
+
+def median(part: str, figure: str = "speed", **names) -> float:
+    """The median of the one stored entry with these values."""
+    (row,) = measured(stored_gpu_results(), part, **names)
+    return row[figure]["median"]
+
+
+def test_the_readme_tells_speeds_as_they_were_measured(hardware):
+    texts = {"part": "text_speed", "mode": "training", "batch": 256, "tokens": 32}
+    images = {"part": "image_speed", "mode": "training", "batch": 128, "layout": "channels_last", "size": 224}
+    files = {"part": "loading", "model": "efficientnet_lite0", "mode": "training"}
+    cached, anew = ({"part": "writing", "tokens": 128, "cache": cache} for cache in (True, False))
+    single, half = {"precision": "float32"}, {"precision": "bf16"}
+    large, small = images | {"model": "resnet50"}, images | {"model": "efficientnet_lite0"}
+    for said in (
+        f"{median(**texts, **single):,.0f} per second in float32 and {median(**texts, **half):,.0f} in bf16",
+        f"ResNet50 learns from {median(**large, **single):,.0f} pictures of 224 pixels per second",
+        f"from {median(**large, **half):,.0f} in bf16, EfficientNet-Lite0",
+        f"Lite0 from {median(**small, **single):,.0f} and {median(**small, **half):,.0f}.",
+        f"from {median(**files, workers=0):,.0f} pictures per second without workers",
+        f"from {median(**files, workers=8):,.0f} with eight",
+        f"waits for {median(**files, workers=8, figure='waiting'):.0%} of the time",
+        f"writes {median(**cached, batch=1):.0f} tokens per second in one row",
+        f"and {median(**cached, batch=64):.0f} in 64 rows together",
+        f"without a cache {median(**anew, batch=1):.0f} and {median(**anew, batch=64):.0f}:",
     ):
-        assert named in section
-    for name, part in stored["parts"].items():
-        found = measured(stored, name)
-        assert not found or f"{len(found)} of {len(part['rows'])}" in section, name
+        assert said in hardware
+
+
+def test_what_the_chapters_conclude_is_what_the_gpu_has_measured(hardware):
+    stored = stored_gpu_results()
+    text, images = measured(stored, "compile")
+    assert text["plain"]["median"] < text["compiled"]["median"] < text["plain"]["max"]
+    assert images["compiled"]["median"] < images["plain"]["median"]
+    for row in measured(stored, "out_of_memory"):
+        assert (row["at_once"]["ended"], row["in_parts"]["ended"]) == ("CUDA out of memory", "ok")
+        assert row["limit_bytes"] < 0.6 * row["at_once"]["peak_bytes"]
+        is_other = row["batch_norm"] == "of each part"
+        distance = row["distance"]["median"]
+        assert (distance > 1e-5) == is_other
+        assert not is_other or f"(a relative distance of {distance:.2f})" in hardware
+    plans = {True: [], False: []}  # planned over measured, of MiniLM and of the networks for pictures
+    for row in measured(stored, "memory"):
+        plans[row["model"] == "minilm"].append(row["planned_peak"] / row["measured"]["median"])
+    said = [f"{min(ratios):.2f} to {max(ratios):.2f}" for ratios in (plans[False], plans[True])]
+    assert (
+        "{} of the measured peak for networks of pictures and {} of it for MiniLM".format(*said) in hardware
+    )
+    steps = [
+        row["batch"] / row["speed"]["median"]
+        for row in measured(stored, "text_speed", mode="training", tokens=32, precision="float32")
+    ]
+    assert max(steps) < 1.25 * min(steps)
+    many, few = (median("loading", size=96, workers=workers) for workers in (8, 0))
+    assert many > 5 * few
 
 
 def names_of(source: str, context: type) -> set[str]:
