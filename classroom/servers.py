@@ -32,7 +32,16 @@ from helpers.safety.signals import Signals, ignore_signals
 from helpers.threads import share_cores
 
 MEMORY_GB = 1.6  # of one learner while chapter 00 runs: benchmarks/classroom.py measures it
-COPIED = ("README.md", "LICENSE", "pyproject.toml", "requirements.txt", "benchmarks", "data", "docs", "helpers")
+COPIED = (
+    "README.md",
+    "LICENSE",
+    "pyproject.toml",
+    "requirements.txt",
+    "benchmarks",
+    "data",
+    "docs",
+    "helpers",
+)
 COPIED += ("notebooks",)
 LEFT_OUT = shutil.ignore_patterns("fetched", "__pycache__", ".ipynb_checkpoints", "*.egg-info")
 START = "lab/tree/notebooks/00_start_here.ipynb"
@@ -88,8 +97,8 @@ def judge_memory(learners: int, free: float) -> str:
     if need > free:
         fits = int(free / MEMORY_GB)
         raise InputError(
-            f"{learners} learners need {need:.0f} GB of memory in chapter 00 ({MEMORY_GB} GB each, measured), "
-            f"and {free:.0f} GB are free; take at most N={fits} here, or a larger machine"
+            f"{learners} learners need {need:.0f} GB of memory in chapter 00 ({MEMORY_GB} GB each, as "
+            f"measured), and {free:.0f} GB are free; take at most N={fits} here, or a larger machine"
         )
     found = f"Memory: {free:.0f} GB are free; {learners} learners take about {need:.0f} GB in chapter 00"
     if most > free:

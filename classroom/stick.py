@@ -9,7 +9,6 @@ index does not have is named at the end; the rest is there all the same, and the
 """
 
 import argparse
-import contextlib
 import io
 import json
 import os
@@ -19,14 +18,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 
-from packaging import tags
-from packaging.requirements import Requirement
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from targets import SYSTEMS, Pin, Target, pins_of
 
 from helpers.assets import PINS, sha256
 from helpers.errors import DataError, InputError, Problem
@@ -37,109 +32,6 @@ MANIFEST, WHEELS, COURSE, README = "manifest.json", "wheels", "course", "README.
 PYTHONS = ("3.11", "3.12", "3.13")
 AT_ONCE = 8  # files of one call of pip: an interruption loses no more
 _WORK = ".download-"  # begins the name of a folder in which this program works
-
-
-def _manylinux(machine: str) -> tuple[str, ...]:
-    """What runs on Linux with glibc 2.28 (2018) and newer, the newest first."""
-    old = ("manylinux2014", "manylinux2010", "manylinux1")
-    names = [*(f"manylinux_2_{minor}" for minor in range(28, 4, -1)), *old, "linux"]
-    return tuple(f"{name}_{machine}" for name in names)
-
-
-@dataclass(frozen=True)
-class System:
-    """An operating system on a kind of processor: what markers ask of it, and the wheels that it takes."""
-
-    name: str
-    said: str
-    markers: dict[str, str]
-    platforms: tuple[str, ...]
-
-
-_LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
-_MACOS = {"os_name": "posix", "sys_platform": "darwin", "platform_system": "Darwin"}
-_WINDOWS = {"os_name": "nt", "sys_platform": "win32", "platform_system": "Windows"}
-SYSTEMS = {
-    system.name: system
-    for system in (
-        System("linux", "Linux, x86-64", _LINUX | {"platform_machine": "x86_64"}, _manylinux("x86_64")),
-        System("linux-arm", "Linux, ARM", _LINUX | {"platform_machine": "aarch64"}, _manylinux("aarch64")),
-        System(
-            "macos",
-            "macOS 14 and newer, Apple silicon",
-            _MACOS | {"platform_machine": "arm64"},
-            tuple(tags.mac_platforms((14, 0), "arm64")),
-        ),
-        System("windows", "Windows, x86-64", _WINDOWS | {"platform_machine": "AMD64"}, ("win_amd64",)),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One package of a lock file: its line without the marker, and the sha256 of each file that it may be."""
-
-    requirement: Requirement
-    hashes: tuple[str, ...]
-
-    @property
-    def line(self) -> str:
-        """As pip reads it, for any system."""
-        hashes = "".join(f" --hash=sha256:{value}" for value in self.hashes)
-        return f"{self.requirement.name}{self.requirement.specifier}{hashes}"
-
-
-@dataclass(frozen=True)
-class Target:
-    """A system with one Python."""
-
-    system: System
-    python: str  # "3.12"
-
-    def __str__(self):
-        return f"{self.system.name}, Python {self.python}"
-
-    def wants(self, pin: Pin) -> bool:
-        """Whether the marker of a line is true there, with the first or the last 3.12, say."""
-        marker = pin.requirement.marker
-        return marker is None or any(marker.evaluate(self._environment(patch)) for patch in (0, 99))
-
-    def _environment(self, patch: int) -> dict[str, str]:
-        versions = {"python_version": self.python, "python_full_version": f"{self.python}.{patch}"}
-        kind = {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
-        unknown = {"platform_release": "", "platform_version": "", "extra": ""}
-        return (
-            self.system.markers
-            | versions
-            | kind
-            | unknown
-            | {"implementation_version": versions["python_full_version"]}
-        )
-
-    @cached_property
-    def tags(self) -> frozenset[tags.Tag]:
-        """The kinds of wheels that pip takes there."""
-        version = tuple(map(int, self.python.split(".")))
-        interpreter = f"cp{version[0]}{version[1]}"
-        own = tags.cpython_tags(version, [interpreter], self.system.platforms)
-        return frozenset([*own, *tags.compatible_tags(version, interpreter, self.system.platforms)])
-
-    def file_of(self, pin: Pin, names: Iterable[str]) -> str | None:
-        """Which of these files is the pin's wheel there."""
-        wanted = canonicalize_name(pin.requirement.name)
-        for name in names:
-            with contextlib.suppress(InvalidWheelFilename):
-                found, version, _, kinds = parse_wheel_filename(name)
-                if found == wanted and pin.requirement.specifier.contains(version) and kinds & self.tags:
-                    return name
-        return None
-
-
-def pins_of(text: str) -> list[Pin]:
-    """The lines of a lock file or of data/assets.txt."""
-    lines = text.replace("\\\n", " ").splitlines()
-    split = [line.split("--hash=sha256:") for line in lines if re.match(r"[A-Za-z0-9]", line)]
-    return [Pin(Requirement(line), tuple(map(str.strip, hashes))) for line, *hashes in split]
 
 
 def fill(dest: Path, targets: list[Target], lock: Path = LOCK, assets: Path | None = PINS) -> dict:
@@ -202,12 +94,19 @@ def _download_for(target: Target, pins: list[Pin], wheels: Path) -> list[Problem
     options = ["--only-binary=:all:", "--implementation", "cp", "--python-version", target.python]
     options += [part for platform in target.system.platforms for part in ("--platform", platform)]
     lost = []
-    for start in range(0, len(missing), AT_ONCE):
-        batch = missing[start : start + AT_ONCE]
+    for batch in _batches(missing):
         if not _pip([pin.line for pin in batch], wheels, options):
             lost += [pin for pin in batch if not _pip([pin.line], wheels, options)]
         print(f"  {', '.join(pin.requirement.name for pin in batch)}", flush=True)
     return [Problem(str(target), f"{pin.requirement.name}{pin.requirement.specifier}") for pin in lost]
+
+
+def _batches(pins: list[Pin]) -> Iterator[list[Pin]]:
+    """Some pins at a time, and no package twice: a Python that needs two versions gets them one by one."""
+    while pins:
+        batch = list({pin.requirement.name: pin for pin in pins[:AT_ONCE]}.values())
+        yield batch
+        pins = [pin for pin in pins if pin not in batch]
 
 
 def _pip(lines: list[str], wheels: Path, options: list[str]) -> bool:
@@ -233,8 +132,8 @@ def _pip(lines: list[str], wheels: Path, options: list[str]) -> bool:
         return False
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
     raise InputError(
-        f"pip could not download {_names(lines)} ({errors[-1]}); connect to a network or make room, then call "
-        "the same command again: it goes on"
+        f"pip could not download {_names(lines)} ({errors[-1]}); connect to a network or make room, then "
+        "call the same command again: it goes on"
     )
 
 
