@@ -1,12 +1,12 @@
 """Chapter 00 run by one learner and by a whole room at once, each on her own server (`make classroom`).
 
-usage: python benchmarks/classroom.py [N]     (by default 8 learners: about 6 minutes on 2 idle cores)
+usage: python benchmarks/classroom.py [N [CELLS]]     (8 learners: about 6 minutes on 2 idle cores)
 
 The servers are those of classroom/servers.py, with their threads, folders and tokens. A kernel is opened
 through each server's REST API, in the learner's copy of the notebook, and runs its code cells in their order.
 One learner alone runs the chapter twice (while the other servers wait), then all run it at once. Memory is
 the most that a learner's processes held, looked at every two seconds; what several share is counted in parts.
-Results go to results/classroom.json. Linux and macOS.
+Results go to results/classroom.json; the first CELLS alone only try the script. Linux and macOS.
 """
 
 import json
@@ -26,6 +26,7 @@ from jupyter_client.blocking import BlockingKernelClient
 
 from helpers import environment
 from helpers.files import ROOT, write_atomically
+from helpers.safety.signals import Signals
 
 sys.path.append(str(ROOT / "classroom"))
 import servers
@@ -45,26 +46,26 @@ def request(learner: servers.Learner, method: str, path: str, content: dict | No
         return json.loads(answer.read() or b"{}")
 
 
-def run_chapter(learner: servers.Learner, start: threading.Barrier) -> float:
-    """Open the notebook, wait for the others, run its code cells; seconds of the cells."""
-    notebook = json.loads((learner.folder / NOTEBOOK).read_text(encoding="utf-8"))
+def opened(learner: servers.Learner) -> tuple[BlockingKernelClient, str]:
+    """Open the notebook on her server: a client of its kernel, which is ready, and the session's id."""
     session = {"path": NOTEBOOK, "type": "notebook", "name": "00", "kernel": {"name": "python3"}}
-    opened = request(learner, "POST", "sessions", session)
+    made = request(learner, "POST", "sessions", session)
     runtime = learner.folder / ".jupyter" / "runtime"
-    client = BlockingKernelClient(connection_file=str(runtime / f"kernel-{opened['kernel']['id']}.json"))
+    client = BlockingKernelClient(connection_file=str(runtime / f"kernel-{made['kernel']['id']}.json"))
     client.load_connection_file()
     client.start_channels()
-    try:
-        client.wait_for_ready(timeout=120)
-        start.wait()
-        began = time.perf_counter()
-        for cell in notebook["cells"]:
-            if cell["cell_type"] == "code":
-                run_cell(client, cell["source"])
-        return time.perf_counter() - began
-    finally:
-        client.stop_channels()
-        request(learner, "DELETE", f"sessions/{opened['id']}")
+    client.wait_for_ready(timeout=120)
+    return client, made["id"]
+
+
+def run_chapter(learner: servers.Learner, client: BlockingKernelClient, cells: int | None) -> float:
+    """Run the code cells of her notebook, or the first ones; seconds."""
+    notebook = json.loads((learner.folder / NOTEBOOK).read_text(encoding="utf-8"))
+    code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    began = time.perf_counter()
+    for source in code[:cells]:
+        run_cell(client, source)
+    return time.perf_counter() - began
 
 
 def run_cell(client: BlockingKernelClient, source: str | list[str]) -> None:
@@ -74,7 +75,7 @@ def run_cell(client: BlockingKernelClient, source: str | list[str]) -> None:
         raise SystemExit(f"a cell of {NOTEBOOK} failed: {reply['content'].get('evalue')}")
 
 
-def at_once(learners: list[servers.Learner]) -> dict:
+def at_once(learners: list[servers.Learner], cells: int | None) -> dict:
     """All of these run the chapter now: seconds and peak memory of each, and the peak of their sum."""
     peaks, together, ended = dict.fromkeys((one.name for one in learners), 0.0), [0.0], threading.Event()
 
@@ -84,15 +85,19 @@ def at_once(learners: list[servers.Learner]) -> dict:
             peaks.update({name: max(peaks[name], held[name]) for name in peaks})
             together[0] = max(together[0], sum(held.values()))
 
+    notebooks = [opened(learner) for learner in learners]
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        start = threading.Barrier(len(learners))
         with ThreadPoolExecutor(len(learners)) as pool:
-            seconds = list(pool.map(lambda learner: run_chapter(learner, start), learners))
+            runs = [pool.submit(run_chapter, one, book[0], cells) for one, book in zip(learners, notebooks)]
+            seconds = [run.result() for run in runs]
     finally:
         ended.set()
         watcher.join()
+    for learner, (client, session) in zip(learners, notebooks):
+        client.stop_channels()
+        request(learner, "DELETE", f"sessions/{session}")
     return {
         "seconds": [round(value, 1) for value in seconds],
         "peak_mb": [round(value) for value in peaks.values()],
@@ -109,8 +114,8 @@ def machine() -> dict:
     return {"cores": os.cpu_count(), "processor": processor, "memory_gb": memory, "system": platform.system()}
 
 
-def main(count: int) -> None:
-    """Measure, and store the result."""
+def main(count: int, cells: int | None = None) -> None:
+    """Measure, and store the result; with the first `cells` alone nothing is stored."""
     load = os.getloadavg()[0]
     servers.share(count)
     with tempfile.TemporaryDirectory() as folder:
@@ -119,9 +124,9 @@ def main(count: int) -> None:
             for learner in learners:
                 servers.start(learner)
             servers.wait(learners)
-            alone = [at_once(learners[:1]) for _ in range(2)]
+            alone = [at_once(learners[:1], cells) for _ in range(2)]
             print("alone:", *alone, flush=True)
-            room = at_once(learners)
+            room = at_once(learners, cells)
             print("at once:", room, flush=True)
         finally:
             servers.stop(learners)
@@ -137,9 +142,11 @@ def main(count: int) -> None:
         "gb_of_a_learner": round(max(room["peak_mb_together"] / count, *room["peak_mb"]) / 1000, 2),
         "versions": environment.versions(),
     }
-    write_atomically(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+    if cells is None:
+        write_atomically(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
     print(f"{count} at once take {content['slowest_at_once_to_alone']} times as long as one alone")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8)
+    with Signals(at_once=True):
+        main(*map(int, sys.argv[1:3] or ["8"]))
