@@ -57,6 +57,15 @@ stick: setup
 	@test -n "$(DEST)" || { echo "error: name the folder to fill: make stick DEST=/media/stick" >&2; exit 2; }
 	@"$(RUN)" classroom/stick.py "$(DEST)" --systems $(SYSTEMS) --pythons $(PYTHONS)
 
+# A JupyterLab for each learner, on this machine; Ctrl-C ends them all: make classroom N=30
+N ?=
+ADDRESS ?= 127.0.0.1
+FOLDER ?= runs/classroom
+# PORT is that of `make lab` where nobody said one.
+classroom: FIRST = $(if $(filter-out default undefined file,$(origin PORT)),$(PORT),9000)
+classroom: setup
+	@"$(RUN)" classroom/servers.py "$(N)" --port "$(FIRST)" --host "$(ADDRESS)" --folder "$(FOLDER)"
+
 # After a change of pyproject.toml or requirements.txt; needs uv.
 lock:
 	uv pip compile pyproject.toml --extra lab --universal --generate-hashes --python-version 3.11 --no-header --upgrade --refresh --output-file requirements.lock

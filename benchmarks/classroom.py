@@ -29,6 +29,7 @@ from helpers.files import ROOT, write_atomically
 from helpers.safety.signals import Signals
 
 sys.path.append(str(ROOT / "classroom"))
+import rooms
 import servers
 
 RESULTS = Path(__file__).resolve().parent / "results" / "classroom.json"
@@ -36,7 +37,7 @@ NOTEBOOK = "notebooks/00_start_here.ipynb"
 FIRST_PORT = 9600
 
 
-def request(learner: servers.Learner, method: str, path: str, content: dict | None = None) -> dict:
+def request(learner: rooms.Learner, method: str, path: str, content: dict | None = None) -> dict:
     """Call a learner's server as her browser does."""
     data = json.dumps(content).encode() if content else None
     headers = {"Authorization": f"token {learner.token}", "Content-Type": "application/json"}
@@ -46,7 +47,7 @@ def request(learner: servers.Learner, method: str, path: str, content: dict | No
         return json.loads(answer.read() or b"{}")
 
 
-def opened(learner: servers.Learner) -> tuple[BlockingKernelClient, str]:
+def opened(learner: rooms.Learner) -> tuple[BlockingKernelClient, str]:
     """Open the notebook on her server: a client of its kernel, which is ready, and the session's id."""
     session = {"path": NOTEBOOK, "type": "notebook", "name": "00", "kernel": {"name": "python3"}}
     made = request(learner, "POST", "sessions", session)
@@ -58,7 +59,7 @@ def opened(learner: servers.Learner) -> tuple[BlockingKernelClient, str]:
     return client, made["id"]
 
 
-def run_chapter(learner: servers.Learner, client: BlockingKernelClient, cells: int | None) -> float:
+def run_chapter(learner: rooms.Learner, client: BlockingKernelClient, cells: int | None) -> float:
     """Run the code cells of her notebook, or the first ones; seconds."""
     notebook = json.loads((learner.folder / NOTEBOOK).read_text(encoding="utf-8"))
     code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -75,7 +76,7 @@ def run_cell(client: BlockingKernelClient, source: str | list[str]) -> None:
         raise SystemExit(f"a cell of {NOTEBOOK} failed: {reply['content'].get('evalue')}")
 
 
-def at_once(learners: list[servers.Learner], cells: int | None) -> dict:
+def at_once(learners: list[rooms.Learner], cells: int | None) -> dict:
     """All of these run the chapter now: seconds and peak memory of each, and the peak of their sum."""
     peaks, together, ended = dict.fromkeys((one.name for one in learners), 0.0), [0.0], threading.Event()
 
@@ -119,7 +120,7 @@ def main(count: int, cells: int | None = None) -> None:
     load = os.getloadavg()[0]
     servers.share(count)
     with tempfile.TemporaryDirectory() as folder:
-        learners = servers.room(Path(folder), count, "127.0.0.1", FIRST_PORT)
+        learners = rooms.room(Path(folder), count, "127.0.0.1", FIRST_PORT, ROOT)
         try:
             for learner in learners:
                 servers.start(learner)

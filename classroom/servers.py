@@ -1,6 +1,6 @@
 """A JupyterLab for each learner of a room, all on this machine; Ctrl-C or SIGTERM ends them all.
 
-usage: make classroom N=30 [PORT=9000] [HOST=127.0.0.1] [FOLDER=runs/classroom]
+usage: make classroom N=30 [PORT=9000] [ADDRESS=127.0.0.1] [FOLDER=runs/classroom]
 
 Each learner gets a folder of her own (a copy of the course, with her own progress and runs), a port and a
 token; environment, data and weights are shared. Cores are shared, too: each program computes on cores // N
@@ -9,69 +9,27 @@ threads, at least one, and idle threads sleep. All servers run as the person who
 
 import argparse
 import contextlib
-import json
 import os
-import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from rooms import START, Learner, read_only, room
 
 from helpers.doctor import CONTAINER_LIMIT, NEEDED_MEMORY_GB
 from helpers.errors import InputError
-from helpers.files import ROOT, write_atomically, writing
+from helpers.files import ROOT
 from helpers.safety.signals import Signals, ignore_signals
 from helpers.threads import share_cores
 
 MEMORY_GB = 1.6  # of one learner while chapter 00 runs: benchmarks/classroom.py measures it
-COPIED = (
-    "README.md",
-    "LICENSE",
-    "pyproject.toml",
-    "requirements.txt",
-    "benchmarks",
-    "data",
-    "docs",
-    "helpers",
-)
-COPIED += ("notebooks",)
-LEFT_OUT = shutil.ignore_patterns("fetched", "__pycache__", ".ipynb_checkpoints", "*.egg-info")
-START = "lab/tree/notebooks/00_start_here.ipynb"
 STARTED_AFTER = 180  # seconds in which all servers must answer
 ENDED_AFTER = 20  # seconds after which what has not ended is killed
-
-
-@dataclass
-class Learner:
-    """One learner's server: where she works, how she is let in, and the process while it runs."""
-
-    name: str
-    folder: Path
-    host: str
-    port: int
-    token: str
-    process: subprocess.Popen | None = None
-    seen: dict[int, psutil.Process] = field(default_factory=dict)  # all processes of hers that were seen
-    cpu_seconds: float = 0.0  # that those had used at the last look
-
-    @property
-    def address(self) -> str:
-        """What she opens in her browser."""
-        host = socket.gethostname() if self.host == "0.0.0.0" else self.host
-        return f"http://{host}:{self.port}/{self.name}/{START}?token={self.token}"
-
-    @property
-    def log(self) -> Path:
-        """What her server wrote."""
-        return self.folder / ".jupyter" / "server.log"
 
 
 def share(learners: int) -> None:
@@ -119,49 +77,6 @@ def check_ports(host: str, ports: range) -> None:
         except OSError as error:
             what = f"port {port} of {host} cannot be listened on ({error.strerror or error})"
             raise InputError(f"{what}; name another first port: make classroom PORT=9100") from error
-
-
-def room(folder: Path, learners: int, host: str, port: int, course: Path = ROOT) -> list[Learner]:
-    """The learners with their folders; those of an earlier day keep folder and token."""
-    with writing(folder, "make room, or name another folder: make classroom FOLDER=..."):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds the tokens
-        kept = folder / "tokens.json"
-        tokens = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-        names = [f"learner{number:02}" for number in range(1, learners + 1)]
-        tokens = {name: secrets.token_hex(12) for name in names} | tokens
-        write_atomically(kept, json.dumps(tokens, indent=1).encode())
-        for name in names:
-            copy_course(course, folder / name)
-    return [
-        Learner(name, folder / name, host, port + place, tokens[name]) for place, name in enumerate(names)
-    ]
-
-
-def copy_course(course: Path, folder: Path) -> None:
-    """A learner's own copy, whole or not at all; data and weights stay where they are and cannot be written.
-
-    What is fetched again is renamed into its place, so that read-only files are in nobody's way.
-    """
-    if folder.exists():
-        return
-    part = folder.with_name(f".{folder.name}-part")
-    if part.exists():
-        shutil.rmtree(part)
-    part.mkdir()
-    for name in COPIED:
-        source = course / name
-        if source.is_dir():
-            shutil.copytree(source, part / name, ignore=LEFT_OUT)
-        elif source.exists():
-            shutil.copy2(source, part / name)
-    (part / ".jupyter").mkdir()
-    shared = course / "data" / "fetched"
-    for file in shared.rglob("*"):
-        if file.is_file() and os.access(file, os.W_OK) and file.stat().st_uid == os.getuid():
-            file.chmod(file.stat().st_mode & ~0o222)
-    (part / "data").mkdir(exist_ok=True)
-    (part / "data" / "fetched").symlink_to(shared)
-    part.rename(folder)
 
 
 def start(learner: Learner) -> None:
@@ -289,16 +204,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", default="9000", help="of the first learner; the others follow")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "classroom")
+    parser.add_argument("--course", type=Path, default=ROOT, help="what each learner gets a copy of")
     parser.add_argument("--every", type=float, default=60, metavar="SECONDS", help="between two tables")
     options = parser.parse_args(arguments)
     learners: list[Learner] = []
     try:
-        with Signals(at_once=True):
+        with Signals(at_once=True), read_only(options.course.resolve() / "data" / "fetched"):
             count, port = whole(options.learners, "N"), whole(options.port, "PORT")
             print(judge_memory(count, free_gb()), flush=True)
             check_ports(options.host, range(port, port + count))
             share(count)
-            learners = room(options.folder.resolve(), count, options.host, port)
+            learners = room(options.folder.resolve(), count, options.host, port, options.course.resolve())
             try:
                 for learner in learners:
                     start(learner)

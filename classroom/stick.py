@@ -24,7 +24,7 @@ from pathlib import Path
 from targets import SYSTEMS, Pin, Target, pins_of
 
 from helpers.assets import PINS, sha256
-from helpers.errors import DataError, InputError, Problem
+from helpers.errors import MAX_LISTED, InputError
 from helpers.files import ROOT, one_at_a_time, write_atomically, writing
 
 LOCK = ROOT / "requirements.lock"
@@ -38,9 +38,8 @@ def fill(dest: Path, targets: list[Target], lock: Path = LOCK, assets: Path | No
     """Download what is missing of the stick in `dest`, and return its manifest.
 
     Raises:
-        InputError: the folder is not ours or cannot be written, pip cannot reach its index, or a file does
-            not have its pinned hash.
-        DataError: the index lacks wheels; everything else is there.
+        InputError: the folder is not ours or cannot be written, pip cannot reach its index, a file does not
+            have its pinned hash, or the index lacks wheels; in that case everything else is there.
     """
     pins = pins_of(lock.read_text(encoding="utf-8"))
     data = pins_of(assets.read_text(encoding="utf-8")) if assets else []
@@ -57,7 +56,7 @@ def fill(dest: Path, targets: list[Target], lock: Path = LOCK, assets: Path | No
         wheels.mkdir(exist_ok=True)
         known = {value: pin.requirement.name for pin in (*pins, *data) for value in pin.hashes}
         present = _verified(wheels, known)
-        lost: list[Problem] = []
+        lost: list[str] = []
         for target in targets:
             lost += _download_for(target, pins, wheels)
         missing = [pin.line for pin in data if not present & set(pin.hashes)]
@@ -71,7 +70,13 @@ def fill(dest: Path, targets: list[Target], lock: Path = LOCK, assets: Path | No
         _write(dest / README, readme(manifest))
     if lost:
         ready = "; ".join(manifest["complete"]) or "nothing"
-        raise DataError(lost, f"the index has no wheel for them. Complete in {dest}: {ready}")
+        listed = ", ".join(lost[:MAX_LISTED]) + (
+            f" and {len(lost) - MAX_LISTED} more" * (len(lost) > MAX_LISTED)
+        )
+        raise InputError(
+            f"the index has no wheel of {listed}; name other SYSTEMS or PYTHONS, or another index. Complete "
+            f"in {dest}: {ready}"
+        )
     return manifest
 
 
@@ -85,7 +90,7 @@ def _verified(wheels: Path, known: dict[str, str]) -> set[str]:
     return set(found.values()) & set(known)
 
 
-def _download_for(target: Target, pins: list[Pin], wheels: Path) -> list[Problem]:
+def _download_for(target: Target, pins: list[Pin], wheels: Path) -> list[str]:
     """Get the wheels of one target that are not there yet; those that no index has."""
     wanted = [pin for pin in pins if target.wants(pin)]
     names = [file.name for file in wheels.iterdir()]
@@ -98,7 +103,7 @@ def _download_for(target: Target, pins: list[Pin], wheels: Path) -> list[Problem
         if not _pip([pin.line for pin in batch], wheels, options):
             lost += [pin for pin in batch if not _pip([pin.line], wheels, options)]
         print(f"  {', '.join(pin.requirement.name for pin in batch)}", flush=True)
-    return [Problem(str(target), f"{pin.requirement.name}{pin.requirement.specifier}") for pin in lost]
+    return [f"{pin.requirement.name}{pin.requirement.specifier} ({target})" for pin in lost]
 
 
 def _batches(pins: list[Pin]) -> Iterator[list[Pin]]:
