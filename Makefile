@@ -61,10 +61,11 @@ stick: setup
 N ?=
 ADDRESS ?= 127.0.0.1
 FOLDER ?= runs/classroom
+PROXY ?=
 # PORT is that of `make lab` where nobody said one.
 classroom: FIRST = $(if $(filter-out default undefined file,$(origin PORT)),$(PORT),9000)
 classroom: setup
-	@"$(RUN)" classroom/servers.py "$(N)" --port "$(FIRST)" --host "$(ADDRESS)" --folder "$(FOLDER)"
+	@"$(RUN)" classroom/servers.py "$(N)" --port "$(FIRST)" --host "$(ADDRESS)" --folder "$(FOLDER)" --proxy "$(PROXY)"
 
 # After a change of pyproject.toml or requirements.txt; needs uv.
 lock:

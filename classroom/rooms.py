@@ -39,6 +39,7 @@ class Learner:
     host: str
     port: int
     token: str
+    proxy: str = ""  # "https://course.example", where a reverse proxy stands before all servers
     process: subprocess.Popen | None = None
     seen: dict[int, psutil.Process] = field(default_factory=dict)  # all processes of hers that were seen
     cpu_seconds: float = 0.0  # that those had used at the last look
@@ -47,7 +48,7 @@ class Learner:
     def address(self) -> str:
         """What she opens in her browser."""
         host = socket.gethostname() if self.host == "0.0.0.0" else self.host
-        return f"http://{host}:{self.port}/{self.name}/{START}?token={self.token}"
+        return f"{self.proxy or f'http://{host}:{self.port}'}/{self.name}/{START}?token={self.token}"
 
     @property
     def log(self) -> Path:
@@ -55,7 +56,7 @@ class Learner:
         return self.folder / ".jupyter" / "server.log"
 
 
-def room(folder: Path, learners: int, host: str, port: int, course: Path) -> list[Learner]:
+def room(folder: Path, learners: int, host: str, port: int, course: Path, proxy: str = "") -> list[Learner]:
     """The learners with their folders; those of an earlier day keep folder and token."""
     with writing(folder, "make room, or name another folder: make classroom FOLDER=..."):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds the tokens
@@ -67,7 +68,8 @@ def room(folder: Path, learners: int, host: str, port: int, course: Path) -> lis
         for name in names:
             copy_course(course, folder / name)
     return [
-        Learner(name, folder / name, host, port + place, tokens[name]) for place, name in enumerate(names)
+        Learner(name, folder / name, host, port + place, tokens[name], proxy)
+        for place, name in enumerate(names)
     ]
 
 

@@ -1,6 +1,6 @@
 """A JupyterLab for each learner of a room, all on this machine; Ctrl-C or SIGTERM ends them all.
 
-usage: make classroom N=30 [PORT=9000] [ADDRESS=127.0.0.1] [FOLDER=runs/classroom]
+usage: make classroom N=30 [PORT=9000] [ADDRESS=127.0.0.1] [FOLDER=runs/classroom] [PROXY=https://NAME]
 
 Each learner gets a folder of her own (a copy of the course, with her own progress and runs), a port and a
 token; environment, data and weights are shared. Cores are shared, too: each program computes on cores // N
@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 from rooms import START, Learner, read_only, room
@@ -97,6 +98,8 @@ def start(learner: Learner) -> None:
     command += [f"--ServerApp.ip={learner.host}", f"--ServerApp.port={learner.port}"]
     command += ["--ServerApp.port_retries=0", f"--ServerApp.base_url=/{learner.name}/"]
     command += [f"--ServerApp.root_dir={learner.folder}", f"--LabApp.default_url=/{START}"]
+    if learner.proxy:  # a name of this machine, as a browser gives it through the proxy
+        command.append(f"--ServerApp.local_hostnames={urlsplit(learner.proxy).hostname}")
     with learner.log.open("ab") as log:
         # A session of its own: Ctrl-C reaches this program alone, which then ends all of them.
         learner.process = subprocess.Popen(
@@ -203,6 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("learners", help="how many")
     parser.add_argument("--port", default="9000", help="of the first learner; the others follow")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--proxy", default="", help="https://NAME of a reverse proxy before all servers")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "classroom")
     parser.add_argument("--course", type=Path, default=ROOT, help="what each learner gets a copy of")
     parser.add_argument("--every", type=float, default=60, metavar="SECONDS", help="between two tables")
@@ -213,8 +217,14 @@ def main(arguments: list[str] | None = None) -> int:
             count, port = whole(options.learners, "N"), whole(options.port, "PORT")
             print(judge_memory(count, free_gb()), flush=True)
             check_ports(options.host, range(port, port + count))
+            proxy = options.proxy.rstrip("/")
+            if proxy and not (urlsplit(proxy).scheme in ("http", "https") and urlsplit(proxy).hostname):
+                raise InputError(
+                    f"PROXY: expected an address such as https://course.example, found {proxy!r}"
+                )
             share(count)
-            learners = room(options.folder.resolve(), count, options.host, port, options.course.resolve())
+            folder, course = options.folder.resolve(), options.course.resolve()
+            learners = room(folder, count, options.host, port, course, proxy)
             try:
                 for learner in learners:
                     start(learner)

@@ -38,9 +38,9 @@ def two_ports() -> int:
             return first
 
 
-def ask(address: str, token: str = "", method: str = "GET", content: dict | None = None):
+def ask(address: str, token: str = "", method: str = "GET", content: dict | None = None, **headers):
     """The status of an answer and its content."""
-    headers = {"Authorization": f"token {token}"} if token else {}
+    headers |= {"Authorization": f"token {token}"} if token else {}
     data = json.dumps(content).encode() if content else None
     try:
         with urllib.request.urlopen(urllib.request.Request(address, data, headers, method=method)) as answer:
@@ -63,7 +63,7 @@ def course(tmp_path):
 
 def started(tmp_path, course, port):
     command = [sys.executable, ROOT / "classroom" / "servers.py", "2", "--port", str(port), "--every", "1"]
-    command += ["--folder", tmp_path / "room", "--course", course]
+    command += ["--folder", tmp_path / "room", "--course", course, "--proxy", "https://course.example/"]
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))
     }
@@ -83,13 +83,15 @@ def test_two_learners_are_let_in_each_to_her_own_and_a_signal_ends_all(tmp_path,
         tokens = dict(line[1].rsplit("?token=", 1)[::-1] for line in lines[1:])
         assert [line[0] for line in lines[1:]] == ["learner01", "learner02"]
         assert list(tokens.values()) == [
-            f"http://127.0.0.1:{port + number}/learner0{number + 1}/lab/tree/{NOTEBOOK}" for number in (0, 1)
+            f"https://course.example/learner0{number}/lab/tree/{NOTEBOOK}" for number in (1, 2)
         ]
         first, second = tokens
         assert first != second
         home = f"http://127.0.0.1:{port}/learner01/api"
         assert ask(f"{home}/contents")[0] == 403
         assert ask(f"{home}/contents", second)[0] == 403
+        assert ask(f"{home}/contents", first, Host="another.example")[0] == 403
+        assert ask(f"{home}/contents", first, Host="course.example")[0] == 200
         status, listed = ask(f"{home}/contents", first)
         assert status == 200
         assert {"helpers", "notebooks", "data"} <= {entry["name"] for entry in listed["content"]}
@@ -134,6 +136,7 @@ def test_two_learners_are_let_in_each_to_her_own_and_a_signal_ends_all(tmp_path,
 
 def test_the_second_day_finds_folders_and_tokens(tmp_path, course):
     first = rooms.room(tmp_path / "room", 2, "127.0.0.1", 9000, course)
+    assert first[1].address.startswith(f"http://127.0.0.1:9001/learner02/lab/tree/{NOTEBOOK}?token=")
     (first[0].folder / NOTEBOOK).write_text("my own", encoding="utf-8")
     again = rooms.room(tmp_path / "room", 3, "127.0.0.1", 9000, course)
     assert [one.token for one in again[:2]] == [one.token for one in first]
@@ -161,6 +164,7 @@ def test_a_copy_that_was_stopped_is_made_again(tmp_path, course, monkeypatch):
         (["many"], "error: N must be a whole number above zero, found 'many'; for example N=30"),
         (["0"], "error: N must be a whole number above zero, found '0'"),
         (["1", "--port", "80"], "PORT: expected ports from 1024 to 65535, found 80 to 80"),
+        (["1", "--proxy", "course.example"], "PROXY: expected an address such as https://course.example"),
         (["1", "--host", "192.0.2.1"], "of 192.0.2.1 cannot be listened on"),
         (["100000"], "100000 learners need 160000 GB of memory in chapter 00"),
     ],
