@@ -54,7 +54,7 @@ def opened(learner: rooms.Learner) -> tuple[BlockingKernelClient, str]:
     runtime = learner.folder / ".jupyter" / "runtime"
     client = BlockingKernelClient(connection_file=str(runtime / f"kernel-{made['kernel']['id']}.json"))
     client.load_connection_file()
-    client.start_channels()
+    client.start_channels(hb=False)  # a heart that is late on a busy machine is no death
     client.wait_for_ready(timeout=120)
     return client, made["id"]
 
