@@ -28,7 +28,7 @@ from helpers.files import ROOT
 from helpers.safety.signals import Signals, ignore_signals
 from helpers.threads import share_cores
 
-MEMORY_GB = 1.6  # of one learner while chapter 00 runs: benchmarks/classroom.py measures it
+MEMORY_GB = 1.8  # of one learner while chapter 00 runs: benchmarks/classroom.py measures it
 STARTED_AFTER = 180  # seconds in which all servers must answer
 ENDED_AFTER = 20  # seconds after which what has not ended is killed
 

@@ -166,7 +166,7 @@ def test_a_copy_that_was_stopped_is_made_again(tmp_path, course, monkeypatch):
         (["1", "--port", "80"], "PORT: expected ports from 1024 to 65535, found 80 to 80"),
         (["1", "--proxy", "course.example"], "PROXY: expected an address such as https://course.example"),
         (["1", "--host", "192.0.2.1"], "of 192.0.2.1 cannot be listened on"),
-        (["100000"], "100000 learners need 160000 GB of memory in chapter 00"),
+        (["100000"], "100000 learners need 180000 GB of memory in chapter 00"),
     ],
 )
 def test_bad_words_end_in_one_sentence(arguments, expected, tmp_path, course, capsys):
@@ -189,7 +189,7 @@ def test_a_busy_port_is_named(tmp_path, course, capsys):
 def test_the_memory_is_judged_before_anything_starts():
     assert servers.judge_memory(4, 100).endswith("at most 18 GB in the largest chapter.")
     assert "which does not fit for all at once" in servers.judge_memory(4, 10)
-    with pytest.raises(InputError, match="take at most N=3 here, or a larger machine"):
+    with pytest.raises(InputError, match="take at most N=2 here, or a larger machine"):
         servers.judge_memory(30, 5)
 
 
