@@ -7,11 +7,17 @@ BROWSER ?= default
 # Tests that run side by side, each on one core: faster than one after the other on all cores.
 JOBS ?= 2
 CLASSROOM ?= $(COURSE_CLASSROOM)
+# A folder that `make stick DEST=...` filled: pip then takes everything from it and nothing from an index.
+STICK ?=
+SYSTEMS ?= linux macos windows
+PYTHONS ?= 3.11 3.12 3.13
 VENV := .venv
 SITE := build/site-venv
 RUN := $(VENV)/bin/python
+# As an address, since pip cuts a path at a space.
+FROM_STICK = $(if $(STICK),PIP_NO_INDEX=1 PIP_FIND_LINKS="$$("$(PYTHON)" -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve().as_uri())' "$(STICK)/wheels")")
 
-.PHONY: lab test browser test-colab results slides cheat-sheet site site-lock setup lock
+.PHONY: lab test browser test-colab results slides cheat-sheet site site-lock setup lock stick classroom
 
 # `helpers` comes first: the kernels inherit what it says about idle threads, whatever a notebook imports first.
 lab: setup
@@ -66,12 +72,29 @@ setup: $(VENV)/ready
 $(VENV)/ready: requirements.lock pyproject.toml data/assets.txt data/files.toml helpers/assets.py helpers/conversion.py
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "error: the course needs Python 3.11 or newer, found $$("$(PYTHON)" --version 2>&1); install it, or name one: make setup PYTHON=python3.12" >&2; exit 2; }
+	@test -z "$(STICK)" || test -d "$(STICK)/wheels" || { \
+		echo "error: STICK must be the folder that \`make stick\` filled; there is no folder $(STICK)/wheels" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV) || { echo "error: $(PYTHON) could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing the packages of requirements.lock: a few minutes, 1 to 7 GB depending on the system."
-	"$(RUN)" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	"$(RUN)" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	"$(RUN)" -m helpers fetch
+	$(FROM_STICK) "$(RUN)" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(FROM_STICK) "$(RUN)" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(FROM_STICK) "$(RUN)" -m helpers fetch
 	touch $@
+
+# What a course without a network needs (docs/classroom.md): make stick DEST=/media/stick
+stick: setup
+	@test -n "$(DEST)" || { echo "error: name the folder to fill: make stick DEST=/media/stick" >&2; exit 2; }
+	@"$(RUN)" classroom/stick.py "$(DEST)" --systems $(SYSTEMS) --pythons $(PYTHONS)
+
+# A JupyterLab for each learner, on this machine; Ctrl-C ends them all: make classroom N=30
+N ?=
+ADDRESS ?= 127.0.0.1
+FOLDER ?= runs/classroom
+PROXY ?=
+# PORT is that of `make lab` where nobody said one.
+classroom: FIRST = $(if $(filter-out default undefined file,$(origin PORT)),$(PORT),9000)
+classroom: setup
+	@"$(RUN)" classroom/servers.py "$(N)" --port "$(FIRST)" --host "$(ADDRESS)" --folder "$(FOLDER)" --proxy "$(PROXY)"
 
 # After a change of pyproject.toml or requirements.txt; needs uv.
 lock:
