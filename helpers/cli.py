@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 
-from helpers import __version__, progress_report, publish
+from helpers import __version__, catch_up, progress_report, publish
 from helpers.deployment import commands as deployment_commands
 from helpers.errors import InputError, OutOfMemory, ProcessLost
 from helpers.files import DISK_ERRORS, is_first_process
@@ -81,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--full", nargs="?", const="all", choices=("all", *groups), help=scale)
     added = command("doctor", doctor, "look whether this machine is ready for the course")
     added.add_argument("--json", action="store_true", help="print the findings as JSON")
+    catch_up.add_command(command)
     progress_report.add_command(command)
     plan.add_command(command)
     runs_commands.add_commands(command)
