@@ -10,7 +10,10 @@ CLASSROOM ?= $(COURSE_CLASSROOM)
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: lab test test-colab results setup lock
+NOTEBOOKS := OMP_NUM_THREADS=1 "$(RUN)" -m pytest -p lessons.chapter_runs --nbval-lax --nbval-current-env \
+	--nbval-sanitize-with tests/notebooks/sanitize.cfg
+
+.PHONY: lab test test-colab durations results setup lock
 
 # `helpers` comes first: the kernels inherit what it says about idle threads, whatever a notebook imports first.
 lab: setup
@@ -21,12 +24,15 @@ test: setup
 	"$(RUN)" -m ruff check .
 	"$(RUN)" -m ruff format --check .
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --numprocesses $(JOBS)
-	OMP_NUM_THREADS=1 "$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg \
-		--numprocesses $(JOBS) --dist loadfile notebooks
+	$(NOTEBOOKS) --numprocesses $(JOBS) --dist loadfile notebooks
 
 # Some chapters or all, as Colab runs them: make test-colab CHAPTERS="00 05"; several GB, many minutes.
 test-colab: setup
 	OMP_NUM_THREADS=1 "$(RUN)" tests/colab.py $(CHAPTERS)
+
+# How long each section computes, of some chapters or all: make durations CHAPTERS="00 05", on an idle machine.
+durations: setup
+	COURSE_DURATIONS=benchmarks/results/durations.json $(NOTEBOOKS) $(or $(CHAPTERS:%=notebooks/%_*.ipynb),notebooks)
 
 results: setup
 	"$(RUN)" benchmarks/all_results.py
