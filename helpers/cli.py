@@ -5,10 +5,12 @@ Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 the 
 """
 
 import argparse
+import errno
 import io
 import json
 import signal
 import sys
+from pathlib import Path
 
 from helpers import __version__, catch_up, progress_report, publish
 from helpers.deployment import commands as deployment_commands
@@ -38,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout = None
         return 0
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            name = max(Path(error.filename or "").parts, key=len, default="")
+            print(f"error: the name {name[:40]}... is too long for a file; shorten it", file=sys.stderr)
+            return 2
         if error.errno not in DISK_ERRORS:
             raise
         where = error.filename or "a file"
