@@ -33,6 +33,7 @@ test-colab: setup
 # How long each section computes, of some chapters or all: make durations CHAPTERS="00 05", on an idle machine.
 durations: setup
 	COURSE_DURATIONS=benchmarks/results/durations.json $(NOTEBOOKS) $(or $(CHAPTERS:%=notebooks/%_*.ipynb),notebooks)
+	cd notebooks && "$(abspath $(RUN))" -m lessons.chapter_runs
 
 results: setup
 	"$(RUN)" benchmarks/all_results.py

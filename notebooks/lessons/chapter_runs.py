@@ -3,6 +3,7 @@
 A chapter that leaves a file in the course's folder fails the run: another one could read it, and would then
 need it. Where `COURSE_DURATIONS` names a file, the seconds that the cells of each section took go there, of
 each chapter whose cells have all run (`make durations`); what the file holds of other chapters stays.
+`python -m lessons.chapter_runs`, called in the folder `notebooks`, writes the instructor guide's table of it.
 """
 
 import json
@@ -12,11 +13,13 @@ from collections import defaultdict
 from pathlib import Path
 
 from helpers.environment import versions
-from helpers.files import write_atomically
+from helpers.files import ROOT, write_atomically
 from lessons import working_time
 
 CACHES = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache"}
 NUMBER = re.compile(r"(?:\d+|[AB])\.\d+(?= )")
+STORED = ROOT / "benchmarks" / "results" / "durations.json"
+GUIDE = ROOT / "docs" / "instructor_guide.md"
 REST = "opening and recap"  # the title, the recap and what else has no number
 
 took: dict[str, dict[int, float]] = defaultdict(dict)  # {notebook: {code cell: seconds}}
@@ -69,6 +72,22 @@ def keep(file: Path, notebooks: Path) -> None:
     write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
 
 
+def table(durations: dict) -> str:
+    """The guide's table: seconds of each chapter, and its longest section."""
+    lines = ["| chapter | all cells, seconds | longest section |", "|---|---|---|"]
+    for chapter, found in durations["chapters"].items():
+        section, longest = max(found["sections"].items(), key=lambda pair: pair[1])
+        lines.append(f"| {chapter} | {found['seconds']:.0f} | {section}: {longest:.0f} s |")
+    return "\n".join(lines)
+
+
+def with_table(guide: str, durations: dict) -> str:
+    """The guide's text with the table of these durations in the place of its own."""
+    return re.sub(
+        r"\| chapter \| all cells, seconds .*?(?=\n\n)", lambda _: table(durations), guide, flags=re.DOTALL
+    )
+
+
 def files_of(course: Path) -> set[str]:
     """All files beside the chapters and in the folder of runs, but for caches."""
     found = set()
@@ -106,3 +125,13 @@ def pytest_sessionfinish(session) -> None:
     file = os.environ.get("COURSE_DURATIONS", "").strip()
     if file:
         keep(Path(file).absolute(), course / "notebooks")
+
+
+def main() -> None:
+    """Write the table into the guide."""
+    durations = json.loads(STORED.read_text(encoding="utf-8"))
+    GUIDE.write_text(with_table(GUIDE.read_text(encoding="utf-8"), durations), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -87,6 +87,8 @@ def test_a_chapter_that_leaves_a_file_fails(course, place):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_stored_seconds_are_those_of_every_section_of_today(chapter):
+    if chapter not in DURATIONS["chapters"]:
+        pytest.skip(f'not measured yet: make durations CHAPTERS="{chapter}"')
     stored = DURATIONS["chapters"][chapter]
     wanted = chapter_runs.sections(CHAPTERS[chapter])
     assert list(stored["sections"]) == wanted, "sections have come or gone: make durations"
@@ -95,8 +97,16 @@ def test_the_stored_seconds_are_those_of_every_section_of_today(chapter):
 
 
 def test_no_chapter_is_stored_that_has_gone():
-    assert set(DURATIONS["chapters"]) == set(CHAPTERS)
+    assert set(DURATIONS["chapters"]) <= set(CHAPTERS)
     assert DURATIONS["machine"]["versions"]["torch"]
+
+
+def test_the_guide_has_todays_table():
+    guide = chapter_runs.GUIDE.read_text(encoding="utf-8")
+    assert chapter_runs.table(DURATIONS) in guide
+    assert guide == chapter_runs.with_table(guide, DURATIONS)
+    other = {"chapters": {"00": {"seconds": 5.0, "sections": {"opening and recap": 1.0, "0.1": 4.0}}}}
+    assert "| 00 | 5 | 0.1: 4 s |" in chapter_runs.with_table(guide, other)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
