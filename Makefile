@@ -17,7 +17,10 @@ RUN := $(VENV)/bin/python
 # As an address, since pip cuts a path at a space.
 FROM_STICK = $(if $(STICK),PIP_NO_INDEX=1 PIP_FIND_LINKS="$$("$(PYTHON)" -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve().as_uri())' "$(STICK)/wheels")")
 
-.PHONY: lab test browser test-colab results slides cheat-sheet site site-lock setup lock stick classroom
+NOTEBOOKS := OMP_NUM_THREADS=1 "$(RUN)" -m pytest -p lessons.chapter_runs --nbval-lax --nbval-current-env \
+	--nbval-sanitize-with tests/notebooks/sanitize.cfg
+
+.PHONY: lab test browser test-colab durations results slides cheat-sheet site site-lock setup lock stick classroom
 
 # `helpers` comes first: the kernels inherit what it says about idle threads, whatever a notebook imports first.
 lab: setup
@@ -28,8 +31,7 @@ test: setup
 	"$(RUN)" -m ruff check .
 	"$(RUN)" -m ruff format --check .
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --numprocesses $(JOBS)
-	OMP_NUM_THREADS=1 "$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg \
-		--numprocesses $(JOBS) --dist loadfile notebooks
+	$(NOTEBOOKS) --numprocesses $(JOBS) --dist loadfile notebooks
 
 # What the tests in a real browser need besides Chromium; without it they are skipped.
 browser: setup
@@ -38,6 +40,11 @@ browser: setup
 # Some chapters or all, as Colab runs them: make test-colab CHAPTERS="00 05"; several GB, many minutes.
 test-colab: setup
 	OMP_NUM_THREADS=1 "$(RUN)" tests/colab.py $(CHAPTERS)
+
+# How long each section computes, of some chapters or all: make durations CHAPTERS="00 05", on an idle machine.
+durations: setup
+	COURSE_DURATIONS=benchmarks/results/durations.json $(NOTEBOOKS) $(or $(CHAPTERS:%=notebooks/%_*.ipynb),notebooks)
+	cd notebooks && "$(abspath $(RUN))" -m lessons.chapter_runs
 
 results: setup
 	"$(RUN)" benchmarks/all_results.py

@@ -4,8 +4,8 @@ usage: python benchmarks/all_results.py     (or `make results`)
 
 The parts run one after the other, each prints its time, and all times are kept in results/times.json. What
 was stopped goes on where it was: finished parts are not run again, and most parts keep their finished runs.
-What was measured on a GPU is kept. On two cores without a GPU it takes some hours; the last line says how
-many.
+What was measured on a GPU, or by `make durations`, is kept. On two cores without a GPU it takes some hours;
+the last line says how many.
 """
 
 import json
@@ -52,7 +52,7 @@ def begin() -> dict[str, float]:
     if STATE.is_file():
         return json.loads(STATE.read_text(encoding="utf-8"))
     for file in RESULTS.glob("*.json"):
-        if not file.name.startswith("gpu_"):
+        if not file.name.startswith(("gpu_", "durations")):
             file.unlink()
     KEPT_RUNS.unlink(missing_ok=True)
     keep(STATE, {})

@@ -5,12 +5,14 @@ Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 the 
 """
 
 import argparse
+import errno
 import io
 import json
 import signal
 import sys
+from pathlib import Path
 
-from helpers import __version__, progress_report, publish
+from helpers import __version__, catch_up, progress_report, publish
 from helpers.deployment import commands as deployment_commands
 from helpers.errors import InputError, OutOfMemory, ProcessLost
 from helpers.files import DISK_ERRORS, is_first_process
@@ -38,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout = None
         return 0
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            name = max(Path(error.filename or "").parts, key=len, default="")
+            print(f"error: the name {name[:40]}... is too long for a file; shorten it", file=sys.stderr)
+            return 2
         if error.errno not in DISK_ERRORS:
             raise
         where = error.filename or "a file"
@@ -81,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--full", nargs="?", const="all", choices=("all", *groups), help=scale)
     added = command("doctor", doctor, "look whether this machine is ready for the course")
     added.add_argument("--json", action="store_true", help="print the findings as JSON")
+    catch_up.add_command(command)
     progress_report.add_command(command)
     plan.add_command(command)
     runs_commands.add_commands(command)

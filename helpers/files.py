@@ -175,7 +175,7 @@ def _lock(folder: Path) -> int:
             is_held = _hold(folder, handle)
             # Its last holder may have just removed it: then once more.
             if is_held and file.exists() and os.path.samestat(file.stat(), os.fstat(handle)):
-                file.write_text(f"{os.getpid()} on {socket.gethostname()}")
+                file.write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
                 return handle
         except BaseException:
             os.close(handle)

@@ -58,7 +58,8 @@ def export_merged(lm: LanguageModel, folder: str | Path, questions=QUESTIONS) ->
             merged(lm).model.save_pretrained(new)
         lm.tokenizer.save_pretrained(new)
         parity = _checked(lm, language_model(str(new)).model, questions, "float32")
-        (new / MARK).write_text(json.dumps({"made_of": lm.name, "system": lm.system, **asdict(parity)}))
+        about = {"made_of": lm.name, "system": lm.system, **asdict(parity)}
+        (new / MARK).write_text(json.dumps(about), encoding="utf-8")
     size = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
     return Export(Path(folder), Path(folder) / "model.safetensors", size, parity)
 

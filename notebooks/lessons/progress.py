@@ -7,6 +7,7 @@ import pandas as pd
 
 from helpers import progress, progress_report
 from helpers.errors import InputError
+from helpers.files import ROOT
 from lessons.controls import wide
 
 ALL = "all chapters"
@@ -41,7 +42,9 @@ def as_table(chapter: str) -> str:
         table = progress_report.by_chapter(works).reset_index()
     else:
         table = by_exercise({key: work for key, work in works.items() if key[0] == chapter})
-    kept = html.escape(f"Kept in {progress.place()} on this machine alone.")
+    file = progress.place()
+    where = f"{file.name} in the course's folder" if file.parent == ROOT else f"{file} on this machine"
+    kept = html.escape(f"Kept in {where}, and sent nowhere.", quote=False)
     return f'<div role="status">{table.to_html(index=False, border=0)}<p>{kept}</p></div>'
 
 

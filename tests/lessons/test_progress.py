@@ -4,6 +4,7 @@ import html
 
 import pytest
 
+from helpers.files import ROOT
 from lessons import progress
 from lessons.ch00 import exercises as ch00
 
@@ -47,3 +48,11 @@ def test_a_broken_record_is_a_sentence(file):
 def test_where_nothing_is_kept_it_says_so(monkeypatch):
     monkeypatch.setenv("COURSE_PROGRESS", "off")
     assert "nothing is kept here" in progress.show().children[1].value
+
+
+def test_the_usual_place_is_told_without_the_name_of_a_machines_folder(monkeypatch):
+    """What a notebook stores of it is the same everywhere."""
+    monkeypatch.setenv("COURSE_PROGRESS", "progress-of-nobody.json")
+    shown = progress.show().children[1].value
+    assert "Kept in progress-of-nobody.json in the course's folder, and sent nowhere." in shown
+    assert str(ROOT) not in shown

@@ -27,7 +27,7 @@ def write_pile(folder: Path) -> pd.DataFrame:
         name = f"pictures/{number}{_write(folder, number, FORMS[number % len(FORMS)], label)}"
         rows.append({"file": name, "label": label})
     (folder / "pictures" / ".DS_Store").write_bytes(b"\0" * 64)
-    (folder / "pictures" / "notes.txt").write_text("not a picture")
+    (folder / "pictures" / "notes.txt").write_text("not a picture", encoding="utf-8")
     table = pd.DataFrame(rows).sample(frac=1, random_state=5)
     table.to_csv(folder / "labels.csv", index=False)
     return table.reset_index(drop=True)

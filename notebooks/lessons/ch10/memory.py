@@ -28,9 +28,9 @@ def peak_bytes(work: Callable[[], object]) -> int:
 
 def _counted(work: Callable[[], object]) -> int:
     """The process's peak in bytes, as the kernel counts it: 5 sets its highest value (VmHWM) to today's."""
-    RESET.write_text("5")
+    RESET.write_text("5", encoding="ascii")
     work()
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 
 
