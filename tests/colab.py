@@ -35,6 +35,8 @@ SERVER = {
     "ipython": "7.34.0", "ipykernel": "6.17.1", "traitlets": "5.7.1", "tornado": "6.5.7",
     "nbformat": "5.11.1", "nbclient": "0.10.4", "datasets": "4.0.0",
 }  # fmt: skip
+# It has these too; which versions is not known. Newer than 1.16, scipy warns when scikit-learn 1.6 fits.
+OTHERS = {"scipy": "1.16.3", "tensorboard": "2.21.0"}
 # Prints as JSON what happened; the notebook with its outputs is written over the one that was given.
 EXECUTE = """
 import copy, json, sys, time, nbclient, nbformat
@@ -74,7 +76,7 @@ print(json.dumps(found))
 def colab_python(base: str) -> Path:
     """The Python of an environment with Colab's versions; made by the Python `base` at the first call."""
     python = FOLDER / "venv" / "bin" / "python"
-    pins = [f"{name}=={version}" for name, version in (COLAB | SERVER).items()]
+    pins = [f"{name}=={version}" for name, version in (COLAB | SERVER | OTHERS).items()]
     ready = FOLDER / "ready"
     if not ready.exists() or ready.read_text().split() != pins:
         subprocess.run([base, "-m", "venv", "--clear", FOLDER / "venv"], check=True)
@@ -151,7 +153,7 @@ def keep(python: Path, chapter: str, result: dict, set_up: dict | None) -> None:
     """Write a chapter's result into the file of results; those of other versions are thrown away."""
     ask = "import platform; print(platform.python_version())"
     version = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
-    begun = {"python": version, "versions": COLAB | SERVER, "set_up": {}, "chapters": {}}
+    begun = {"python": version, "versions": COLAB | SERVER | OTHERS, "set_up": {}, "chapters": {}}
     kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else begun
     if any(kept[name] != begun[name] for name in ("python", "versions")):
         kept = begun
