@@ -24,9 +24,9 @@ test: setup
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg \
 		--numprocesses $(JOBS) --dist loadfile notebooks
 
-# Some chapters or all, as Colab runs them: make test-colab CHAPTERS="00 05"; several GB, many minutes.
+# Some chapters or all, as Colab runs them: make test-colab CHAPTERS="00 05" COLAB_PYTHON=python3.13; 6 GB, an hour.
 test-colab: setup
-	OMP_NUM_THREADS=1 "$(RUN)" tests/colab.py $(CHAPTERS)
+	OMP_NUM_THREADS=1 "$(RUN)" tests/colab.py $(if $(COLAB_PYTHON),--base "$(COLAB_PYTHON)") $(CHAPTERS)
 
 results: setup
 	"$(RUN)" benchmarks/all_results.py

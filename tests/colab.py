@@ -73,6 +73,13 @@ print(json.dumps(found))
 """
 
 
+def nearest() -> str:
+    """Colab's Python, 3.13, where there is one that starts; else the one that runs here."""
+    found = shutil.which("python3.13")
+    starts = found and subprocess.run([found, "-c", "import venv"], capture_output=True).returncode == 0
+    return found if starts else sys.executable
+
+
 def colab_python(base: str) -> Path:
     """The Python of an environment with Colab's versions; made by the Python `base` at the first call."""
     python = FOLDER / "venv" / "bin" / "python"
@@ -166,7 +173,7 @@ def main() -> int:
     """Run the chapters that are named, or all; exit status 1 if one fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--base", default=sys.executable, help="the Python that makes Colab's environment")
+    which.add_argument("--base", default=nearest(), help="the Python that makes Colab's environment")
     which.add_argument(
         "--python", type=Path, help="one with the course's packages, in place of Colab's versions"
     )
