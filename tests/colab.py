@@ -5,8 +5,8 @@ What is cloned is the last commit. Each call starts with a fresh runtime: Colab'
 the set-up cell installs. Then, for each chapter: the notebook alone in an empty folder runs to its end, and
 after a restart its set-up cell once more. What the cell said and what it changed is compared with the
 packages before and after. What is not as on Colab: no GPU, the package index's builds, the nearest Python
-that is named, only the packages below, and chapters of one call share what the first one installed and the
-archives that pip downloaded (it checks their hashes all the same).
+that is named, only the packages below, and chapters of one call share what the first one installed and
+fetched: a hook of git copies its data and weights into each later clone, where they are verified.
 
 The result is kept in benchmarks/results/colab.json, for each chapter that of its last run.
 
@@ -112,7 +112,15 @@ def packages(python: Path) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-def run(notebook: Path, python: Path, folder: Path) -> dict:
+def hook(fetched: Path, templates: Path) -> None:
+    """Write git's templates with a hook that gives each clone what another one has fetched."""
+    (templates / "hooks").mkdir(parents=True)
+    script = templates / "hooks" / "post-checkout"
+    script.write_text(f"#!/bin/sh\nif [ -d '{fetched}' ]; then cp -a '{fetched}' data/fetched; fi\n")
+    script.chmod(0o755)
+
+
+def run(notebook: Path, python: Path, folder: Path, shared: Path) -> dict:
     """Execute one chapter in an empty folder, then its set-up cell in a new kernel; what `EXECUTE` tells."""
     (folder / "alone").mkdir()
     subprocess.run(["git", "clone", "--quiet", "--bare", ROOT, folder / "course.git"], check=True)
@@ -123,11 +131,15 @@ def run(notebook: Path, python: Path, folder: Path) -> dict:
     (folder / "alone" / notebook.name).write_text(json.dumps(book), encoding="utf-8")
     given = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COURSE_"))}
     home = {name: str(folder / name) for name in ("COURSE_CACHE", "HF_HOME", "TORCH_HOME")}
-    given |= home | {"PIP_CACHE_DIR": str(FOLDER / "pip"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    given |= home | {"GIT_TEMPLATE_DIR": str(shared / "git"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     command = [python, "-c", EXECUTE, notebook.name]
     done = subprocess.run(command, cwd=folder / "alone", env=given, stdout=subprocess.PIPE, text=True)
     (FOLDER / "executed").mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / "alone" / notebook.name, FOLDER / "executed")
+    if (found := folder / "alone" / "course" / "data" / "fetched").is_dir() and not (
+        shared / "fetched"
+    ).exists():
+        shutil.move(found, shared / "fetched")
     return json.loads(done.stdout) if done.returncode == 0 else {"error": f"exit status {done.returncode}"}
 
 
@@ -185,11 +197,12 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     failed = 0
     with tempfile.TemporaryDirectory(dir=FOLDER) as place:
+        hook(Path(place, "fetched"), Path(place, "git"))
         python = runtime(options.python or colab_python(options.base), Path(place, "runtime"))
         for chapter in options.chapters or notebooks:
             before = packages(python)
-            with tempfile.TemporaryDirectory() as folder:
-                told = run(notebooks[chapter], python, Path(folder))
+            with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+                told = run(notebooks[chapter], python, Path(folder), Path(place))
             after = packages(python)
             wrong = faults(told, before, after)
             failed += bool(wrong)
