@@ -217,6 +217,7 @@ def main() -> int:
                 set_up["seconds_again"] = round(told.get("seconds_again", 0), 1)
             if not options.python:
                 result = {"ran": not wrong, "seconds": round(told.get("seconds", 0)), "faults": wrong}
+                result["warnings"] = told.get("warnings", [])[:5]
                 keep(python, chapter, result, set_up)
     return 1 if failed else 0
 

@@ -108,6 +108,7 @@ def test_every_chapter_ran_with_colabs_versions():
     assert result["versions"] == colab.COLAB | colab.SERVER | colab.OTHERS
     names = sorted(path.name.split("_")[0] for path in (ROOT / "notebooks").glob("*.ipynb"))
     assert [name for name, chapter in result["chapters"].items() if chapter["ran"]] == names
+    assert not [name for name, chapter in result["chapters"].items() if chapter["warnings"]]
     said = result["set_up"]["said"]
     assert said[-1].endswith(f"torch {colab.COLAB['torch']}+cu130, Python {result['python']}")
     assert not set(environment.KEPT) & set(result["set_up"]["installed"])
