@@ -57,11 +57,18 @@ def _install_lacking() -> None:
     loaded = {
         name: package_version(name) for module in {*modules} & {*sys.modules} for name in modules[module]
     }
+    pip = (sys.executable, "-m", "pip")
+    rest = [*pip, "list", "--format=freeze", *(f"--exclude={name}" for name in lacking)]
+    here = subprocess.run(rest, capture_output=True, text=True, check=True).stdout
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder, "kept.txt")  # so that no other package brings another torch
-        kept.write_text("".join(f"{name}=={found[name]}\n" for name in KEPT if found[name]), encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(kept)]
-        done = subprocess.run([*command, *lacking.values()], capture_output=True, text=True)
+        constraint = Path(folder, "kept.txt")
+        # What is here stays, where that can be; no package may bring another torch.
+        for kept in (here, "".join(f"{name}=={found[name]}\n" for name in KEPT if found[name])):
+            constraint.write_text(kept, encoding="utf-8")
+            command = [*pip, "install", "--quiet", "--constraint", str(constraint), *lacking.values()]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode == 0:
+                break
     if done.returncode:
         why = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
         raise InputError(

@@ -119,3 +119,16 @@ def test_no_package_brings_another_numpy(colab):
     (said,) = colab.set_up()
     assert said.startswith("error: pip could not install toy-missing>=1.9 (ERROR: ")
     assert "numpy" not in colab.versions()
+
+
+def test_what_is_here_stays_where_that_can_be(colab):
+    """The newest of a package may need another version of what fits the rest of Colab."""
+    make_wheel(colab.wheels, "toy-missing", "1.9", requires="toy-fine>=2")
+    assert colab.set_up()[0] == "Installed or updated: toy-old 2.5, toy-missing 1.2"
+    assert colab.versions()["toy_fine"] == "1.0"
+
+
+def test_it_changes_where_nothing_else_fits(colab):
+    make_wheel(colab.wheels, "toy-missing", "1.2", requires="toy-fine>=2")
+    assert colab.set_up()[0] == "Installed or updated: toy-old 2.5, toy-missing 1.2"
+    assert colab.versions()["toy_fine"] == "3.0"

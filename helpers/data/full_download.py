@@ -51,8 +51,8 @@ def _megabytes(number: int) -> str:
 
 def _from_hub(asset: Asset) -> None:
     """Into the hub's cache, which keeps unfinished files apart itself."""
-    import httpx
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HTTPError  # of httpx, since version 2 of httpx2
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # it would tell of each of its five tries
@@ -60,7 +60,7 @@ def _from_hub(asset: Asset) -> None:
     for file in asset.files:
         try:
             found = Path(hf_hub_download(asset.repository, file["name"], **kind))
-        except httpx.HTTPError as error:
+        except HTTPError as error:
             raise ConnectionError(str(error)) from error
         _verify(found, file, asset.repository)
 

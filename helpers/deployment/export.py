@@ -116,8 +116,8 @@ def _write_graph(classifier: Classifier, file: Path) -> None:
     dimensions = {axis: torch.export.Dim(name) for axis, name in enumerate(open_axes)}
     names = {"input_names": list(example), "output_names": ["logits"]}
     options = {"dynamo": True, "dynamic_shapes": (dimensions,) * len(example), "verbose": False}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="# The axis name")  # inputs share dimensions: that is meant
+    with warnings.catch_warnings():  # inputs share dimensions: that is meant; the other is torch 2.11's own
+        warnings.filterwarnings("ignore", message="# The axis name|.isinstance.treespec")
         program = torch.onnx.export(classifier.model, tuple(example.values()), **names, **options)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in classifier.model.state_dict().values())
     program.save(str(file), external_data=weights > FILE_LIMIT)

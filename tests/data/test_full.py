@@ -474,6 +474,16 @@ def test_the_hub_is_asked_for_pinned_revisions(tmp_path, standins):
         assert done.stderr.startswith("error: bert-base-uncased could not be downloaded (")
 
 
+def test_an_error_of_the_hubs_own_client_is_one_sentence(nothing_here, monkeypatch):
+    """Its version 2 has another client than version 1, with errors of its own."""
+    import huggingface_hub
+
+    fails = lambda *_, **__: huggingface_hub.get_session().get("http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fails)
+    with pytest.raises(InputError, match=r"could not be downloaded \(.*\); connect to a network"):
+        full_download.fetch(("text",))
+
+
 # The chapters' own cells
 
 STAND_IN = """

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.files import ROOT
 from helpers.publish import BUTTON
+from lessons import working_time
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHECK = "nbval-check-output"
@@ -81,6 +82,11 @@ class TestForm:
         lengths.sort()
         assert statistics.median(lengths) <= 8
         assert lengths[int(0.9 * len(lengths))] <= 20
+
+    def test_a_folded_cell_has_a_title_on_colab(self, path):
+        """Where it is folded away, too, its title is all that says what it does."""
+        folded = [source(c) for c in cells(path, "code") if working_time.is_hidden(c)]
+        assert [code for code in folded if not re.match(r"# @title \S", code)] == []
 
     def test_code_is_never_long_without_prose(self, path):
         kinds = [c["cell_type"] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]

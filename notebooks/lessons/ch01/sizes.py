@@ -247,9 +247,9 @@ def measured_peak(step: Callable[[], object], device: torch.device | None = None
         return torch.cuda.max_memory_allocated(device) - before
     # The profiler's notes about missing GPUs would fill a notebook's error stream.
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profiler:
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    # Without acc_events torch 2.11 warns, with one cycle, too.
+    with torch.profiler.profile(activities=cpu, profile_memory=True, acc_events=True) as profiler:
         step()
     with tempfile.TemporaryDirectory() as folder:
         profiler.export_chrome_trace(str(Path(folder, "trace.json")))
