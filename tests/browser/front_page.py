@@ -9,13 +9,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from lab import Lab, Notebook, copied_course
 from PIL import Image
 from playwright.sync_api import sync_playwright
-
-from helpers.files import ROOT
-from lab import Lab, Notebook, copied_course
 from reduced import reduced
 from widget import boxes, moved
+
+from helpers.files import ROOT
 
 # Chapter, the call that shows the widget, and what is moved before its picture is taken.
 SHOWN = (
