@@ -14,7 +14,7 @@ from helpers.files import ROOT
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # The call that shows each widget; how many the chapter has is the length of its entry.
 WIDGETS = {
-    "00": ("before_and_after.before_and_after(",),
+    "00": ("before_and_after.before_and_after(", "progress.show("),
     "01": ("memory_planner.memory_planner(",),
     "02": ("transform_explorer.transform_explorer(", "batch_explorer.batch_explorer("),
     "03": ("learning_rate_explorer.learning_rate_explorer(",),
