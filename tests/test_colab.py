@@ -14,6 +14,7 @@ from helpers.files import ROOT
 
 sys.path.append(str(ROOT / "tests"))
 colab = importlib.import_module("colab")  # it imports the versions from a neighbour
+sys.path.remove(str(ROOT / "tests"))  # there the folder `lessons` would hide the package
 
 READY = "Ready: quick scale on cpu, torch 2.11.0+cu130, Python 3.13.0"
 BEFORE = {"torch": "2.11.0", "numpy": "2.1.3"}
