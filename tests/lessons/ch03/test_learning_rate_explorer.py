@@ -102,7 +102,7 @@ def test_widget_says_what_the_computation_says(frame, rows):
     by_name, output = controls(learning_rate_explorer.learning_rate_explorer(frame))
     by_name["learning rate"].value = 0.01
     sentence = learning_rate_explorer.train_briefly(*rows, 0.01).sentence()
-    assert f"<p>{sentence}</p>" in output.value
+    assert f">{sentence}</p>" in output.value
     assert f'alt="{sentence}"' in output.value
 
 

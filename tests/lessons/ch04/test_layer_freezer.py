@@ -61,7 +61,7 @@ def test_extra_memory_is_that_of_gradients_and_optimizer():
 def test_widget_reacts_and_says_what_was_measured(measured):
     classifier, settings, _ = measured
     choice, output = layer_freezer.layer_freezer(classifier, settings).children
-    assert f"<p>{settings[0].sentence(settings[-2])}</p>" in output.value
+    assert f">{settings[0].sentence(settings[-2])}</p>" in output.value
     for place in (3, len(settings) - 1):
         before = output.value
         choice.value = place

@@ -56,5 +56,5 @@ def test_widget_reacts_to_every_control_and_says_what_it_draws():
     text = schedule_explorer.sentence(
         "step", schedule_explorer.rates("step", learning_rate=0.01, num_steps=100, warmup_share=0.3)
     )
-    assert f"<p>{text}</p>" in output.value
+    assert f">{text}</p>" in output.value
     assert f'alt="{text}"' in output.value
