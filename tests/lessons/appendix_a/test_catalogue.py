@@ -115,7 +115,7 @@ def test_the_widget_reaches_every_choice(have, want, name):
     first.value = have
     assert want in second.options
     second.value = want
-    assert html.unescape(output.value).startswith(f"<p>Take {name}.")
+    assert html.unescape(output.value).startswith(f'<p role="status">Take {name}.')
     assert f"`{catalogue.tool(name).line}`" in html.unescape(output.value)
     section = catalogue.tool(name).section
     assert (f"section {section}." in output.value) if section else ("In the course" not in output.value)
