@@ -1,5 +1,7 @@
 """Chapter 04's layer freezer: what is open, what it costs, and that measuring leaves the model as it was."""
 
+import html
+
 import pytest
 import torch
 
@@ -66,5 +68,5 @@ def test_widget_reacts_and_says_what_was_measured(measured):
         before = output.value
         choice.value = place
         assert output.value != before
-        assert f'alt="{settings[place].sentence(settings[-2])}"' in output.value
+        assert f'alt="{settings[place].sentence(settings[-2])}"' in html.unescape(output.value)
     assert "LoRA: " in output.value
