@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import psutil
 from rooms import START, Learner, read_only, room
 
-from helpers.doctor import CONTAINER_LIMIT, NEEDED_MEMORY_GB
+from helpers.doctor import NEEDED_MEMORY_GB, free_memory
 from helpers.errors import InputError
 from helpers.files import ROOT
 from helpers.safety.signals import Signals, ignore_signals
@@ -38,13 +38,6 @@ def share(learners: int) -> None:
     os.environ["COURSE_CLASSROOM"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // learners)))
     share_cores()
-
-
-def free_gb() -> float:
-    """The memory that programs can still take here, in GB."""
-    free = psutil.virtual_memory().available
-    limit = CONTAINER_LIMIT.read_text(encoding="ascii").strip() if CONTAINER_LIMIT.is_file() else "max"
-    return (free if limit == "max" else min(free, int(limit))) / 1e9
 
 
 def judge_memory(learners: int, free: float) -> str:
@@ -98,6 +91,7 @@ def start(learner: Learner) -> None:
     command += [f"--ServerApp.ip={learner.host}", f"--ServerApp.port={learner.port}"]
     command += ["--ServerApp.port_retries=0", f"--ServerApp.base_url=/{learner.name}/"]
     command += [f"--ServerApp.root_dir={learner.folder}", f"--LabApp.default_url=/{START}"]
+    command.append(f"--LabApp.app_settings_dir={ROOT / '.jupyterlab'}")  # as `make lab`
     if learner.proxy:  # a name of this machine, as a browser gives it through the proxy
         command.append(f"--ServerApp.local_hostnames={urlsplit(learner.proxy).hostname}")
     with learner.log.open("ab") as log:
@@ -170,7 +164,7 @@ def watch(learners: list[Learner], every: float) -> None:
         total = ("together", sum(row[0] for row in rows), sum(row[1] for row in rows))
         for name, memory, percent in [*((one.name, *row) for one, row in zip(learners, rows)), total]:
             print(f"       {name:<12}{memory:>7.0f} MB{percent:>6.0f} %")
-        print(f"       {free_gb():.1f} GB of memory are free", flush=True)
+        print(f"       {free_memory():.1f} GB of memory are free", flush=True)
 
 
 def stop(learners: list[Learner]) -> None:
@@ -215,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Signals(at_once=True), read_only(options.course.resolve() / "data" / "fetched"):
             count, port = whole(options.learners, "N"), whole(options.port, "PORT")
-            print(judge_memory(count, free_gb()), flush=True)
+            print(judge_memory(count, free_memory()), flush=True)
             check_ports(options.host, range(port, port + count))
             proxy = options.proxy.rstrip("/")
             if proxy and not (urlsplit(proxy).scheme in ("http", "https") and urlsplit(proxy).hostname):

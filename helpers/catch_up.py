@@ -13,8 +13,8 @@ from helpers.files import ROOT
 
 def add_command(command: Callable) -> None:
     """The command `catch-up`."""
-    about = "begin with a chapter: get this machine ready, and say what it builds on"
-    command("catch-up", catch_up, about).add_argument("chapter", metavar="NN", help="00 to 12, A or B")
+    added = command("catch-up", catch_up, "begin with a chapter: get ready, and say what it builds on")
+    added.add_argument("chapter", metavar="NN", help="00 to 12, A or B")
 
 
 def catch_up(options) -> int:

@@ -106,14 +106,18 @@ def judge_load(load: float, cores: int, *, classroom: bool = False) -> Check:
 
 def _memory() -> Check:
     try:
-        from psutil import virtual_memory  # comes with accelerate
+        return judge_memory(free_memory())
     except ImportError:
         return Check("memory", True, "unknown without the package psutil")
+
+
+def free_memory() -> float:
+    """The memory that programs can still take here, in GB; ImportError: psutil is missing."""
+    from psutil import virtual_memory  # comes with accelerate
+
     free = virtual_memory().available
     limit = CONTAINER_LIMIT.read_text(encoding="ascii").strip() if CONTAINER_LIMIT.is_file() else "max"
-    if limit != "max":
-        free = min(free, int(limit))
-    return judge_memory(free / 1e9)
+    return (free if limit == "max" else min(free, int(limit))) / 1e9
 
 
 def judge_memory(free_gb: float) -> Check:

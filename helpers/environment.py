@@ -54,9 +54,8 @@ def _install_lacking() -> None:
     if not lacking:
         return
     modules = importlib.metadata.packages_distributions()  # {"PIL": ["pillow"], ...}
-    loaded = {
-        name: package_version(name) for module in {*modules} & {*sys.modules} for name in modules[module]
-    }
+    names = {name for module in {*modules} & {*sys.modules} for name in modules[module]}
+    loaded = {name: package_version(name) for name in names}
     pip = (sys.executable, "-m", "pip")
     rest = [*pip, "list", "--format=freeze", *(f"--exclude={name}" for name in lacking)]
     here = subprocess.run(rest, capture_output=True, text=True, check=True).stdout
@@ -71,9 +70,8 @@ def _install_lacking() -> None:
                 break
     if done.returncode:
         why = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
-        raise InputError(
-            f"pip could not install {', '.join(lacking.values())} ({why[-1]}); run this cell again"
-        )
+        what = ", ".join(lacking.values())
+        raise InputError(f"pip could not install {what} ({why[-1]}); run this cell again")
     importlib.invalidate_caches()
     print("Installed or updated:", ", ".join(f"{name} {package_version(name)}" for name in lacking))
     changed = sorted(name for name, version in loaded.items() if package_version(name) != version)

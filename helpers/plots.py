@@ -43,10 +43,8 @@ def show(figure: Figure, alt: str) -> None:
 
 
 def image_html(figure: Figure, alt: str) -> str:
-    """The figure as an `<img>` that carries its own PNG and its alt text, never wider than the page.
-
-    JupyterLab shows a PNG alone without the alt text that its metadata hold.
-    """
+    """The figure as an `<img>` that carries its own PNG and its alt text, never wider than the page."""
+    # JupyterLab shows a PNG alone without the alt text that its metadata hold.
     width = round(figure.get_figwidth() * PAGE_DPI)
     return (
         f'<img alt="{html.escape(alt)}" width="{width}" style="max-width:100%;height:auto" '
