@@ -8,6 +8,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from helpers import assets
+from helpers.cli import main
 from helpers.data import cleaning, sources, splits
 from helpers.models.language import LanguageModel
 from helpers.runs.recipes import RunConfig, build_classifier, default_training, prepare
@@ -94,6 +95,15 @@ def tiny_rows(tmp_path_factory):
              for word, label in (("works well", "good"), ("broke at once", "bad"))]  # fmt: skip
     file.write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
     return file
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_rows, tiny_encoder, tmp_path_factory):
+    """The finished run folder of a training of the tiny encoder on the tiny rows; tests only read it."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    options = ["--model", str(tiny_encoder), "--epochs", "1", "--limit", "0"]
+    assert main(["train", "text", "--data", str(tiny_rows), "--output", str(run), *options]) == 0
+    return run
 
 
 @pytest.fixture

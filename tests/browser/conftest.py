@@ -1,17 +1,20 @@
 """A real browser: Debian's Chromium, moved by Playwright; without it these tests say why they are skipped."""
 
 import os
+import runpy
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.files import ROOT
+
 sys.path.insert(0, str(Path(__file__).parent))
 from lab import Lab, copied_course
 
 FAILED = pytest.StashKey[bool]()
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = runpy.run_path(str(ROOT / "docs" / "print_cheat_sheet.py"))["BROWSERS"]
 
 
 def missing(what: str) -> None:

@@ -2,25 +2,15 @@
 
 import pytest
 
-from helpers.cli import main
 from lessons.running_service import running
 
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-@pytest.fixture(scope="module")
-def run(tiny_rows, tiny_encoder, tmp_path_factory):
-    """A finished run of a tiny model on sixty texts."""
-    folder = tmp_path_factory.mktemp("runs") / "texts"
-    options = ["--model", str(tiny_encoder), "--epochs", "1", "--limit", "0"]
-    assert main(["train", "text", "--data", str(tiny_rows), "--output", str(folder), *options]) == 0
-    return folder
-
-
-def test_the_page_of_a_service_by_keyboard_alone_on_a_phone(run, page):
+def test_the_page_of_a_service_by_keyboard_alone_on_a_phone(tiny_run, page):
     page.set_viewport_size(PHONE)
-    with running(run) as address:
+    with running(tiny_run) as address:
         page.goto(address)
         page.keyboard.type("The lamp works well")  # the field has the focus
         page.keyboard.press("Shift+Enter")
@@ -80,9 +70,9 @@ def test_the_chat_page_writes_piece_by_piece_and_stops(page):
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_report_of_a_run_fits(run, page, size):
+def test_the_report_of_a_run_fits(tiny_run, page, size):
     page.set_viewport_size(size)
-    page.goto((run / "report.html").as_uri())
+    page.goto((tiny_run / "report.html").as_uri())
     assert page.evaluate(TOO_WIDE) <= 0
     pictures = page.evaluate("() => [...document.images].map(i => [i.alt.length, i.naturalWidth, i.width])")
     assert len(pictures) >= 2

@@ -7,13 +7,6 @@ import pytest
 from helpers.cli import main
 
 
-@pytest.fixture(scope="module")
-def tiny_run(tiny_rows, tiny_encoder, tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["train", "text", "--data", str(tiny_rows), "--output", str(run), *tiny(tiny_encoder)]) == 0
-    return run
-
-
 def tiny(encoder) -> list[str]:
     return ["--model", str(encoder), "--epochs", "1", "--limit", "0"]
 
