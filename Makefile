@@ -30,7 +30,8 @@ lab: setup
 test: setup
 	"$(RUN)" -m ruff check .
 	"$(RUN)" -m ruff format --check .
-	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --numprocesses $(JOBS)
+	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --ignore tests/browser --numprocesses $(JOBS)
+	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests/browser
 	$(NOTEBOOKS) --numprocesses $(JOBS) --dist loadfile notebooks
 
 # What the tests in a real browser need besides Chromium; without it they are skipped.
