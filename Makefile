@@ -42,9 +42,9 @@ browser: setup
 test-colab: setup
 	OMP_NUM_THREADS=1 "$(RUN)" tests/colab.py $(if $(COLAB_PYTHON),--base "$(COLAB_PYTHON)") $(CHAPTERS)
 
-# How long each section computes, of some chapters or all: make durations CHAPTERS="00 05", on an idle machine.
+# How long each section computes where the tests run it, of some chapters or all: make durations CHAPTERS="00 05"
 durations: setup
-	COURSE_DURATIONS=benchmarks/results/durations.json $(NOTEBOOKS) $(or $(CHAPTERS:%=notebooks/%_*.ipynb),notebooks)
+	COURSE_DURATIONS=benchmarks/results/durations.json $(NOTEBOOKS) --numprocesses $(JOBS) --dist loadfile $(or $(CHAPTERS:%=notebooks/%_*.ipynb),notebooks)
 	cd notebooks && "$(abspath $(RUN))" -m lessons.chapter_runs
 
 results: setup
