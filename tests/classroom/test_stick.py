@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -161,12 +162,10 @@ def test_pip_installs_from_the_stick_alone_with_hashes(index, tmp_path, monkeypa
     ).stdout.splitlines()  # fmt: skip
     line = next(line for line in recipe if "--require-hashes" in line)
     said = line.partition('".venv/bin/python"')[0]
-    command = (
-        f"{sys.executable} -m pip install --quiet --require-hashes --target {tmp_path / 'site'} -r {lock}"
-    )
-    subprocess.run(
-        ["bash", "-c", said + command], check=True, env=os.environ | {"PIP_CONFIG_FILE": os.devnull}
-    )
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes"]
+    command += ["--target", str(tmp_path / "site"), "-r", str(lock)]
+    without_index = os.environ | {"PIP_CONFIG_FILE": os.devnull}
+    subprocess.run(["bash", "-c", said + shlex.join(command)], check=True, env=without_index)
     assert (tmp_path / "site" / "anywhere.py").is_file()
     assert sum("PIP_NO_INDEX=1" in line for line in recipe) == 3
 
