@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from helpers import plots
 
+AT_WORK = '<p role="status">The answer is being computed.</p>'
+
 
 def wide(label_width: int = 130) -> dict:
     """Options of a control with room for its description (pixels): `Dropdown(..., **wide())`."""
@@ -69,6 +71,7 @@ def comment_field(answer: Callable[[str], str], text: str, *, tooltip: str) -> w
         nonlocal answered
         if field.value != answered:  # a click on the button is also a leaving of the field
             answered = field.value
+            result.value = AT_WORK + result.value  # a language model takes its time
             result.value = answer(answered)
 
     button.on_click(show)

@@ -36,11 +36,12 @@ class Lab:
 
     def __init__(self, folder: Path):
         self.folder, self.log = folder, folder.parent / "lab.log"
+        self.progress = folder.parent / "progress.json"  # what a learner does of the exercises
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         surroundings = os.environ | {
-            "COURSE_PROGRESS": str(folder.parent / "progress.json"),
+            "COURSE_PROGRESS": str(self.progress),
             "JUPYTER_CONFIG_DIR": str(folder.parent / "settings"),  # not those of who runs the tests
             "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "notebooks")]),
         }

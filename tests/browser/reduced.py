@@ -5,6 +5,7 @@ Without COURSE_BROWSER=full the long chapters run like this; the checked noteboo
 
 import ast
 import copy
+import symtable
 
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -33,13 +34,24 @@ def reduced(book: dict, widgets: tuple[str, ...]) -> dict:
 
 
 def _names(source: str) -> tuple[set[str], set[str]]:
-    """The names that a cell makes, and those that it reads."""
+    """The names that a cell makes, and those that it reads before it has made them itself."""
     made, read = set(), set()
-    for node in ast.walk(ast.parse(TransformerManager().transform_cell(source))):
-        if isinstance(node, ast.Name):
-            (made if isinstance(node.ctx, ast.Store) else read).add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            made.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            made |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    for statement in ast.parse(TransformerManager().transform_cell(source)).body:
+        table = symtable.symtable(ast.unparse(statement), "cell", "exec")
+        loops = [node.target for node in ast.walk(statement) if isinstance(node, ast.For)]
+        turning = {node.id for loop in loops for node in ast.walk(loop) if isinstance(node, ast.Name)}
+        read |= _read(table) - turning - made
+        made |= {name.get_name() for name in table.get_symbols() if name.is_assigned() or name.is_imported()}
+        made |= {
+            node.value.id  # an item of something that was made before: both cells are needed
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+            if isinstance(node.value, ast.Name)
+        }
     return made, read
+
+
+def _read(table: symtable.SymbolTable) -> set[str]:
+    """The names of the cell that a block and the functions in it read."""
+    names = {name.get_name() for name in table.get_symbols() if name.is_referenced() and name.is_global()}
+    return names.union(*map(_read, table.get_children()))

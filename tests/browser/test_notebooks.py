@@ -76,7 +76,8 @@ def faults(cells: list[dict]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_a_chapter_runs_and_shows_all_it_has(path, lab, page, record_property):
+def test_a_chapter_runs_and_shows_all_it_has(path, lab, page, record_property, monkeypatch):
+    monkeypatch.setenv("COURSE_PROGRESS", str(lab.progress))
     notebook = opened(lab, page, path, record_property)
     notebook.run_all()
     notebook.wait()
@@ -92,6 +93,7 @@ def test_a_chapter_runs_and_shows_all_it_has(path, lab, page, record_property):
             waiting += [(box, call, kind, place, way) for place in places for way in ("mouse", "keyboard")]
     waiting.sort(key=lambda move: not is_free(*move[:1], *move[2:4]))  # a button may be opened by another one
     for box, call, kind, place, way in waiting:
+        notebook.wait()  # a language model may still be at the answer before
         seconds = moved(page, box, kind, place, way)
         line = f"{chapter(path)}: {call.strip('(')}, {kind} {place + 1} by {way}: {seconds:.1f} s"
         record_property("browser", line)

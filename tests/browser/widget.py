@@ -2,6 +2,9 @@
 
 import time
 
+from helpers import progress
+from lessons import keeping
+
 SLOWEST = 2.0  # seconds from a movement to the new output
 KINDS = {
     "slider": ".noUi-handle",
@@ -42,7 +45,10 @@ def moved(page, box, kind: str, place: int, way: str) -> float:
     """
     for turn in range(2):  # a slider may stand at its end, a button may have no more to show
         control = box.query_selector_all(KINDS[kind])[place]
-        control.scroll_into_view_if_needed()
+        for _ in range(2):  # what comes into view may grow, and move the control away
+            control.scroll_into_view_if_needed()
+            control.wait_for_element_state("stable")
+            page.wait_for_timeout(150)
         before, begun = box.evaluate(SHOWN), time.monotonic()
         MOVES[kind, way](page, control, turn)
         while time.monotonic() - begun < SLOWEST:
@@ -109,8 +115,11 @@ def _type_by_key(page, field, turn: int) -> None:
     page.keyboard.press("Enter")
 
 
-def _write_beside(button) -> None:
-    """A button that asks about a text has another one to ask about."""
+def _prepare(button) -> None:
+    """Something new for a button: another text to ask about, or another attempt to read."""
+    if button.inner_text() == "Read again":
+        for chapter, exercise in progress.titles():  # whichever chapter is shown
+            keeping.keep(chapter, exercise, lambda work: keeping.tried(work, right=False))
     beside = "button => button.closest('.widget-hbox, .widget-vbox')?.querySelector('input[type=text]')"
     field = button.evaluate_handle(beside).as_element()
     if field:
@@ -119,12 +128,12 @@ def _write_beside(button) -> None:
 
 
 def _click(page, button, turn: int) -> None:
-    _write_beside(button)
+    _prepare(button)
     button.click()
 
 
 def _press(page, button, turn: int) -> None:
-    _write_beside(button)
+    _prepare(button)
     button.focus()
     page.keyboard.press("Space")
 

@@ -5,7 +5,7 @@ import html
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from lessons.controls import as_html, comment_field, explorer, wide
+from lessons.controls import AT_WORK, as_html, comment_field, explorer, wide
 
 
 def test_explorer_draws_again_at_each_change():
@@ -39,7 +39,10 @@ def test_comment_field_answers_enter_and_button():
     box = comment_field(answer, "good", tooltip="ask")
     (field, button), result = box.children[0].children, box.children[1]
     assert result.value == "<p>GOOD</p>"
+    seen = []
+    result.observe(lambda change: seen.append(change["new"]), "value")
     field.value = "bad"
     assert result.value == "<p>BAD</p>"
+    assert seen == [AT_WORK + "<p>GOOD</p>", "<p>BAD</p>"]
     button.click()
     assert asked == ["good", "bad"], "the button asked again for what is shown"
