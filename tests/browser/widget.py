@@ -115,7 +115,7 @@ def _type_by_key(page, field, turn: int) -> None:
     page.keyboard.press("Enter")
 
 
-def _prepare(button) -> None:
+def _prepare(page, button) -> None:
     """Something new for a button: another text to ask about, or another attempt to read."""
     if button.inner_text() == "Read again":
         for chapter, exercise in progress.titles():  # whichever chapter is shown
@@ -124,16 +124,18 @@ def _prepare(button) -> None:
     field = button.evaluate_handle(beside).as_element()
     if field:
         written = field.input_value()
-        field.fill("Never again." if written != "Never again." else "Once more, please.")
+        field.focus()
+        page.keyboard.press("Control+a")  # typed as by a person: a filled field does not tell that it changed
+        page.keyboard.type("Never again." if written != "Never again." else "Once more, please.")
 
 
 def _click(page, button, turn: int) -> None:
-    _prepare(button)
+    _prepare(page, button)
     button.click()
 
 
 def _press(page, button, turn: int) -> None:
-    _prepare(button)
+    _prepare(page, button)
     button.focus()
     page.keyboard.press("Space")
 
