@@ -47,9 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         if error.errno not in DISK_ERRORS:
             raise
         where = error.filename or "a file"
-        print(
-            f"error: {where} cannot be written ({error.strerror}); make room, and try again", file=sys.stderr
-        )
+        said = f"error: {where} cannot be written ({error.strerror}); make room, and try again"
+        print(said, file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)

@@ -109,9 +109,8 @@ def writing(folder: Path, advice: str) -> Iterator[None]:
         if error.filename is None:
             is_ours = error.errno in DISK_ERRORS
         else:
-            is_ours = Path(os.path.abspath(os.fsdecode(error.filename))).is_relative_to(
-                os.path.abspath(folder)
-            )
+            file = Path(os.path.abspath(os.fsdecode(error.filename)))
+            is_ours = file.is_relative_to(os.path.abspath(folder))
         if not is_ours:
             raise
         reason = "it is gone" if not folder.exists() else error.strerror or str(error)

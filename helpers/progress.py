@@ -71,6 +71,16 @@ def read(file: Path) -> dict[Key, Work]:
         raise InputError(f"{file} is no record of exercises ({error})") from error
 
 
+def is_another(file: Path) -> bool:
+    """Whether what is no record never was one: whole JSON, of another name, that does not say our format."""
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+        json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return file.name != "progress.json" and FORMAT.partition(",")[0] not in content
+
+
 def chapter_of(folder: str) -> str:
     """How a notebook's name begins, by the folder of its lessons: "ch03" is "03", "appendix_a" is "A"."""
     return folder.removeprefix("ch").removeprefix("appendix_").upper()

@@ -17,10 +17,9 @@ COUNTS = ["solved", "tries", "hints", "solutions shown"]
 def add_command(command) -> None:
     """The command `progress`."""
     added = command("progress", run, "what you have done of the exercises, as kept on this machine alone")
-    collect = "many learners' records: *.json in this folder and below, named by their files"
+    collect = "many learners' records: *.json in this folder and below, named by their files or folders"
     added.add_argument("--collect", type=Path, metavar="FOLDER", help=collect)
-    page = "write a page to print, for --name"
-    added.add_argument("--certificate", type=Path, metavar="FILE.html", help=page)
+    added.add_argument("--certificate", type=Path, metavar="FILE.html", help="write a page, for --name")
     added.add_argument("--name", help="the name on the page")
 
 
@@ -29,8 +28,7 @@ def run(options) -> None:
     if (options.certificate is None) != (options.name is None) or (options.collect and options.certificate):
         raise InputError("give --collect alone, or --certificate and --name together, or none of them")
     if options.collect:
-        collect(options.collect)
-        return
+        return collect(options.collect)
     works = own_record()
     if options.certificate:
         certificate(works, options.certificate, options.name)
@@ -73,20 +71,28 @@ def by_chapter(works: dict[Key, Work]):
 def collect(folder: Path) -> None:
     """Print what each learner has solved and how each exercise went; what cannot be read goes to stderr.
 
-    Raises InputError: no such folder, or no record in it.
+    A `progress.json` is named by its folder, as in a room of `make classroom`, another file by itself. JSON
+    that clearly is no record is counted. Raises InputError: no such folder, or no record in it.
     """
     import pandas as pd
 
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; name the one that holds the learners' files")
-    learners, titles = {}, progress.titles()
+    learners, others, titles = {}, [], progress.titles()
     for file in sorted(folder.rglob("*.json")):
-        signs = file.relative_to(folder).with_suffix("").as_posix()
-        name = "".join(sign if sign.isprintable() else f"\\{ord(sign):x}" for sign in signs)
+        path, is_own = file.relative_to(folder), file.name == "progress.json" and file.parent != folder
+        paths = [path.parent] * is_own + [path.with_suffix(""), path]
+        names = ["".join(x if x.isprintable() else f"\\{ord(x):x}" for x in one.as_posix()) for one in paths]
+        name = next(name for name in names if name not in learners)
         try:
             learners[name] = table({key: Work(*key) for key in titles} | progress.read(file))
         except (InputError, OSError) as error:
-            print(f"not read: {error}", file=sys.stderr)
+            if progress.is_another(file):
+                others.append(names[-1])
+            else:
+                print(f"not read: {error}", file=sys.stderr)
+    if others:
+        print(f"left out: {len(others)} JSON files that are no records, such as {others[0]}", file=sys.stderr)
     if not learners:
         raise InputError(f"{folder} holds no record that can be read; collect the progress.json files in it")
     rows = pd.concat(learners, names=["learner"]).reset_index(level="learner")
@@ -95,10 +101,10 @@ def collect(folder: Path) -> None:
     print(solved.assign(all=solved.sum(axis=1)).to_string(), end="\n\n")
     rows["title"] = [titles.get(key, "") for key in zip(rows["chapter"], rows["exercise"])]
     rows["tries"] = rows["tries"].where(rows["tries"] > 0)
-    groups = rows.groupby(["chapter", "exercise", "title"], sort=False)
-    exercises = groups.agg({"solved": "sum", "tries": "median"})
-    exercises.columns = ["solved by", "median of tries"]
-    print(exercises.to_string(na_rep="-", float_format="{:g}".format, sparsify=False))
+    each = rows.groupby(["chapter", "exercise", "title"], sort=False)
+    each = each.agg({"solved": "sum", "tries": "median"})
+    each.columns = ["solved by", "median of tries"]
+    print(each.to_string(na_rep="-", float_format="{:g}".format, sparsify=False))
     print(f"learners: {len(learners)}; the median is of those who have tried")
 
 

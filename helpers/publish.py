@@ -13,9 +13,8 @@ from pathlib import Path
 from helpers import files
 from helpers.errors import InputError
 
-PICTURE = (
-    "figures/open_in_colab.svg"  # in `notebooks`; where it cannot be shown its alternative text is the link
-)
+# In `notebooks`; where it cannot be shown its alternative text is the link.
+PICTURE = "figures/open_in_colab.svg"
 COLAB = "https://colab.research.google.com/github/"
 NAME = re.compile(r"(\d\d|[A-Z])_")  # begins the name of a chapter; other notebooks are the learner's
 BUTTON = re.compile(rf"\A\[!\[Open in Colab\]\([^()\s]*{PICTURE}\)\]\({COLAB}[^()\s]*\)(\r?\n){{2}}")

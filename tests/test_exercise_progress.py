@@ -1,8 +1,10 @@
 """The command `progress`: one's own table, a page to print, the records of a class."""
 
+import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -195,6 +197,57 @@ def test_a_class_is_collected(own, tmp_path, capsys):
     assert all(problem.startswith("not read: ") for problem in problems)
     assert "folder.json" in problems[0]
     assert "half.json is no record of exercises" in problems[1]
+
+
+def learners_of(out):
+    """The names in the first table of a class."""
+    lines = out.split("\n\n")[0].splitlines()[1:]
+    return [re.split(r"  +", line)[0] for line in lines if not line.startswith(("learner ", "/ exercises"))]
+
+
+def test_the_learners_of_a_room_are_named_by_their_folders(own, tmp_path, monkeypatch, capsys):
+    """A folder that `make classroom` made: each has a copy of the course, with all its JSON files."""
+    monkeypatch.syspath_prepend(str(ROOT / "classroom"))
+    rooms = importlib.import_module("rooms")
+    for part in ("helpers", "notebooks", "data/fetched"):
+        (tmp_path / "course" / part).mkdir(parents=True)
+    shutil.copytree(ROOT / "benchmarks" / "results", tmp_path / "course" / "benchmarks" / "results")
+    learners = rooms.room(tmp_path / "room", 3, "127.0.0.1", 9000, tmp_path / "course")
+    write(learners[0].folder / "progress.json", *DONE)
+    write(learners[1].folder / "progress.json", Work("00", "limit", tries=1, solved=DAY))
+    (learners[1].folder / "runs").mkdir()
+    (learners[1].folder / "runs" / "config.json").write_text('{"format": "a run"}')
+    assert main(["progress", "--collect", str(tmp_path / "room")]) == 0
+    said = capsys.readouterr()
+    assert learners_of(said.out) == ["learner01", "learner02"]
+    results = len(list((ROOT / "benchmarks" / "results").glob("*.json")))
+    left = 3 * results + 1 + 1  # of the copies, of a run, and the room's tokens
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"left out: {left} JSON files that are no records, such as learner01/benchmarks/")
+
+
+def test_files_of_the_same_name_are_told_apart_by_their_folders(own, tmp_path, capsys):
+    folder = tmp_path / "in"
+    for path in ("anna/progress.json", "bo/progress.json", "anna.json", "day 2/anna.json", "progress.json"):
+        write(folder / path, *DONE)
+    assert main(["progress", "--collect", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert learners_of(said.out) == ["anna", "anna.json", "bo", "day 2/anna", "progress"]
+
+
+def test_a_damaged_record_is_never_taken_for_another_file(own, tmp_path, capsys):
+    folder = tmp_path / "in"
+    write(folder / "anna" / "progress.json", *DONE)
+    (folder / "bo").mkdir()
+    (folder / "bo" / "progress.json").write_text("{}")
+    (folder / "cy.json").write_text(json.dumps({"format": f"{progress.FORMAT[:-1]}2"}))
+    (folder / "di.json").write_text('{"exercises": [')
+    (folder / "list.json").write_text("[1, 2]")
+    assert main(["progress", "--collect", str(folder)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["not read"] * 3 + ["left out"]
+    assert lines[-1] == "left out: 1 JSON files that are no records, such as list.json"
 
 
 def test_a_folder_without_records_is_refused(own, tmp_path, capsys):

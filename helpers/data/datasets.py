@@ -82,13 +82,7 @@ class ImageDataset(Dataset):
     """
 
     def __init__(
-        self,
-        frame: pd.DataFrame,
-        transform: Callable,
-        classes: Classes = None,
-        *,
-        seed: int = 0,
-        cache=None,
+        self, frame: pd.DataFrame, transform: Callable, classes: Classes = None, *, seed: int = 0, cache=None
     ):
         self.sources = frame["path" if "path" in frame else "image"].tolist()
         self.labels = None if classes is None else encode_labels(frame, classes)

@@ -23,13 +23,7 @@ from helpers.data.datasets import MAX_TOKENS
 from helpers.data.transforms import ImagePreprocessing, evaluation_preset
 from helpers.errors import InputError
 from helpers.files import write_atomically
-from helpers.models.classifier import (
-    Classifier,
-    check_classes,
-    is_printable,
-    quiet_transformers,
-    shortened,
-)
+from helpers.models.classifier import Classifier, check_classes, is_printable, quiet_transformers, shortened
 from helpers.models.forward import max_positions
 from helpers.models.images import image_model
 from helpers.safety.whole import whole_folder

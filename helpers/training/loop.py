@@ -177,9 +177,8 @@ def gradient(
     if progress.micro_batch != before:
         problem = f"the memory is too small for whole batches; from step {progress.step + 1} on"
         same = "with the same sums and other draws of dropout"
-        warnings.warn(
-            f"{problem} they are computed {progress.micro_batch} rows at a time, {same}", stacklevel=3
-        )
+        said = f"{problem} they are computed {progress.micro_batch} rows at a time, {same}"
+        warnings.warn(said, stacklevel=3)
     return mean
 
 
