@@ -9,7 +9,8 @@ from helpers.files import ROOT
 from lessons.workflows import NOTEBOOKS, anchor, headings
 
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
-KIT = ["instructor_guide.md", "classroom.md", "glossary.md", "errors.md", "cheat_sheet.md", "cheat_sheet.pdf"]
+KIT = ["instructor_guide.md", "exercises_for_instructors.md", "classroom.md", "glossary.md", "errors.md"]
+KIT += ["cheat_sheet.md", "cheat_sheet.pdf"]
 
 
 def links_of(markdown: str) -> list[str]:
