@@ -31,6 +31,7 @@ html_theme = "furo"
 html_copy_source = html_show_sourcelink = False
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
+html_favicon = "favicon.svg"
 html_math_renderer = "mathml"  # by setup() below
 
 nb_execution_mode = "off"

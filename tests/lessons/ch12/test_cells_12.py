@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from helpers.files import ROOT
+from lessons.notebook_workers import in_workers
 
 NOTEBOOK = ROOT / "notebooks" / "12_beyond_one_machine.ipynb"
 CELLS = ("stream", "split-stream", "buffer", "stateful", "ac")
@@ -20,6 +22,7 @@ def cells():
     sources = {cell["id"].removeprefix("12-"): "".join(cell["source"]) for cell in book["cells"]}
     names = {"itertools": itertools, "json": json, "IterableDataset": IterableDataset, "nn": torch.nn}
     names |= {"get_worker_info": get_worker_info, "checkpoint": torch.utils.checkpoint.checkpoint}
+    names["in_workers"] = in_workers
     for name in CELLS:
         exec(sources[name], names)
     return names
@@ -73,3 +76,15 @@ def test_a_layer_computed_again_has_the_same_gradient(cells):
         model(torch.ones(3, 4)).sum().backward()
         gradients.append(layer[0].weight.grad.clone())
     assert torch.equal(*gradients)
+
+
+def test_a_class_of_a_cell_reaches_the_workers_where_they_are_spawned(cells, files):
+    options = {"batch_size": 4, "num_workers": 2, "collate_fn": list, "multiprocessing_context": "spawn"}
+    batches = list(DataLoader(cells["SplitLines"](files), **options))
+    assert sorted(row["id"] for batch in batches for row in batch) == list(range(20))
+
+    class Undecorated(cells["Lines"]):
+        pass
+
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        list(DataLoader(Undecorated(files), **options))
