@@ -31,11 +31,12 @@ test: setup
 	"$(RUN)" -m ruff check .
 	"$(RUN)" -m ruff format --check .
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --ignore tests/browser --numprocesses $(JOBS)
-	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests/browser --numprocesses $(JOBS)
+	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests/browser --numprocesses $(JOBS) || \
+		{ echo "Once more, what failed in the browser:"; OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests/browser --last-failed; }
 	$(NOTEBOOKS) --numprocesses $(JOBS) --dist loadfile notebooks
 
-# What the tests in a real browser need besides Chromium; without it they are skipped.
-browser: setup
+# What the tests in a real browser need besides Chromium, and the site that they open; without it they are skipped.
+browser: setup site
 	"$(RUN)" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/browser/requirements.lock
 
 # Some chapters or all, as Colab runs them: make test-colab CHAPTERS="00 05" COLAB_PYTHON=python3.13; 6 GB, an hour.

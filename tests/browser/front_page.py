@@ -1,4 +1,4 @@
-"""Draw docs/images/widgets.png: three widgets of the course, as a browser shows them.
+"""Draw docs/images/widget_NN.png: three widgets of the course, as a browser shows them.
 
 usage: PYTHONPATH=. python tests/browser/front_page.py
 """
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from lab import Lab, Notebook, copied_course
-from PIL import Image
+from PIL import Image, ImageChops
 from playwright.sync_api import sync_playwright
 from reduced import reduced
 from widget import boxes, moved
@@ -23,7 +23,7 @@ SHOWN = (
     ("02_datasets_and_dataloaders", "batch_explorer.batch_explorer(", "list"),
     ("09_language_models", "attention_explorer.attention_explorer(", "slider"),
 )
-HEIGHT, GAP = 420, 24  # pixels
+EDGE = 16  # pixels around what is drawn
 
 
 def picture(lab: Lab, page, name: str, call: str, kind: str) -> Image.Image:
@@ -39,11 +39,13 @@ def picture(lab: Lab, page, name: str, call: str, kind: str) -> Image.Image:
     page.wait_for_timeout(1000)
     found = Image.open(io.BytesIO(box.screenshot())).convert("RGB")
     notebook.close()
-    return found
+    left, top, right, bottom = ImageChops.difference(found, Image.new("RGB", found.size, "white")).getbbox()
+    right, bottom = min(right + EDGE, found.width), min(bottom + EDGE, found.height)
+    return found.crop((max(left - EDGE, 0), max(top - EDGE, 0), right, bottom))
 
 
 def main() -> None:
-    """Take the three pictures and put them beside each other."""
+    """Take the three pictures."""
     folder = Path(tempfile.mkdtemp())
     lab = Lab(copied_course(folder / "course"))
     try:
@@ -51,18 +53,13 @@ def main() -> None:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox"]
             )
-            page = browser.new_page(viewport={"width": 1400, "height": 900}, device_scale_factor=2)
-            pictures = [picture(lab, page, *entry) for entry in SHOWN]
+            page = browser.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=1.5)
+            for name, call, kind in SHOWN:
+                found = picture(lab, page, name, call, kind).quantize(256)
+                found.save(ROOT / "docs" / "images" / f"widget_{name[:2]}.png", optimize=True)
     finally:
         lab.close()
         shutil.rmtree(folder, ignore_errors=True)
-    scaled = [each.resize((round(each.width * HEIGHT / each.height), HEIGHT)) for each in pictures]
-    row = Image.new("RGB", (sum(each.width + GAP for each in scaled) - GAP, HEIGHT), "white")
-    left = 0
-    for each in scaled:
-        row.paste(each, (left, 0))
-        left += each.width + GAP
-    row.quantize(256).save(ROOT / "docs" / "images" / "widgets.png", optimize=True)
 
 
 if __name__ == "__main__":
