@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import torch
 import torch.distributed
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.state import is_initialized
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
@@ -65,11 +66,12 @@ class Runtime:
         if precision == "auto":
             precision = environment.precision(convolutional=model is not None and mostly_convolutions(model))
         # accelerate never hears of the precision: it keeps one for the whole Python process, and a notebook
-        # trains texts in bf16 and then images in float32.
-        on_cpu = environment.device() == "cpu"
+        # trains texts in bf16 and then images in float32. One process may keep what another trainer told it.
+        told = None if is_initialized() and PartialState().num_processes == 1 else "no"
         waiting = InitProcessGroupKwargs(timeout=timedelta(seconds=longest_wait))
         options = {"log_with": log_with, "project_dir": folder, "kwargs_handlers": [waiting]}
-        self.accelerator = made = Accelerator(mixed_precision="no", cpu=on_cpu, **options)
+        options |= {"mixed_precision": told, "cpu": environment.device() == "cpu"}
+        self.accelerator = made = Accelerator(**options)
         self.device, self.is_main = made.device, made.is_main_process
         self.num_processes, self.process_index = made.num_processes, made.process_index
         self.sharding = {"num_processes": self.num_processes, "process_index": self.process_index}
@@ -144,9 +146,7 @@ class Runtime:
 
     def total(self, number: int) -> int:
         """The sum of a whole number over all processes."""
-        if self.num_processes == 1:
-            return number
-        return int(self.sum(torch.tensor(number, device=self.device)))
+        return number if self.num_processes == 1 else int(self.sum(torch.tensor(number, device=self.device)))
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes."""

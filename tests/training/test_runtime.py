@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
@@ -26,6 +28,16 @@ def test_two_precisions_live_beside_each_other():
     assert [runtime.precision for runtime in (half, whole, again)] == ["bf16", "no", "bf16"]
     found = [computed_in(runtime) for runtime in (half, whole, again, half)]
     assert found == [torch.bfloat16, torch.float32, torch.bfloat16, torch.bfloat16]
+
+
+def test_another_trainer_may_have_chosen_a_precision_for_the_process():
+    """transformers' Trainer tells accelerate of bf16, which then keeps it; ours computes as it is asked."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        assert Accelerator(mixed_precision="bf16", cpu=True).mixed_precision == "bf16"
+        assert computed_in(Runtime(precision="no")) == torch.float32
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.parametrize(
