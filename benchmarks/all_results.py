@@ -39,6 +39,7 @@ PARTS = (
     "preference_chapter.py",
     "photographs.py",
     "threads.py",
+    "classroom.py",
     "rivals.py",
     "rival_chat.py",
     "chat.py",
