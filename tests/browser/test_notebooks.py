@@ -146,6 +146,7 @@ def test_the_first_page_asks_nothing_and_cuts_no_code(lab, page):
     name = PATHS[0].name
     (lab.folder / "notebooks" / name).write_bytes(PATHS[0].read_bytes())
     Notebook(lab, page, name)
+    page.wait_for_selector(".jp-RenderedMermaid :is(img, svg)", timeout=60_000)
     page.wait_for_timeout(1500)
     assert page.locator(".Toastify__toast, .jp-Dialog").count() == 0
     lines = page.evaluate(CODE_TOO_WIDE)

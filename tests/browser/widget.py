@@ -1,10 +1,14 @@
 """Moving the controls of a widget, by mouse and by keyboard, and seeing whether what it shows changes."""
 
+import re
 import time
 
 from helpers import progress
 from lessons import keeping
+from lessons.controls import AT_WORK
 
+COMPUTING = re.sub("<[^>]*>", "", AT_WORK)
+IS_READY = "([box, sentence]) => !box.innerText.includes(sentence)"
 SLOWEST = 2.0  # seconds from a movement to the new output
 KINDS = {
     "slider": ".noUi-handle",
@@ -43,6 +47,7 @@ def moved(page, box, kind: str, place: int, way: str) -> float:
         place: which control of this kind in the box, from 0.
         way: "mouse" or "keyboard".
     """
+    page.wait_for_function(IS_READY, arg=[box, COMPUTING], timeout=120_000)  # an answer may still be written
     for turn in range(2):  # a slider may stand at its end, a button may have no more to show
         control = box.query_selector_all(KINDS[kind])[place]
         for _ in range(2):  # what comes into view may grow, and move the control away
