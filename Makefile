@@ -31,8 +31,7 @@ test: setup
 	"$(RUN)" -m ruff check .
 	"$(RUN)" -m ruff format --check .
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --ignore tests/browser --numprocesses $(JOBS)
-	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests/browser --numprocesses $(JOBS) || \
-		{ echo "Once more, what failed in the browser:"; OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests/browser --last-failed; }
+	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests/browser --numprocesses $(JOBS)
 	$(NOTEBOOKS) --numprocesses $(JOBS) --dist loadfile notebooks
 
 # What the tests in a real browser need besides Chromium, and the site that they open; without it they are skipped.

@@ -8,9 +8,8 @@ unlabelled ones: nobody reads their labels. Validation tweets are cut in two by 
 the best epoch, the second part is what is reported. Test rows are not touched. No rate was tuned here:
 teacher and student have the same one, twice that of the course's recipe, and the student every second layer,
 as DistilBERT has. Two epochs of all rows are about as many steps as five of the labelled ones.
-Times are CPU times of one thread per tweet, one tweet at a time, after ten calls that do not count. Stored
-seeds 1 to 5 were trained in float32, 6 to 15 in bf16 on another, busy processor. Results go to
-benchmarks/results/compression.json, which chapter 08 draws.
+Times are CPU times of one thread per tweet, one tweet at a time, after ten calls that do not count. Results
+go to benchmarks/results/compression.json, which chapter 08 draws.
 """
 
 import copy
@@ -268,13 +267,14 @@ def main(seeds: list[int]) -> None:
         missing = [part for part in PARTS if part not in done]
         if not missing:
             continue
+        auto = environment.precision(convolutional=False)  # of all trainings but the LSTM's
         data, start = rows_of(seed), time.process_time()
         teacher = teacher_of(seed, data)
         print(f"seed {seed} teacher: {time.process_time() - start:.0f} CPU seconds", flush=True)
         for part in missing:
             start, found = time.process_time(), []
             for name, values in PARTS[part](teacher, seed, data):
-                found.append({"part": part, "method": name, "seed": seed} | values)
+                found.append({"part": part, "method": name, "seed": seed, "auto_precision": auto} | values)
                 print(f"seed {seed} {name:<26} macro-F1 {values['macro_f1']:.3f}", end=" ")
                 print(f"{values['megabytes']:6.1f} MB {values['ms_p50']:6.2f} ms", flush=True)
             results = stored()

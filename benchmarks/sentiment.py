@@ -255,6 +255,7 @@ def measure(job: dict) -> dict:
         learnt, reported = with_words_before(learnt), with_words_before(reported)
     classifier, runtime = train(recipe, job["seed"], learnt)
     result = {"reported": scores(logits_of(recipe, classifier, runtime, reported), reported)}
+    result["precision"] = runtime.precision
     if not job["rows"]:
         for name in ("validation", "test"):
             logits = logits_of(recipe, classifier, runtime, parts[name])

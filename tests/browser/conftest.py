@@ -11,7 +11,7 @@ import pytest
 from helpers.files import ROOT
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lab import Lab, copied_course
+from lab import DESKTOP, Lab, copied_course
 
 FAILED = pytest.StashKey[bool]()
 NAMES = runpy.run_path(str(ROOT / "docs" / "print_cheat_sheet.py"))["BROWSERS"]
@@ -53,6 +53,15 @@ def lab(chromium, tmp_path_factory):
     server.close()
 
 
+@pytest.fixture(scope="session")
+def site(chromium):
+    """The folder that `make site` filled."""
+    folder = ROOT / "build" / "site"
+    if not (folder / "index.html").exists():
+        missing("the site (make browser)")
+    return folder
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Tell the page how its test ended."""
@@ -64,7 +73,7 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture
 def page(chromium, request, tmp_path):
     """A page that collects what goes wrong in it as `page.problems`; a failure leaves its picture."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    context = chromium.new_context(viewport=DESKTOP)
     made = context.new_page()
     made.problems = []
     made.on("console", lambda said: said.type == "error" and made.problems.append(said.text))

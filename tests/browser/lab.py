@@ -16,6 +16,8 @@ IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 WAITING = """() => [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")]
     .some(prompt => prompt.textContent.includes("*"))"""
 MINUTES = 60_000  # milliseconds
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}  # pixels
+TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def copied_course(folder: Path) -> Path:

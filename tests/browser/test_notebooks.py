@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from lab import Notebook
+from lab import DESKTOP, Notebook
 from reduced import WHOLE, reduced
 from widget import KINDS, boxes, is_free, moved
 
@@ -31,10 +31,10 @@ WIDGETS = {
     "B": ("stepper(",),
 }
 TWICE = ("A", "B")  # these run a second time in the same kernel
-DESKTOP, ZOOMED = {"width": 1280, "height": 800}, {"width": 853, "height": 533}  # 150%, as on a projector
+ZOOMED = {"width": 853, "height": 533}  # 150%, as on a projector
 CODE_TOO_WIDE = """() => [...document.querySelectorAll(".jp-Notebook .cm-scroller")]
     .map(editor => editor.scrollWidth - editor.clientWidth)"""
-TOO_WIDE = "box => box.scrollWidth - box.clientWidth"
+WIDER = "box => box.scrollWidth - box.clientWidth"
 PICTURES = """() => [...document.querySelectorAll(".jp-Notebook img")]
     .filter(image => !image.closest(".jupyter-widgets")).map(image => {
         const canvas = Object.assign(document.createElement("canvas"), {width: 64, height: 64});
@@ -101,7 +101,7 @@ def test_a_chapter_runs_and_shows_all_it_has(path, lab, page, record_property, m
     assert still == []
     page.set_viewport_size(ZOOMED)
     page.wait_for_timeout(300)
-    assert [box.evaluate(TOO_WIDE) for box in found if box.evaluate(TOO_WIDE) > 1] == []
+    assert [box.evaluate(WIDER) for box in found if box.evaluate(WIDER) > 1] == []
     page.set_viewport_size(DESKTOP)
     if chapter(path) in TWICE:
         notebook.run_all()

@@ -1,11 +1,9 @@
 """The pages that the course makes itself, in a real browser: both services and the report of a run."""
 
 import pytest
+from lab import DESKTOP, PHONE, TOO_WIDE
 
 from lessons.running_service import running
-
-PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def test_the_page_of_a_service_by_keyboard_alone_on_a_phone(tiny_run, page):

@@ -1,33 +1,20 @@
 """The site that `make site` builds, opened from its files in a real browser."""
 
-import os
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from lab import DESKTOP, PHONE, TOO_WIDE
 
-from helpers.files import ROOT
+from lessons.workflows import NOTEBOOKS
 
-SITE = ROOT / "build" / "site"
-CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 PICTURES = "() => [...document.querySelectorAll('article img')].map(i => [i.alt.length, i.naturalWidth])"
 LOST = """() => [...document.querySelectorAll("article a[href*='#']")]
     .filter(link => link.pathname === location.pathname && link.hash.length > 1)
     .map(link => decodeURIComponent(link.hash.slice(1)))
     .filter(id => !document.getElementById(id))"""
-
-
-@pytest.fixture(scope="module")
-def site(chromium):
-    if not (SITE / "index.html").exists():
-        sentence = "there is no build/site; `make browser` builds it"
-        if os.environ.get("COURSE_BROWSER"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
-    return SITE
 
 
 def test_the_first_page_leads_to_every_chapter_on_every_screen(site, page):
