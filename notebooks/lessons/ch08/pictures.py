@@ -73,7 +73,7 @@ LABELLED = {  # in the picture of the frontier, with the place of each name (poi
     "teacher": ("teacher, PyTorch", {"MB": (-8, 20), "ms": (-10, 20)}),
     "int8": ("teacher, int8", {"MB": (14, 20), "ms": (0, 20)}),
     "plain int8": ("teacher, plain int8", {"ms": (0, 20)}),  # by size it lies on the other int8
-    "student, distilled": ("student", {"MB": (0, -24), "ms": (18, -24)}),
+    "student, distilled": ("student", {"MB": (0, -24), "ms": (32, -24)}),
     "student, distilled, int8": ("student, int8", {"MB": (34, -20), "ms": (20, -24)}),
     "LSTM, distilled": ("LSTM", {"MB": (24, -10), "ms": (24, -10)}),
     "TF-IDF": ("TF-IDF", {"MB": (26, -10), "ms": (26, -10)}),
