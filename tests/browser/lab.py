@@ -101,7 +101,8 @@ class Notebook:
 
     def wait(self, minutes: float = 8) -> None:
         """Until no cell waits and the kernel has nothing to do."""
-        self.page.wait_for_function(f"() => !({WAITING})()", timeout=minutes * MINUTES)
+        # looked at twice a second: at every frame, as by default, would take a fifth of a core
+        self.page.wait_for_function(f"() => !({WAITING})()", timeout=minutes * MINUTES, polling=500)
         self.page.wait_for_selector(IDLE, timeout=MINUTES)
 
     def saved(self) -> list[dict]:

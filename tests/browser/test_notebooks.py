@@ -6,7 +6,7 @@ import time
 
 import pytest
 from lab import DESKTOP, Notebook
-from reduced import WHOLE, reduced
+from reduced import SHORTER, WHOLE, reduced
 from widget import KINDS, boxes, is_free, moved
 
 from helpers.files import ROOT
@@ -49,19 +49,25 @@ def chapter(path) -> str:
     return path.stem.split("_")[0]
 
 
-def opened(lab, page, path, record_property) -> Notebook:
-    """The chapter in the browser, whole or reduced."""
+def code_cells(book: dict) -> list[dict]:
+    return [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+
+
+def opened(lab, page, path, record_property, needed: tuple[str, ...] = ()) -> Notebook:
+    """The chapter in the browser, whole or reduced, or what some calls of it need."""
     name, copied = chapter(path), lab.folder / "notebooks" / path.name
     book = json.loads(path.read_text(encoding="utf-8"))
-    is_whole = name in WHOLE or os.environ.get("COURSE_BROWSER") == "full"
+    is_whole = (name in WHOLE or os.environ.get("COURSE_BROWSER") == "full") and not needed
     if not is_whole:
-        book = reduced(book, WIDGETS[name])
-    for cell in book["cells"]:
-        if cell["cell_type"] == "code":
-            cell["outputs"], cell["execution_count"] = [], None
+        shorter = SHORTER.get(name, {})
+        book = reduced(book, needed or WIDGETS[name], shorter)
+        said = "".join(cell["source"] for cell in code_cells(book))
+        assert [short for short in shorter.values() if short not in said] == []
+    for cell in code_cells(book):
+        cell["outputs"], cell["execution_count"] = [], None
     copied.write_text(json.dumps(book), encoding="utf-8")
-    count = sum(cell["cell_type"] == "code" for cell in book["cells"])
-    record_property("browser", f"{name}: {'whole' if is_whole else 'reduced'}, {count} code cells")
+    how = f"{'whole' if is_whole else 'reduced'}, {len(code_cells(book))} code cells"
+    record_property("browser", f"{name}: {how}")
     return Notebook(lab, page, path.name)
 
 
@@ -112,12 +118,10 @@ def test_a_chapter_runs_and_shows_all_it_has(path, lab, page, record_property, m
 
 
 def test_a_training_can_be_interrupted_and_run_again(lab, page, record_property):
-    path = PATHS[0]
-    notebook = opened(lab, page, path, record_property)
-    codes = [
-        cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"
-    ]
-    training = next(number for number, cell in enumerate(codes) if "loop.fit_classifier(" in cell["source"])
+    call = "loop.fit_classifier("
+    notebook = opened(lab, page, PATHS[0], record_property, (call,))
+    codes = code_cells(json.loads(notebook.path.read_text(encoding="utf-8")))
+    training = next(number for number, cell in enumerate(codes) if call in cell["source"])
     notebook.run_all()
     prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
     page.wait_for_function(
@@ -125,6 +129,7 @@ def test_a_training_can_be_interrupted_and_run_again(lab, page, record_property)
         ".every(prompt => /[0-9]/.test(prompt.textContent))",
         arg=training,
         timeout=120_000,
+        polling=200,
     )
     page.wait_for_timeout(1500)  # some steps are done
     assert "*" in prompts.nth(training).text_content()

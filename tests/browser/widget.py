@@ -67,10 +67,10 @@ def _drag(page, handle, turn: int) -> None:
     bar = handle.evaluate_handle("handle => handle.closest('.noUi-target')").as_element().bounding_box()
     knob = handle.bounding_box()
     at = (knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2)
-    is_left = at[0] < bar["x"] + bar["width"] / 2
+    is_left = at[0] < bar["x"] + bar["width"] / 2  # looked at in each turn: it may have moved in the first
     page.mouse.move(*at)
     page.mouse.down()
-    page.mouse.move(bar["x"] + bar["width"] * (0.8 if is_left != bool(turn) else 0.2), at[1], steps=4)
+    page.mouse.move(bar["x"] + bar["width"] * (0.8 if is_left else 0.2), at[1], steps=4)
     page.mouse.up()
 
 
