@@ -1,5 +1,5 @@
 """What other systems refuse: names of files on Windows, texts without a stated encoding, consoles without
-Unicode.
+Unicode, float64 on Apple's GPUs.
 """
 
 import ast
@@ -10,9 +10,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.cli import main
 from helpers.files import ROOT
+from helpers.training.loop import mean_loss
+from helpers.training.losses import CausalLM
+from helpers.training.runtime import Runtime
 
 SOURCES = sorted([*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks").rglob("*.py")])
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -140,3 +145,30 @@ def test_a_name_that_is_too_long_gets_one_sentence(command, tmp_path, capsys, mo
 def test_the_search_knows_what_windows_refuses(name):
     assert REFUSED.match(name)
     assert not REFUSED.match(f"x{name.strip('. ?:')[0]}")
+
+
+class NoFloat64(TorchDispatchMode):
+    """A device without float64, as an Apple GPU is."""
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        made = operation(*arguments, **(options or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.float64:
+            raise TypeError(f"{operation} made a float64")
+        return made
+
+
+def test_a_training_makes_no_float64(tiny_rows, tiny_encoder, tmp_path):
+    options = ["--data", str(tiny_rows), "--model", str(tiny_encoder), "--output", str(tmp_path / "run")]
+    with NoFloat64():
+        assert main(["train", "text", *options, "--epochs", "1", "--limit", "0"]) == 0
+
+
+def test_the_loss_of_a_language_model_makes_no_float64():
+    model = torch.nn.Embedding(11, 11)
+    model.forward = lambda input_ids, attention_mask: torch.nn.Embedding.forward(model, input_ids)
+    ids = torch.arange(10).reshape(2, 5)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    with NoFloat64():
+        found = mean_loss(model, [batch], CausalLM(), Runtime(precision="no"))["loss"]
+    expected = torch.nn.functional.cross_entropy(model.weight[ids[:, :-1].flatten()], ids[:, 1:].flatten())
+    assert found == pytest.approx(expected.item(), rel=1e-6)

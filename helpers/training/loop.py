@@ -195,17 +195,13 @@ def mean_loss(model: nn.Module, loader: DataLoader, loss: Loss, runtime: Runtime
     """{"loss": mean over all items of the loader}: for language models, whose logits nobody could keep."""
     check_loader(loader, runtime)
     model.to(runtime.device)
-    total, items = torch.zeros((), dtype=torch.float64, device=runtime.device), 0
-
-    def summed(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        with runtime.autocast():
-            return loss(model, to_device(batch, runtime.device)).double()
-
-    with evaluating(model):
+    total, items = 0.0, 0  # added up on the host: Apple's GPU has no float64
+    summed = lambda batch: loss(model, to_device(batch, runtime.device))
+    with evaluating(model), runtime.autocast():
         for batch in loader:
             items += loss.items(batch)
-            total += sum(by_halves(summed, batch, runtime))
-    return {"loss": float(runtime.sum(total)) / runtime.total(items)}
+            total += sum(map(float, by_halves(summed, batch, runtime)))
+    return {"loss": runtime.total(total) / runtime.total(items)}
 
 
 def predict_logits(model: nn.Module, loader: DataLoader, runtime: Runtime, forward=forward) -> np.ndarray:

@@ -75,8 +75,8 @@ class Runtime:
         self.device, self.is_main = made.device, made.is_main_process
         self.num_processes, self.process_index = made.num_processes, made.process_index
         self.sharding = {"num_processes": self.num_processes, "process_index": self.process_index}
-        self.precision, self.shard, self.log_with = precision, shard, log_with
-        self.longest_wait = longest_wait
+        self.precision, self.shard = precision, shard
+        self.log_with, self.longest_wait = log_with, longest_wait
         self.signals: Signals | None = None  # those that `asked_to_stop` asks
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
 
@@ -144,9 +144,11 @@ class Runtime:
             average_buffers(model)
         return self.scaler.get_scale() >= scale  # it lowers its scale exactly when it skipped the step
 
-    def total(self, number: int) -> int:
-        """The sum of a whole number over all processes."""
-        return number if self.num_processes == 1 else int(self.sum(torch.tensor(number, device=self.device)))
+    def total(self, number: float) -> float:
+        """The sum of a number over all processes; of whole numbers a whole one."""
+        if self.num_processes > 1:  # never on an Apple GPU, which has no float64
+            number = type(number)(self.sum(torch.tensor(number, dtype=torch.float64, device=self.device)))
+        return number
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes."""
@@ -158,9 +160,8 @@ class Runtime:
 
     def places(self, place: dict | None) -> dict | None:
         """What the loaders of all processes say of their places, to be kept in a checkpoint."""
-        if place is None or self.num_processes == 1:
-            return place
-        return {"of_processes": self.gather_objects(place)}
+        is_shared = place is not None and self.num_processes > 1
+        return {"of_processes": self.gather_objects(place)} if is_shared else place
 
     def own_place(self, places: dict | None) -> dict | None:
         """This process's part of what `places` returned.

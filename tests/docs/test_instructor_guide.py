@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from helpers import doctor
+from helpers.cli import main
 from helpers.files import ROOT
 from lessons import working_time
 from lessons.workflows import anchor, heading_of
@@ -382,3 +383,25 @@ def test_the_answers_of_the_self_check_are_right():
     for number, code in computed:
         answer = re.fullmatch(r"`(.+)`", given[number])[1]
         assert eval(code, {"np": np}) == eval(answer), number
+
+
+def test_the_table_with_faults_is_refused_twice_and_then_counted(tmp_path, capsys):
+    """As the plan of a day says: what a room without tables of its own mends."""
+    mine = tmp_path / "mine.csv"
+    options = ["--data", str(mine), "--text-column", "comment", "--label-column", "mood", "--dry-run"]
+
+    def said(text: str, status: int) -> str:
+        mine.write_text(text, encoding="utf-8")
+        assert main(["train", "text", *options]) == status
+        return "".join(capsys.readouterr())
+
+    text = (DOCS / "a_table_with_faults.csv").read_text(encoding="utf-8")
+    first = said(text, 2)
+    assert all(f"row {row} of mine.csv: the " in first for row in (39, 43, 54))
+    lines = [line for line in text.splitlines() if not re.match(r"\s*,|.*,$", line)]
+    assert len(lines) == len(text.splitlines()) - 3
+    second = said("\n".join(lines), 2)
+    assert "found 1 for 'Unhappy'" in second
+    mended = [line.replace(",Unhappy ", ",unhappy").replace(",hapy", ",happy") for line in lines]
+    counted = said("\n".join(mended), 0)
+    assert "52 rows after cleaning (55 rows in, 2 conflicting dropped, 1 duplicates dropped" in counted
