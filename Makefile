@@ -30,7 +30,7 @@ lab: setup
 test: setup
 	"$(RUN)" -m ruff check .
 	"$(RUN)" -m ruff format --check .
-	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --ignore tests/browser --numprocesses $(JOBS)
+	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests --ignore tests/browser --numprocesses $(JOBS) --dist loadfile
 	OMP_NUM_THREADS=1 "$(RUN)" -m pytest tests/browser --numprocesses $(JOBS)
 	$(NOTEBOOKS) --numprocesses $(JOBS) --dist loadfile notebooks
 

@@ -527,7 +527,7 @@ def train_process(csv, run, *more):
         "comment",
     ]
     return subprocess.Popen(
-        [*command, "--label-column", "stars", "--limit", "0", *more],
+        [*command, "--label-column", "stars", "--limit", "0", "--epochs", "2", *more],
         env=ENVIRONMENT,
         cwd=run.parent,
         stdout=subprocess.PIPE,

@@ -3,11 +3,14 @@
 import json
 import os
 import time
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 from lab import DESKTOP, Notebook
 from reduced import SHORTER, WHOLE, reduced
 from widget import KINDS, boxes, is_free, moved
+from wire import Wire
 
 from helpers.files import ROOT
 
@@ -144,6 +147,33 @@ def test_a_training_can_be_interrupted_and_run_again(lab, page, record_property)
     assert faults(notebook.saved()) == []
     assert page.problems == []
     notebook.close()
+
+
+def test_a_dropped_connection_loses_nothing_of_a_running_cell(lab, page):
+    """The kernel goes on, and what it printed in the meantime comes when the network is back."""
+    counting = "import time\nfor number in range(14):\n    print(number, flush=True)\n    time.sleep(1)"
+    code = {"cell_type": "code", "id": "b", "source": counting, "outputs": [], "execution_count": None}
+    cells = [{"cell_type": "markdown", "id": "a", "source": "# Counting"}, code]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    book = {"cells": [cell | {"metadata": {}} for cell in cells], "metadata": kernel}
+    (lab.folder / "notebooks" / "counting.ipynb").write_text(
+        json.dumps(book | {"nbformat": 4, "nbformat_minor": 5}), encoding="utf-8"
+    )
+    wire = Wire(urlsplit(lab.address).port)
+    reached = SimpleNamespace(folder=lab.folder, address=f"http://127.0.0.1:{wire.port}/lab", token=lab.token)
+    notebook = Notebook(reached, page, "counting.ipynb")
+    notebook.run_all()
+    page.wait_for_timeout(3000)
+    wire.cut()
+    page.wait_for_timeout(5000)
+    assert "5" not in page.locator(".jp-OutputArea-output").text_content()
+    wire.mend()
+    page.get_by_role("button", name="Close", exact=True).click()  # JupyterLab says that it tries again
+    page.wait_for_selector(".jp-OutputArea-output >> text=13", timeout=60_000)
+    printed = page.locator(".jp-OutputArea-output").text_content().split()
+    assert printed == [str(number) for number in range(14)]
+    notebook.close()
+    wire.close()
 
 
 def test_the_first_page_asks_nothing_and_cuts_no_code(lab, page):

@@ -2,9 +2,11 @@
 and resumed.
 """
 
+import functools
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 
@@ -93,9 +95,12 @@ def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("language")
     (place / "worker.py").write_text(WORKER)
 
-    def start(way, processes, name, stop_at=0):
+    @functools.cache  # an unbroken run serves several tests
+    def start(way, processes, name, stop_at=0, goes_on_from=None):
         folder = place / name
         folder.mkdir(exist_ok=True)
+        if goes_on_from:
+            shutil.copytree(place / goes_on_from, folder, dirs_exist_ok=True)
         launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         command = [sys.executable, *(launch if processes > 1 else []), str(place / "worker.py")]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -139,14 +144,14 @@ def test_two_processes_have_the_losses_of_one(run, alone, way):
 
 @pytest.mark.parametrize(("way", "processes"), [("alone", 1), ("ddp", 2), ("fsdp", 2)])
 def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_does(run, way, processes):
-    whole, expected = run(way, processes, f"{way}-whole")
+    whole, expected = run(way, processes, way)
     run(way, processes, f"{way}-broken", stop_at=7)  # the last checkpoint is of step 6
-    rest, found = run(way, processes, f"{way}-broken")
+    rest, found = run(way, processes, f"{way}-resumed", goes_on_from=f"{way}-broken")
     assert rest["losses"] == whole["losses"][6:]
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 def test_a_sharded_run_goes_on_in_one_process(run, alone):
-    run("fsdp", 2, "changed", stop_at=7)
-    rest, _ = run("alone", 1, "changed")
+    run("fsdp", 2, "fsdp-broken", stop_at=7)
+    rest, _ = run("alone", 1, "changed", goes_on_from="fsdp-broken")
     assert close(rest["losses"], alone[0]["losses"][6:])

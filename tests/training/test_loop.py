@@ -296,7 +296,7 @@ def test_resumed_run_equals_unbroken_run_bit_for_bit(
     task, stop_at, changes, tmp_path, small_run, animals, runtime
 ):
     config = recipes.default_training(task, "gradual", epochs=3)
-    config = replace(config, checkpoint_every=1, batch_size=16, **changes)
+    config = replace(config, checkpoint_every=stop_at, batch_size=16, **changes)
     start = resumable(task, config, small_run, animals)
     model, *rows = start()
     list(training(model, *rows, config, runtime, keeper=Keeper(tmp_path / "whole", scores=recipes.SCORES)))
