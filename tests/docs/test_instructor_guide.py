@@ -307,6 +307,9 @@ def test_the_guide_names_the_longest_chapters_and_todays_seconds():
     images, chat = chapters["06"], chapters["10"]
     assert f"{images['sections']['6.5']:.0f} s of the chapter's {images['seconds']:.0f}" in GUIDE
     assert f"takes minutes ({chat['sections']['10.7']:.0f} s" in GUIDE
+    gap = ["7.9", "7.11", "7.12", "7.13", "7.14"]
+    seconds = sum(chapters["07"]["sections"][section] for section in gap)
+    assert f"(7.9 and 7.11 to 7.14 compute {seconds:.0f} s)" in GUIDE
     assert f"section 0.1 took {chapters['00']['sections']['0.1']:.0f} s" in GUIDE
     assert f"{chapters['00']['seconds']:.0f} s is the tests' run" in GUIDE
     assert (
