@@ -54,19 +54,16 @@ def _check_transform(transform, pictures) -> None:
 def _verify_fine_tuning(attempt):
     pictures, labels = small_rows.rows()["train"]
     hidden, wanted = small_rows.rows()["hidden"]
-    with torch.random.fork_rng(devices=[]):
-        model, head = small_rows.network()
-        before = {name: tensor.clone() for name, tensor in model.named_parameters()}
-        transform = attempt(model, head, list(pictures), list(labels))
-        _check_transform(transform, hidden)
-        moved = [name for name, tensor in model.named_parameters() if not torch.equal(tensor, before[name])]
-        if not moved:
-            raise AssertionError(
-                "no weight of the model has moved: train it in place, and step the optimizer"
-            )
-        if all(name.startswith("classifier.") for name in moved):
-            raise AssertionError("only the head has moved; the optimizer must get the layers below it, too")
-        right = small_rows.accuracy(model, torch.stack([transform(picture) for picture in hidden]), wanted)
+    model, head = small_rows.network()
+    before = {name: tensor.clone() for name, tensor in model.named_parameters()}
+    transform = attempt(model, head, list(pictures), list(labels))
+    _check_transform(transform, hidden)
+    moved = [name for name, tensor in model.named_parameters() if not torch.equal(tensor, before[name])]
+    if not moved:
+        raise AssertionError("no weight of the model has moved: train it in place, and step the optimizer")
+    if all(name.startswith("classifier.") for name in moved):
+        raise AssertionError("only the head has moved; the optimizer must get the layers below it, too")
+    right = small_rows.accuracy(model, torch.stack([transform(picture) for picture in hidden]), wanted)
     score = f"accuracy {right:.3f} on {len(hidden)} hidden pictures, the linear probe {bar():.3f}"
     if right <= bar():
         raise AssertionError(f"{score}; train and evaluate in the right mode, long enough, at rates that fit")
